@@ -1,0 +1,300 @@
+"""Policy: every rule of the competition as data with a first block.
+
+A policy document is TOML. An arena opens under one and adopts further ones, each from a block on;
+:func:`policy_at` picks the one in force. The document's digest is SHA-256 over its canonical JSON,
+so that two spellings of the same rules are the same policy.
+
+Raises :class:`PolicyError` with one sentence for anything a document cannot mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ledger.units import PPM
+
+Ppm = Annotated[int, Meta(ge=0, le=PPM)]
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[int, Meta(ge=0)]
+
+MAX_POLICY_BYTES = 65_536
+MAX_TRACKS = 16
+
+
+class PolicyError(ValueError):
+    """A policy document that cannot be adopted; the message is one sentence for its author."""
+
+
+class FeePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The submission fee (DOMAIN 2). Amounts in rao, ages in blocks."""
+
+    treasury_ss58: str
+    fee_rao: NonNegative = 100_000_000
+    payment_max_age_blocks: Positive = 7_200
+
+
+class WeightPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When validators set weights and which UID burns (DOMAIN 5)."""
+
+    burn_uid: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    stale_after_blocks: Positive = 360
+    rate_limit_blocks: NonNegative = 100
+    max_ingest_lag_blocks: Positive = 50
+
+
+class KingTakesAll(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="king_takes_all",
+    tag_field="phase",
+    forbid_unknown_fields=True,
+):
+    """Phase 1: the king earns the whole pool and the pool is everything."""
+
+
+class ScorePool(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="score_pool",
+    tag_field="phase",
+    forbid_unknown_fields=True,
+):
+    """Phase 2: the pool is min(1, king's score / full_pool_score); king and runner-up split it."""
+
+    king_share_ppm: Ppm = 800_000
+    full_pool_score_ppm: Annotated[int, Meta(ge=1, le=PPM)] = 100_000
+
+
+class BlockRamp(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="block_ramp",
+    tag_field="phase",
+    forbid_unknown_fields=True,
+):
+    """Phase 3: the pool follows the block number; an operator's override is clamped to 0..1.
+
+    Before ``start_block`` the pool is ``before_ppm``; from there it grows from ``floor_ppm`` to
+    1,000,000 over ``length_blocks``, floored to whole ppm, and stays there.
+    """
+
+    king_share_ppm: Ppm = 800_000
+    before_ppm: Ppm = 20_000
+    floor_ppm: Ppm = 100_000
+    start_block: NonNegative = 8_360_900
+    length_blocks: Positive = 1_317_600
+    override_ppm: int | None = None
+
+
+EmissionPolicy = KingTakesAll | ScorePool | BlockRamp
+
+
+class ScoreV1(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="v1",
+    tag_field="formula",
+    forbid_unknown_fields=True,
+):
+    """May's formula: half the relative gain in time to first token, half that in tokens per second,
+    on medians."""
+
+
+class ScoreV2(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="v2",
+    tag_field="formula",
+    forbid_unknown_fields=True,
+):
+    """June's formula: the median over prompts of the relative gain in end-to-end time."""
+
+
+class ScoreInterval(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="interval",
+    tag_field="formula",
+    forbid_unknown_fields=True,
+):
+    """Our own rule: mean paired log ratio with a bootstrap interval over blocks of prompts.
+
+    The score it reports is 1 - exp(-mean): the part of the baseline's time saved, as in v2, so that
+    every emission phase can read it.
+
+    ``confidence_ppm`` is the two-sided level; ``resamples`` bounds the cost of the bootstrap.
+    """
+
+    confidence_ppm: Annotated[int, Meta(ge=500_000, le=999_000)] = 950_000
+    resamples: Annotated[int, Meta(ge=100, le=10_000)] = 1_000
+
+
+ScoringPolicy = ScoreV1 | ScoreV2 | ScoreInterval
+
+
+class MarginPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a challenger must gain over the king (DOMAIN 4).
+
+    ``start_ppm`` decays linearly to zero over ``decay_blocks`` of the reign; ``None`` keeps it
+    fixed. The v1 and v2 formulas multiply the king's score by 1 + margin; the interval rule asks
+    the lower bound of the gain over the king to clear log(1 + margin).
+    """
+
+    start_ppm: Ppm = 10_000
+    decay_blocks: Positive | None = None
+
+
+class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a server's output must be to count as correct (ARCHITECTURE, "Correct").
+
+    Margins are teacher-forced under the reference, in thousandths of a logit (``milli``): how far
+    each emitted token lies below the reference's best one.
+    """
+
+    min_length_ppm: Ppm = 900_000
+    """Fewer tokens than max(2, ceil(this x baseline's)) is `truncated` (DOMAIN 4, v2)."""
+    max_length_ppm: Annotated[int, Meta(ge=PPM)] = 1_100_000
+    """More tokens than this x baseline's is `overlong`."""
+    min_top1_ppm: Ppm = 970_000
+    """The part of emitted tokens that must be the reference's first choice."""
+    max_mean_margin_milli: NonNegative = 30
+    """Mean over tokens of min(margin, clip)."""
+    margin_clip_milli: Positive = 2_000
+    max_p99_margin_milli: NonNegative = 500
+    max_repeat_gain_ppm: Ppm = 100_000
+    """A repeated prompt may be at most this much faster than fresh ones (else `replayed`)."""
+    max_flush_ppm: Ppm = 500_000
+    """The largest part of a stream's tokens that may arrive in its last tenth (else `flushed`)."""
+
+
+class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a contest is run on one track (DOMAIN 4). Times in seconds, lengths in tokens."""
+
+    prompts: Annotated[int, Meta(ge=2, le=1_000)] = 10
+    warmup_prompts: Annotated[int, Meta(ge=0, le=100)] = 2
+    context_tokens: Annotated[int, Meta(ge=8, le=131_072)] = 6_144
+    output_tokens: Annotated[int, Meta(ge=2, le=8_192)] = 512
+    startup_timeout_s: Positive = 750
+    prompt_timeout_s: Positive = 120
+    pull_timeout_s: Positive = 300
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Attempts of one round that may be void before its entrants are credited."""
+
+
+class TrackPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model's competition inside an arena; the tracks' emission shares sum to 1,000,000 ppm."""
+
+    model: str
+    emission_share_ppm: Ppm = PPM
+    emission: EmissionPolicy
+    scoring: ScoringPolicy
+    margin: MarginPolicy = MarginPolicy()
+    gates: GatePolicy = GatePolicy()
+    contest: ContestPolicy = ContestPolicy()
+    baseline_image: str = ""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All rules of an arena from one block on."""
+
+    name: str
+    fee: FeePolicy
+    weights: WeightPolicy = WeightPolicy()
+    tracks: dict[str, TrackPolicy]
+
+    def canonical_json(self) -> bytes:
+        """The document's one spelling: JSON with sorted keys and every default written out."""
+        return msgspec.json.encode(self, order="deterministic")
+
+    def digest(self) -> str:
+        """``sha256:<hex>`` over :meth:`canonical_json`."""
+        return "sha256:" + hashlib.sha256(self.canonical_json()).hexdigest()
+
+    def track(self, name: str) -> TrackPolicy:
+        """The rules of one track; :class:`PolicyError` names the tracks there are."""
+        try:
+            return self.tracks[name]
+        except KeyError:
+            known = ", ".join(sorted(self.tracks))
+            msg = f"policy '{self.name}' has no track '{name}'; it has: {known}"
+            raise PolicyError(msg) from None
+
+
+class PolicyFrom(msgspec.Struct, frozen=True):
+    """A policy and the first block it is in force at."""
+
+    from_block: int
+    policy: Policy
+
+
+def parse_policy_toml(text: str) -> Policy:
+    """Read a policy document; raises :class:`PolicyError` with one sentence if it is impossible."""
+    if len(text.encode()) > MAX_POLICY_BYTES:
+        msg = f"the policy file is larger than {MAX_POLICY_BYTES} bytes"
+        raise PolicyError(msg)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"the policy file is not TOML: {error}"
+        raise PolicyError(msg) from error
+    try:
+        policy = msgspec.convert(document, Policy)
+    except msgspec.ValidationError as error:
+        msg = f"the policy file does not fit: {error}"
+        raise PolicyError(msg) from error
+    return checked(policy)
+
+
+def parse_policy_json(data: str | bytes) -> Policy:
+    """Read the canonical JSON an event carries; the same checks as for TOML."""
+    try:
+        policy = msgspec.json.decode(data, type=Policy)
+    except msgspec.DecodeError as error:
+        msg = f"the recorded policy does not fit: {error}"
+        raise PolicyError(msg) from error
+    return checked(policy)
+
+
+def checked(policy: Policy) -> Policy:
+    """The same policy, or :class:`PolicyError` for rules that contradict each other."""
+    if not 1 <= len(policy.tracks) <= MAX_TRACKS:
+        count = len(policy.tracks)
+        msg = f"policy '{policy.name}' must have 1 to {MAX_TRACKS} tracks, it has {count}"
+        raise PolicyError(msg)
+    total = sum(track.emission_share_ppm for track in policy.tracks.values())
+    if total != PPM:
+        msg = (
+            f"the emission shares of policy '{policy.name}' sum to {total} ppm; "
+            f"they must sum to {PPM}"
+        )
+        raise PolicyError(msg)
+    if not policy.fee.treasury_ss58:
+        msg = f"policy '{policy.name}' names no treasury address"
+        raise PolicyError(msg)
+    return policy
+
+
+def policy_at(timeline: Sequence[PolicyFrom], block: int) -> Policy:
+    """The policy in force at ``block``: the latest adopted one whose first block is not after it.
+
+    ``timeline`` is in the order of adoption; of two that start at the same block the later
+    adoption counts. Raises :class:`PolicyError` before the first one.
+    """
+    in_force = [entry for entry in timeline if entry.from_block <= block]
+    if not in_force:
+        msg = f"no policy was in force at block {block}"
+        raise PolicyError(msg)
+    start = max(entry.from_block for entry in in_force)
+    return [entry for entry in in_force if entry.from_block == start][-1].policy

@@ -1,0 +1,123 @@
+"""Units of money and of shares. All amounts are integers; mixing units is a type error.
+
+A unit is a value object around one ``int``. Adding rao to dollars raises :class:`UnitError` when it
+runs and is refused by the type checker before that. Events carry the bare integer under a name
+that ends in its unit (``fee_rao``, ``cost_usd_micros``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+RAO_PER_TAO: Final = 1_000_000_000
+ALPHA_UNITS_PER_ALPHA: Final = 1_000_000_000
+USD_MICROS_PER_USD: Final = 1_000_000
+PPM: Final = 1_000_000
+"""Parts per million in one whole: shares, scores and margins are integers of this unit."""
+
+U16_MAX: Final = 65_535
+
+
+class UnitError(TypeError):
+    """Two amounts of different units met in one sum or comparison."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Amount:
+    """An integer amount of one unit. Subclasses fix the unit; equality includes it."""
+
+    value: int
+
+    def __post_init__(self) -> None:
+        if type(self.value) is not int:
+            msg = f"{type(self).__name__} takes a whole number, got {self.value!r}"
+            raise UnitError(msg)
+
+    def _unit(self) -> tuple[object, ...]:
+        return (type(self),)
+
+    def _same(self, value: int) -> Self:
+        return type(self)(value)
+
+    def _check(self, other: object) -> _Amount:
+        if not isinstance(other, _Amount) or other._unit() != self._unit():
+            msg = f"cannot mix {self!r} with {other!r}"
+            raise UnitError(msg)
+        return other
+
+    def __add__(self, other: Self) -> Self:
+        return self._same(self.value + self._check(other).value)
+
+    def __sub__(self, other: Self) -> Self:
+        return self._same(self.value - self._check(other).value)
+
+    def __neg__(self) -> Self:
+        return self._same(-self.value)
+
+    def __lt__(self, other: Self) -> bool:
+        return self.value < self._check(other).value
+
+    def __le__(self, other: Self) -> bool:
+        return self.value <= self._check(other).value
+
+    def __gt__(self, other: Self) -> bool:
+        return self.value > self._check(other).value
+
+    def __ge__(self, other: Self) -> bool:
+        return self.value >= self._check(other).value
+
+    def __bool__(self) -> bool:
+        return self.value != 0
+
+    def times_ppm(self, share_ppm: int) -> Self:
+        """This amount times ``share_ppm`` millionths, floored to a whole unit."""
+        return self._same(self.value * share_ppm // PPM)
+
+
+@dataclass(frozen=True, slots=True)
+class Rao(_Amount):
+    """TAO in units of 10^-9: 1 TAO = 1,000,000,000 rao (DOMAIN, Words)."""
+
+    def __str__(self) -> str:
+        return f"{_decimal(self.value, RAO_PER_TAO, 9)} TAO"
+
+
+@dataclass(frozen=True, slots=True)
+class UsdMicros(_Amount):
+    """US dollars in millionths."""
+
+    def __str__(self) -> str:
+        return f"{_decimal(self.value, USD_MICROS_PER_USD, 6)} USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Alpha(_Amount):
+    """A subnet's own token in units of 10^-9; alpha of two subnets does not mix."""
+
+    netuid: int
+
+    def _unit(self) -> tuple[object, ...]:
+        return (type(self), self.netuid)
+
+    def _same(self, value: int) -> Self:
+        return type(self)(value, self.netuid)
+
+    def __str__(self) -> str:
+        return f"{_decimal(self.value, ALPHA_UNITS_PER_ALPHA, 9)} alpha({self.netuid})"
+
+
+def _decimal(value: int, scale: int, digits: int) -> str:
+    sign = "-" if value < 0 else ""
+    whole, part = divmod(abs(value), scale)
+    return f"{sign}{whole:,}.{part:0{digits}d}"
+
+
+def decimal_text(value: int, asset: str) -> str:
+    """``value`` in the asset's smallest unit as people read it, e.g. ``1.500000000`` TAO.
+
+    ``asset`` is ``TAO``, ``USD`` or ``ALPHA:<netuid>`` (see :mod:`ledger.books.accounts`).
+    """
+    if asset == "USD":
+        return _decimal(value, USD_MICROS_PER_USD, 6)
+    return _decimal(value, RAO_PER_TAO, 9)
