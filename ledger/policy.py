@@ -175,14 +175,23 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_p99_margin_milli: NonNegative = 500
     max_repeat_gain_ppm: Ppm = 100_000
     """A repeated prompt may be at most this much faster than fresh ones (else `replayed`)."""
-    max_flush_ppm: Ppm = 500_000
-    """The largest part of a stream's tokens that may arrive in its last tenth (else `flushed`)."""
+    min_stream_spread_ppm: Ppm = 50_000
+    """The smallest part of a response's wall time over which its tokens arrive (else `flushed`)."""
+    min_model_top1_ppm: Ppm = 500_000
+    """Below this top-1 rate the output is another model's (`other_weights`); between this and
+    ``min_top1_ppm`` the model is right and its choice is not (`sampler_changed`)."""
+    min_coverage_ppm: Ppm = 500_000
+    """The part of emitted tokens the reference must have scored, else the fault is ours."""
 
 
 class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a contest is run on one track (DOMAIN 4). Times in seconds, lengths in tokens."""
 
     prompts: Annotated[int, Meta(ge=2, le=1_000)] = 10
+    prompts_per_block: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    """How many consecutive prompts form one block, the unit the interval rule resamples."""
+    repeated_prompts: Annotated[int, Meta(ge=0, le=1_000)] = 2
+    """How many of the scored prompts are asked again at the end, for the replay check."""
     warmup_prompts: Annotated[int, Meta(ge=0, le=100)] = 2
     context_tokens: Annotated[int, Meta(ge=8, le=131_072)] = 6_144
     output_tokens: Annotated[int, Meta(ge=2, le=8_192)] = 512
