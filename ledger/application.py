@@ -1,0 +1,188 @@
+"""The application: one arena's commands, each a unit of work that is recorded whole or not at all.
+
+Commands (:mod:`ledger.commands`) are functions over a :class:`Unit`: they load aggregates, let them
+decide, and note observations. :meth:`Ledger.decide` records what came of it in one transaction and
+decides again if another writer was faster.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, TypeVar, cast
+from uuid import UUID
+
+from eventsourcing.application import AggregateNotFoundError, Application
+from eventsourcing.persistence import IntegrityError, Mapper
+from sqlalchemy import Engine
+
+from ledger.decisions.arena import Arena
+from ledger.decisions.base import Aggregate
+from ledger.facts import Context, Fact, Observation
+from ledger.keys import ArenaKey, arena_id, natural_id
+from ledger.observations import BlockObserved, FactConflictSeen
+from ledger.store.codec import FactMapper
+from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact
+from ledger.store.recorder import ArenaRecorder, FactConflictError, HeadMovedError
+
+MAX_TRIES: Final = 20
+"""How often a command is decided again when other writers keep being faster."""
+
+_FIRST_PAUSE_S: Final = 0.002
+
+AggregateT = TypeVar("AggregateT", bound=Aggregate)
+ObservationT = TypeVar("ObservationT", bound=Observation)
+ResultT = TypeVar("ResultT")
+
+
+class UnknownArenaError(Exception):
+    """No arena of that name was opened in this database."""
+
+
+class ContentionError(Exception):
+    """Other writers were faster every time; nothing was recorded."""
+
+
+class Unit:
+    """One unit of work: what a command read, and the facts it decided on, in order."""
+
+    def __init__(self, ledger: Ledger, context: Context) -> None:
+        self.ledger = ledger
+        self.context = context
+        self.facts: list[Fact] = []
+        self._loaded: dict[UUID, Aggregate] = {}
+
+    @property
+    def block(self) -> int:
+        """The arena's newest finalized block."""
+        return self.context.block
+
+    @property
+    def arena(self) -> Arena:
+        """The arena's own aggregate."""
+        return self.get(Arena, arena_id(self.context.arena))
+
+    def get(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
+        """The aggregate of that id, as recorded and as changed in this unit; new if unknown."""
+        found = self._loaded.get(aggregate_id)
+        if found is None:
+            found = self.ledger.load(kind, aggregate_id)
+            found.sink = self.facts
+            self._loaded[aggregate_id] = found
+        if not isinstance(found, kind):
+            msg = f"{aggregate_id} is a {type(found).__name__}, not a {kind.__name__}"
+            raise TypeError(msg)
+        return found
+
+    def observe(self, kind: type[ObservationT], fact_key: str, **content: Any) -> ObservationT:
+        """Note something seen."""
+        fact = kind.seen(self.context, fact_key, **content)
+        self.facts.append(fact)
+        return fact
+
+    def advance(self, number: int, **content: Any) -> BlockObserved:
+        """Move the arena's time to a finalized block; what follows in this unit happens there."""
+        self.context = replace(self.context, block=number)
+        key = f"block:{self.context.arena}:{number}"
+        return self.observe(BlockObserved, key, number=number, **content)
+
+    def because(self, fact: Fact) -> None:
+        """Let everything that follows in this unit name ``fact`` as its cause."""
+        self.context = self.context.because(fact)
+
+
+class Ledger(Application[UUID]):
+    """One arena's facts in one database: the eventsourcing library's application over our store."""
+
+    def __init__(self, engine: Engine, arena: ArenaKey) -> None:
+        self.engine = engine
+        self.arena = arena
+        super().__init__()
+
+    def construct_mapper(self) -> Mapper[UUID]:
+        """Facts are mapped by our typed codec."""
+        return FactMapper()
+
+    def construct_recorder(self) -> ArenaRecorder:
+        """Facts are recorded in this arena's log."""
+        return ArenaRecorder(self.engine, self.arena)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def head(self) -> LogHead:
+        """Where the arena's log stands; raises :class:`UnknownArenaError`."""
+        with self.engine.connect() as connection:
+            head = head_of(connection, self.arena)
+        if head is None:
+            msg = f"arena {self.arena} is unknown in this database; open it with 'arena open'"
+            raise UnknownArenaError(msg)
+        return head
+
+    def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
+        """The aggregate of that id as recorded; a new one, of version 0, if nothing is."""
+        try:
+            found = self.repository.get(aggregate_id, projector_func=cast("Any", kind.project))
+        except AggregateNotFoundError:
+            return kind(aggregate_id)
+        return cast("AggregateT", found)
+
+    def arena_state(self) -> Arena:
+        """The arena's own aggregate as recorded."""
+        return self.load(Arena, arena_id(self.arena))
+
+    def known(self, fact_key: str) -> Fact | None:
+        """The fact recorded under a key, or None."""
+        with self.engine.connect() as connection:
+            return known_fact(connection, fact_key)
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def decide(self, work: Callable[[Unit], ResultT], *, opening_at: int | None = None) -> ResultT:
+        """Run a command and record its facts in one transaction.
+
+        ``opening_at`` is the block of a log that does not exist yet. Raises what the command
+        raises; :class:`FactConflictError` after having recorded the conflict itself;
+        :class:`ContentionError` after :data:`MAX_TRIES` tries.
+        """
+        for attempt in range(MAX_TRIES):
+            unit = Unit(self, Context(self.arena, self._block(opening_at)))
+            result = work(unit)
+            try:
+                if unit.facts:
+                    self.save(*unit.facts)
+            except (HeadMovedError, IntegrityError):
+                # Chance keeps two writers that met once from meeting at every try.
+                time.sleep(_FIRST_PAUSE_S * (attempt + 1) * (1 + random.random()))  # noqa: S311
+                continue
+            except FactConflictError as conflict:
+                self._record_conflict(conflict)
+                raise
+            return result
+        msg = f"nothing was recorded: other writers were faster {MAX_TRIES} times; try again"
+        raise ContentionError(msg)
+
+    def _block(self, opening_at: int | None) -> int:
+        with self.engine.connect() as connection:
+            head = head_of(connection, self.arena)
+        if head is not None and head.effective_block != NO_BLOCK:
+            return head.effective_block
+        if opening_at is None:
+            return self.head().effective_block
+        return opening_at
+
+    def _record_conflict(self, conflict: FactConflictError) -> None:
+        digest = natural_id("conflict", repr(conflict.offered.content())).hex
+        key = natural_id("fact", conflict.known.fact_key).hex
+
+        def note(unit: Unit) -> None:
+            unit.observe(
+                FactConflictSeen,
+                f"conflict:{key}:{digest}",
+                conflicting_key=conflict.known.fact_key,
+                topic_refused=conflict.offered.topic,
+                differs=conflict.differs,
+            )
+
+        self.decide(note)

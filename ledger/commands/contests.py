@@ -1,0 +1,396 @@
+"""Planning, measuring, judging and voiding contests.
+
+A contest changes three things at once, so each command is one transaction over them: the contest,
+its entrants' submissions, and the track's throne.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from ledger.application import Ledger, Unit
+from ledger.codes import DepositionCause, DisqualificationCode, VoidCause
+from ledger.decisions.arena import Arena, RunnerUp
+from ledger.decisions.base import DecisionRefusedError
+from ledger.decisions.contest import Contest, EntrantMeasured, JudgedEntrant, PlannedEntrant
+from ledger.decisions.payment import Payment
+from ledger.decisions.submission import CommitSeen, Submission
+from ledger.keys import contest_id
+from ledger.observations import BlockObserved
+from ledger.policy import TrackPolicy
+from ledger.rules.scoring import Measured, Score, score
+from ledger.rules.seed import seed_from_block_hash
+from ledger.rules.throne import (
+    Candidate,
+    Crowned,
+    Defended,
+    Deposed,
+    KingState,
+    NotCompared,
+    NotTaken,
+    Step,
+    ThroneDecision,
+    decide_round,
+)
+
+UNCOUNTED: Final = frozenset({VoidCause.INTERRUPTED.value, VoidCause.EVALUATION_PAUSED.value})
+"""Void attempts that do not count against `max_attempts`: nobody's machine failed in them."""
+
+
+def commit_order(commit: CommitSeen) -> tuple[int, int, int]:
+    """The order of judging and of owning content: block, reveals before extrinsics, index."""
+    return (commit.block, 0 if commit.form == "timelocked" else 1, commit.index)
+
+
+def plan_contest(
+    ledger: Ledger, *, track: str, challengers: Sequence[UUID], seed_block: int, attempt: int
+) -> UUID:
+    """Fix an attempt: king and runner-up of the track, then the challengers in judging order.
+
+    The seed block must be recorded, and later than every entrant's commit or reveal. Of several
+    queued submissions of one hotkey the latest runs and supersedes the others. Refused while
+    evaluation is paused. Returns the contest's id; planning the same attempt again gives it too.
+    """
+
+    def work(unit: Unit) -> UUID:
+        arena = unit.arena
+        identity = contest_id(unit.context.arena, track, seed_block)
+        contest = unit.get(Contest, identity)
+        if contest.plan is not None:
+            return identity
+        if "evaluation" in arena.paused:
+            msg = "evaluation is paused, so no contest starts; resume it first"
+            raise DecisionRefusedError(msg)
+        policy = arena.policy_at(unit.block)
+        policy.track(track)
+        block = _seed_block(unit, seed_block)
+        entrants = _entrants(unit, arena, track, challengers)
+        for entrant in entrants:
+            commit = _commit(unit.get(Submission, entrant.submission_id))
+            if commit.block >= seed_block:
+                msg = (
+                    f"seed block {seed_block} is not later than the commit of "
+                    f"{commit.hotkey} at block {commit.block}"
+                )
+                raise DecisionRefusedError(msg)
+        planned = contest.plan_as(
+            unit.context,
+            track=track,
+            attempt=attempt,
+            seed_block=seed_block,
+            seed_block_hash=block.hash,
+            policy_digest=policy.digest(),
+            entrants=tuple(entrants),
+        )
+        unit.because(planned)
+        for entrant in entrants:
+            submission = unit.get(Submission, entrant.submission_id)
+            submission.enter(unit.context, identity, attempt)
+        return identity
+
+    return ledger.decide(work)
+
+
+def complete_contest(ledger: Ledger, contest: UUID) -> None:
+    """Judge a contest whose baseline and entrants are all measured: scores, throne, runner-up."""
+
+    def work(unit: Unit) -> None:
+        found = unit.get(Contest, contest)
+        if found.plan is None:
+            msg = f"contest {contest} is unknown here"
+            raise DecisionRefusedError(msg)
+        plan, arena = found.plan, unit.arena
+        track = arena.policy_at(plan.effective_block).track(plan.track)
+        seed = seed_from_block_hash(plan.seed_block_hash)
+        scores = {
+            entrant.submission_id: _score(found.measured.get(entrant.submission_id), track, seed)
+            for entrant in plan.entrants
+        }
+        decision = _decide(unit, found, track, seed)
+        judged = found.judge(
+            unit.context,
+            tuple(_verdict(entrant, found, scores) for entrant in plan.entrants),
+            tuple(_reason(step) for step in decision.steps),
+        )
+        unit.because(judged)
+        for entrant in plan.entrants:
+            measured = found.measured[entrant.submission_id]
+            _settle_entrant(unit, measured, scores[entrant.submission_id], contest, track)
+        _settle_throne(unit, plan.track, contest, decision)
+        king = arena.kings.get(plan.track)
+        found.complete(unit.context, king.hotkey if king else None)
+
+    ledger.decide(work)
+
+
+def void_contest(ledger: Ledger, contest: UUID, *, cause: VoidCause, detail: str) -> None:
+    """End an open contest without effect; its entrants wait again, or are credited."""
+
+    def work(unit: Unit) -> None:
+        found = unit.get(Contest, contest)
+        if found.ended is not None or found.plan is None:
+            return
+        track = unit.arena.policy_at(found.plan.effective_block).track(found.plan.track)
+        unit.because(found.void(unit.context, cause, detail))
+        for entrant in found.plan.entrants:
+            submission = unit.get(Submission, entrant.submission_id)
+            if submission.status == "contested":
+                _wait_again(unit, submission, contest, track, cause=cause.value, detail=detail)
+
+    ledger.decide(work)
+
+
+# -- planning -------------------------------------------------------------------------------
+
+
+def _seed_block(unit: Unit, number: int) -> BlockObserved:
+    fact = unit.ledger.known(f"block:{unit.context.arena}:{number}")
+    if not isinstance(fact, BlockObserved):
+        msg = f"block {number} is not in the log, so its hash cannot seed a contest"
+        raise DecisionRefusedError(msg)
+    return fact
+
+
+def _entrants(
+    unit: Unit, arena: Arena, track: str, challengers: Sequence[UUID]
+) -> list[PlannedEntrant]:
+    king, runner_up = arena.kings.get(track), arena.runners_up.get(track)
+    seated = [place.submission_id for place in (king, runner_up) if place is not None]
+    line = [unit.get(Submission, identity) for identity in challengers if identity not in seated]
+    line.sort(key=lambda submission: commit_order(_commit(submission)))
+    latest = {_commit(submission).hotkey: submission for submission in line}
+    for submission in line:
+        later = latest[_commit(submission).hotkey]
+        if later is not submission:
+            submission.supersede(unit.context, later.id)
+    running = [
+        submission for submission in line if latest[_commit(submission).hotkey] is submission
+    ]
+    if not running:
+        msg = f"track '{track}' has no challenger waiting, so there is nothing to contest"
+        raise DecisionRefusedError(msg)
+    entrants = []
+    if king is not None:
+        entrants.append(_planned(unit.get(Submission, king.submission_id), "king"))
+    if runner_up is not None and unit.get(Submission, runner_up.submission_id).status == "scored":
+        entrants.append(_planned(unit.get(Submission, runner_up.submission_id), "runner_up"))
+    return entrants + [_planned(submission, "challenger") for submission in running]
+
+
+def _planned(submission: Submission, role: str) -> PlannedEntrant:
+    commit = _commit(submission)
+    if commit.image is None or commit.digest is None:
+        msg = f"submission {submission.id} names no image, so it cannot be run"
+        raise DecisionRefusedError(msg)
+    return PlannedEntrant(
+        submission_id=submission.id,
+        hotkey=commit.hotkey,
+        role="king" if role == "king" else "runner_up" if role == "runner_up" else "challenger",
+        image=commit.image,
+        digest=commit.digest,
+    )
+
+
+def _commit(submission: Submission) -> CommitSeen:
+    if submission.commit is None:
+        msg = f"submission {submission.id} is unknown here"
+        raise DecisionRefusedError(msg)
+    return submission.commit
+
+
+# -- judging --------------------------------------------------------------------------------
+
+
+def _measured(fact: EntrantMeasured | None) -> Measured | None:
+    if fact is None or fact.status != "scored":
+        return None
+    return Measured(
+        fact.baseline_ttft_us,
+        fact.baseline_e2e_us,
+        fact.baseline_tokens,
+        fact.ttft_us,
+        fact.e2e_us,
+        fact.tokens,
+    )
+
+
+def _score(fact: EntrantMeasured | None, track: TrackPolicy, seed: int) -> Score | None:
+    measured = _measured(fact)
+    if measured is None:
+        return None
+    return score(measured, track.scoring, track.contest.prompts_per_block, seed)
+
+
+def _decide(unit: Unit, contest: Contest, track: TrackPolicy, seed: int) -> ThroneDecision:
+    plan = contest.plan
+    if plan is None:
+        msg = f"contest {contest.id} has no plan"
+        raise DecisionRefusedError(msg)
+    king: KingState | None = None
+    runner_up: Candidate | None = None
+    challengers = []
+    for entrant in plan.entrants:
+        fact = contest.measured.get(entrant.submission_id)
+        candidate = Candidate(
+            submission_id=entrant.submission_id,
+            hotkey=entrant.hotkey,
+            order=commit_order(_commit(unit.get(Submission, entrant.submission_id))),
+            measured=_measured(fact),
+            disqualified=fact is not None and fact.status == "disqualified",
+        )
+        held = unit.arena.kings.get(plan.track)
+        if entrant.role == "challenger":
+            challengers.append(candidate)
+        elif entrant.role == "runner_up":
+            runner_up = candidate
+        elif held is not None and held.submission_id == entrant.submission_id:
+            king = KingState(
+                hotkey=held.hotkey,
+                submission_id=held.submission_id,
+                won_at_block=held.won_at_block,
+                measured=candidate.measured,
+                disqualified=candidate.disqualified,
+            )
+    held = unit.arena.kings.get(plan.track)
+    if held is not None and king is None:
+        # The throne changed hands while the contest ran (a king left and the runner-up followed):
+        # the new king stands where it was measured in this round, and is not compared where not.
+        second = runner_up if runner_up and runner_up.submission_id == held.submission_id else None
+        king = KingState(
+            hotkey=held.hotkey,
+            submission_id=held.submission_id,
+            won_at_block=held.won_at_block,
+            measured=second.measured if second else None,
+            disqualified=second.disqualified if second else False,
+        )
+        runner_up = None if second else runner_up
+    return decide_round(king, challengers, runner_up, track=track, block=unit.block, seed=seed)
+
+
+def _verdict(
+    entrant: PlannedEntrant, contest: Contest, scores: dict[UUID, Score | None]
+) -> JudgedEntrant:
+    fact = contest.measured.get(entrant.submission_id)
+    if fact is None:
+        msg = f"contest {contest.id} cannot be judged: {entrant.hotkey} was not measured"
+        raise DecisionRefusedError(msg)
+    own = scores[entrant.submission_id]
+    return JudgedEntrant(
+        submission_id=entrant.submission_id,
+        hotkey=entrant.hotkey,
+        status=fact.status,
+        code=fact.code,
+        score_ppm=own.score_ppm if own else None,
+        lower_ppm=own.lower_ppm if own else None,
+        upper_ppm=own.upper_ppm if own else None,
+    )
+
+
+def _reason(step: Step) -> str:
+    match step:
+        case Crowned() | Defended() | NotTaken():
+            return step.decision.why
+        case NotCompared():
+            return step.why
+        case Deposed():
+            return f"{step.hotkey} loses the crown: its own server failed in this round"
+
+
+def _settle_entrant(
+    unit: Unit, fact: EntrantMeasured, own: Score | None, contest: UUID, track: TrackPolicy
+) -> None:
+    submission = unit.get(Submission, fact.submission_id)
+    if submission.status != "contested":
+        return  # found to be a copy while the contest ran: that verdict stands
+    if fact.status == "disqualified":
+        submission.disqualify(
+            unit.context,
+            contest,
+            DisqualificationCode(fact.code or ""),
+            fact.detail,
+            fact.log_tail,
+            fact.evidence_digest,
+        )
+    elif own is None:
+        _wait_again(
+            unit,
+            submission,
+            contest,
+            track,
+            cause=fact.code or "infrastructure",
+            detail=fact.detail,
+        )
+    else:
+        submission.score(unit.context, contest, own.score_ppm, own.lower_ppm, own.upper_ppm)
+
+
+def _wait_again(
+    unit: Unit,
+    submission: Submission,
+    contest: UUID,
+    track: TrackPolicy,
+    *,
+    cause: str,
+    detail: str,
+) -> None:
+    """Back to where it stood; a challenger failed too often is credited instead (DOMAIN 4)."""
+    counted = cause not in UNCOUNTED
+    spent = submission.failed_attempts + counted >= track.contest.max_attempts
+    if submission.waits_as_challenger and counted and spent:
+        credited = submission.credit(unit.context, contest, cause)
+        payment = unit.get(Payment, credited.payment_id)
+        payment.credit(
+            unit.context.because(credited), submission.id, _commit(submission).hotkey, cause
+        )
+        return
+    submission.requeue(unit.context, contest, cause, detail, counted=counted)
+
+
+def _settle_throne(unit: Unit, track: str, contest: UUID, decision: ThroneDecision) -> None:
+    arena = unit.arena
+    before = arena.kings.get(track)
+    for step in decision.steps:
+        match step:
+            case Deposed():
+                detail = "its own server failed in the round"
+                arena.depose(unit.context, track, DepositionCause.DISQUALIFIED, detail)
+            case Crowned():
+                if _copied(unit, step.submission_id):
+                    continue
+                arena.crown(
+                    unit.context,
+                    track=track,
+                    hotkey=step.hotkey,
+                    submission_id=step.submission_id,
+                    contest_id=contest,
+                    score_ppm=step.score.score_ppm,
+                    how="contest",
+                    needed_ppm=step.decision.needed_ppm,
+                    reached_ppm=step.decision.reached_ppm,
+                    why=step.decision.why,
+                )
+            case Defended() | NotTaken() | NotCompared():
+                pass  # nothing changes hands; the reasons are in the judgement
+    king = arena.kings.get(track)
+    stayed = before is not None and king is not None and before.submission_id == king.submission_id
+    if stayed and decision.king is not None and decision.king.score is not None:
+        arena.defend(unit.context, track, contest, decision.king.score.score_ppm)
+    _name_runner_up(unit, track, contest, decision)
+
+
+def _name_runner_up(unit: Unit, track: str, contest: UUID, decision: ThroneDecision) -> None:
+    arena, seat = unit.arena, decision.runner_up
+    king = arena.kings.get(track)
+    if seat is None or (king and king.hotkey == seat.hotkey) or _copied(unit, seat.submission_id):
+        arena.name_runner_up(unit.context, track, None)
+        return
+    if seat.score is None:
+        return  # not measured in this round: it keeps the place and the score it had
+    runner_up = RunnerUp(seat.hotkey, seat.submission_id, contest, seat.score.score_ppm)
+    arena.name_runner_up(unit.context, track, runner_up)
+
+
+def _copied(unit: Unit, submission: UUID) -> bool:
+    return unit.get(Submission, submission).status == "copy"

@@ -1,0 +1,400 @@
+"""The arena: its policies by block, the throne of each track, and what is paused.
+
+Identity: genesis, netuid. Defends: one throne per track, held without a gap from crowning to fall;
+a defended crown is the same reign; a policy starts no earlier than the block it is adopted at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from ledger.codes import DepositionCause
+from ledger.decisions.base import Aggregate, DecisionRefusedError
+from ledger.facts import Context, Fact, fact
+from ledger.keys import ArenaKey
+from ledger.policy import Policy, PolicyFrom, parse_policy_json, policy_at
+
+Switch = Literal["evaluation", "emission"]
+
+
+@fact("arena.opened.v1")
+class ArenaOpened(Fact, frozen=True, kw_only=True):
+    """The arena exists from ``opened_at_block`` on, under a first policy."""
+
+    genesis: str
+    network: str
+    netuid: int
+    opened_at_block: int
+    policy_json: str
+    policy_digest: str
+    actor: str
+
+    @property
+    def advances_to(self) -> int | None:
+        """An arena's time begins where it opens."""
+        return self.opened_at_block
+
+
+@fact("arena.policy_adopted.v1")
+class PolicyAdopted(Fact, frozen=True, kw_only=True):
+    """A policy is in force from ``from_block`` on."""
+
+    from_block: int
+    policy_json: str
+    policy_digest: str
+    actor: str
+
+
+@fact("arena.paused.v1")
+class Paused(Fact, frozen=True, kw_only=True):
+    """Evaluation or emission stopped (DOMAIN 5)."""
+
+    switch: Switch
+    reason: str
+    actor: str
+
+
+@fact("arena.resumed.v1")
+class Resumed(Fact, frozen=True, kw_only=True):
+    """Evaluation or emission goes on."""
+
+    switch: Switch
+    reason: str
+    actor: str
+
+
+@fact("arena.king_crowned.v1")
+class KingCrowned(Fact, frozen=True, kw_only=True):
+    """A reign began. ``how`` is ``contest`` or, after a king left, ``succession``.
+
+    ``needed_ppm`` and ``reached_ppm`` are what the margin rule compared (DOMAIN 4); None for a
+    succession.
+    """
+
+    track: str
+    hotkey: str
+    submission_id: UUID
+    contest_id: UUID
+    score_ppm: int
+    how: Literal["contest", "succession"]
+    previous_hotkey: str | None
+    needed_ppm: int | None
+    reached_ppm: int | None
+    why: str
+
+
+@fact("arena.crown_defended.v1")
+class CrownDefended(Fact, frozen=True, kw_only=True):
+    """The king was measured again and keeps the same reign, with this round's score."""
+
+    track: str
+    hotkey: str
+    submission_id: UUID
+    contest_id: UUID
+    score_ppm: int
+
+
+@fact("arena.runner_up_named.v1")
+class RunnerUpNamed(Fact, frozen=True, kw_only=True):
+    """The best other hotkey; all None where there is none."""
+
+    track: str
+    hotkey: str | None
+    submission_id: UUID | None
+    contest_id: UUID | None
+    score_ppm: int | None
+
+
+@fact("arena.king_deposed.v1")
+class KingDeposed(Fact, frozen=True, kw_only=True):
+    """A reign ended. ``cause`` is a :class:`ledger.codes.DepositionCause`."""
+
+    track: str
+    hotkey: str
+    submission_id: UUID
+    cause: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crown:
+    """Who holds a throne and since when. ``won_at_block`` is the block of the crowning."""
+
+    hotkey: str
+    submission_id: UUID
+    contest_id: UUID
+    score_ppm: int
+    won_at_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerUp:
+    """The best other hotkey of the last round."""
+
+    hotkey: str
+    submission_id: UUID
+    contest_id: UUID
+    score_ppm: int
+
+
+class Arena(Aggregate):
+    """State and rule of one arena."""
+
+    def __init__(self, aggregate_id: UUID) -> None:
+        super().__init__(aggregate_id)
+        self.network = ""
+        self.opened_at_block = 0
+        self.policies: list[PolicyFrom] = []
+        self.paused: set[str] = set()
+        self.kings: dict[str, Crown] = {}
+        self.runners_up: dict[str, RunnerUp] = {}
+        self.crownings = 0
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def open(self, context: Context, network: str, policy: Policy, actor: str) -> None:
+        """Open the arena at the context's block; opening it again alike is a no-op."""
+        content = {
+            "genesis": context.arena.genesis,
+            "network": network,
+            "netuid": context.arena.netuid,
+            "opened_at_block": context.block,
+            "policy_json": policy.canonical_json().decode(),
+            "policy_digest": policy.digest(),
+            "actor": actor,
+        }
+        if self.version:
+            msg = f"arena {network}/{context.arena.netuid} is open already; adopt a policy instead"
+            raise DecisionRefusedError(msg)
+        self.record(context, ArenaOpened, f"arena-opened:{context.arena}", **content)
+
+    def adopt(self, context: Context, policy: Policy, from_block: int, actor: str) -> None:
+        """Adopt a policy from a block on. The past cannot be given other rules."""
+        self._must_be_open(context.arena)
+        digest = policy.digest()
+        if any(p.from_block == from_block and p.policy.digest() == digest for p in self.policies):
+            return
+        if from_block < context.block:
+            msg = (
+                f"policy '{policy.name}' cannot start at block {from_block}: block {context.block} "
+                "is recorded already, and a policy never changes the past"
+            )
+            raise DecisionRefusedError(msg)
+        for track in self.kings:
+            if track not in policy.tracks:
+                msg = f"policy '{policy.name}' drops track '{track}', which has a king"
+                raise DecisionRefusedError(msg)
+        self.record(
+            context,
+            PolicyAdopted,
+            f"policy-adopted:{context.arena}:{from_block}:{digest}",
+            from_block=from_block,
+            policy_json=policy.canonical_json().decode(),
+            policy_digest=digest,
+            actor=actor,
+        )
+
+    def pause(self, context: Context, switch: Switch, reason: str, actor: str) -> None:
+        """Pause evaluation or emission; pausing what is paused is a no-op."""
+        self._must_be_open(context.arena)
+        if switch not in self.paused:
+            self._turn(context, Paused, "paused", switch, reason, actor)
+
+    def resume(self, context: Context, switch: Switch, reason: str, actor: str) -> None:
+        """Resume what was paused; resuming what runs is a no-op."""
+        self._must_be_open(context.arena)
+        if switch in self.paused:
+            self._turn(context, Resumed, "resumed", switch, reason, actor)
+
+    def crown(
+        self,
+        context: Context,
+        *,
+        track: str,
+        hotkey: str,
+        submission_id: UUID,
+        contest_id: UUID,
+        score_ppm: int,
+        how: Literal["contest", "succession"],
+        needed_ppm: int | None,
+        reached_ppm: int | None,
+        why: str,
+    ) -> None:
+        """Seat a king; the one before, if any, is deposed as overtaken in the same breath."""
+        previous = self.kings.get(track)
+        if previous is not None and previous.submission_id == submission_id:
+            msg = f"{hotkey} holds the throne of '{track}' already with this submission"
+            raise DecisionRefusedError(msg)
+        if previous is not None:
+            self.depose(context, track, DepositionCause.OVERTAKEN, f"overtaken by {hotkey}")
+        self.record(
+            context,
+            KingCrowned,
+            f"crowned:{context.arena}:{track}:{self.crownings + 1}",
+            track=track,
+            hotkey=hotkey,
+            submission_id=submission_id,
+            contest_id=contest_id,
+            score_ppm=score_ppm,
+            how=how,
+            previous_hotkey=previous.hotkey if previous else None,
+            needed_ppm=needed_ppm,
+            reached_ppm=reached_ppm,
+            why=why,
+        )
+
+    def defend(self, context: Context, track: str, contest_id: UUID, score_ppm: int) -> None:
+        """The king was measured again and stays."""
+        king = self.kings[track]
+        self.record(
+            context,
+            CrownDefended,
+            f"defended:{context.arena}:{track}:{contest_id}:{self.crownings}",
+            track=track,
+            hotkey=king.hotkey,
+            submission_id=king.submission_id,
+            contest_id=contest_id,
+            score_ppm=score_ppm,
+        )
+
+    def name_runner_up(self, context: Context, track: str, runner_up: RunnerUp | None) -> None:
+        """Name the best other hotkey, or nobody; no fact where nothing changes."""
+        if self.runners_up.get(track) == runner_up:
+            return
+        king = self.kings.get(track)
+        if runner_up and king and runner_up.hotkey == king.hotkey:
+            msg = f"{king.hotkey} is king of '{track}' and cannot be its own runner-up"
+            raise DecisionRefusedError(msg)
+        self.record(
+            context,
+            RunnerUpNamed,
+            f"runner-up:{context.arena}:{track}:{self.version + 1}",
+            track=track,
+            hotkey=runner_up.hotkey if runner_up else None,
+            submission_id=runner_up.submission_id if runner_up else None,
+            contest_id=runner_up.contest_id if runner_up else None,
+            score_ppm=runner_up.score_ppm if runner_up else None,
+        )
+
+    def depose(
+        self, context: Context, track: str, cause: DepositionCause, detail: str
+    ) -> KingDeposed:
+        """End a reign."""
+        king = self.kings[track]
+        return self.record(
+            context,
+            KingDeposed,
+            f"deposed:{context.arena}:{track}:{self.crownings}",
+            track=track,
+            hotkey=king.hotkey,
+            submission_id=king.submission_id,
+            cause=cause.value,
+            detail=detail,
+        )
+
+    def succeed(self, context: Context, track: str, cause: DepositionCause, detail: str) -> None:
+        """The king left: depose it and seat the runner-up, if there is one (DOMAIN 5)."""
+        deposed = self.depose(context, track, cause, detail)
+        runner_up = self.runners_up.get(track)
+        if runner_up is None:
+            return
+        after = context.because(deposed)
+        self.name_runner_up(after, track, None)
+        self.crown(
+            after,
+            track=track,
+            hotkey=runner_up.hotkey,
+            submission_id=runner_up.submission_id,
+            contest_id=runner_up.contest_id,
+            score_ppm=runner_up.score_ppm,
+            how="succession",
+            needed_ppm=None,
+            reached_ppm=None,
+            why=f"runner-up when {deposed.hotkey} left ({cause.value})",
+        )
+
+    # -- reads ------------------------------------------------------------------------------
+
+    def policy_at(self, block: int) -> Policy:
+        """The policy in force at ``block``."""
+        return policy_at(self.policies, block)
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _must_be_open(self, arena: ArenaKey) -> None:
+        if not self.version:
+            msg = f"arena {arena} is unknown here; open it first with 'arena open'"
+            raise DecisionRefusedError(msg)
+
+    def _turn(
+        self,
+        context: Context,
+        event: type[Paused] | type[Resumed],
+        word: str,
+        switch: Switch,
+        reason: str,
+        actor: str,
+    ) -> None:
+        if not reason.strip():
+            msg = f"{switch} cannot be {word} without a reason"
+            raise DecisionRefusedError(msg)
+        self.record(
+            context,
+            event,
+            f"{word}:{context.arena}:{switch}:{self.version + 1}",
+            switch=switch,
+            reason=reason,
+            actor=actor,
+        )
+
+    def apply(self, fact: Fact) -> None:
+        """Change the state by one fact."""
+        match fact:
+            case ArenaOpened():
+                self.network = fact.network
+                self.opened_at_block = fact.opened_at_block
+                policy = parse_policy_json(fact.policy_json)
+                self.policies.append(PolicyFrom(fact.opened_at_block, policy))
+            case PolicyAdopted():
+                policy = parse_policy_json(fact.policy_json)
+                self.policies.append(PolicyFrom(fact.from_block, policy))
+            case Paused():
+                self.paused.add(fact.switch)
+            case Resumed():
+                self.paused.discard(fact.switch)
+            case KingCrowned():
+                self.crownings += 1
+                self.kings[fact.track] = Crown(
+                    fact.hotkey,
+                    fact.submission_id,
+                    fact.contest_id,
+                    fact.score_ppm,
+                    fact.effective_block,
+                )
+            case CrownDefended():
+                held = self.kings[fact.track]
+                self.kings[fact.track] = Crown(
+                    held.hotkey,
+                    held.submission_id,
+                    fact.contest_id,
+                    fact.score_ppm,
+                    held.won_at_block,
+                )
+            case RunnerUpNamed():
+                self.runners_up.pop(fact.track, None)
+                if (
+                    fact.hotkey is not None
+                    and fact.submission_id is not None
+                    and fact.contest_id is not None
+                    and fact.score_ppm is not None
+                ):
+                    self.runners_up[fact.track] = RunnerUp(
+                        fact.hotkey, fact.submission_id, fact.contest_id, fact.score_ppm
+                    )
+            case KingDeposed():
+                self.kings.pop(fact.track, None)
+            case _:
+                msg = f"an arena cannot take a {fact.topic}"
+                raise TypeError(msg)

@@ -1,0 +1,293 @@
+"""The treasury of an arena: conversions, buybacks, adjustments, periods.
+
+Identity: arena. Defends: a buyback is planned by one person, approved by another, sent once and
+executed once; periods follow each other without gap or overlap; a reference (an exchange's trade, a
+transfer's extrinsic) is booked once. Amounts carry their unit in their name; ``about_block`` says
+which block a booking is about, which may be long before it was recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from ledger.decisions.base import Aggregate, DecisionRefusedError
+from ledger.facts import Context, Fact, fact
+
+Asset = Literal["TAO", "USD", "ALPHA"]
+
+
+@fact("treasury.converted.v1")
+class TaoConverted(Fact, frozen=True, kw_only=True):
+    """TAO was sold for dollars that were paid in at a provider.
+
+    The price is what the source states; ``sold_rao`` left the treasury's address in the extrinsic
+    ``reference``, ``bought_usd_micros`` arrived at ``provider``.
+    """
+
+    sold_rao: int
+    bought_usd_micros: int
+    usd_micros_per_tao: int
+    provider: str
+    source: str
+    reference: str
+    about_block: int
+    actor: str
+
+
+@fact("treasury.contributed.v1")
+class Contributed(Fact, frozen=True, kw_only=True):
+    """Somebody gave money that no fee stands for: TAO to the address, or dollars to a provider."""
+
+    asset: Asset
+    amount: int
+    provider: str | None
+    contributor: str
+    reference: str
+    about_block: int
+    actor: str
+
+
+@fact("treasury.adjusted.v1")
+class Adjusted(Fact, frozen=True, kw_only=True):
+    """A correction with a reason; ``amount`` is signed, in the asset's smallest unit."""
+
+    asset: Asset
+    amount: int
+    provider: str | None
+    reason: str
+    reference: str
+    about_block: int
+    actor: str
+
+
+@fact("treasury.buyback_planned.v1")
+class BuybackPlanned(Fact, frozen=True, kw_only=True):
+    """Buy alpha for at most ``max_rao`` and burn it, at no more than that price per whole alpha."""
+
+    number: int
+    max_rao: int
+    max_price_rao: int
+    actor: str
+
+
+@fact("treasury.buyback_approved.v1")
+class BuybackApproved(Fact, frozen=True, kw_only=True):
+    """A second person agreed."""
+
+    number: int
+    actor: str
+
+
+@fact("treasury.buyback_sent.v1")
+class BuybackSent(Fact, frozen=True, kw_only=True):
+    """About to send it: recorded before the call, so that a crash never buys twice."""
+
+    number: int
+    amount_rao: int
+    after_block: int
+
+
+@fact("treasury.buyback_executed.v1")
+class BuybackExecuted(Fact, frozen=True, kw_only=True):
+    """The chain bought and burned, in one extrinsic (event ``AddStakeBurn``)."""
+
+    number: int
+    block: int
+    block_hash: str
+    extrinsic_index: int
+    extrinsic_hash: str
+    netuid: int
+    spent_rao: int
+    burned_alpha: int
+    about_block: int
+
+
+@fact("treasury.buyback_failed.v1")
+class BuybackFailed(Fact, frozen=True, kw_only=True):
+    """The chain refused it; nothing was bought."""
+
+    number: int
+    reason: str
+
+
+@fact("treasury.period_closed.v1")
+class PeriodClosed(Fact, frozen=True, kw_only=True):
+    """A period of the books ends: after ``from_block``, up to and with ``to_block``."""
+
+    number: int
+    from_block: int
+    to_block: int
+    actor: str
+
+
+@dataclass(slots=True)
+class Buyback:
+    """How far one buyback has come."""
+
+    planned: BuybackPlanned
+    approved_by: str | None = None
+    sent: BuybackSent | None = None
+    ended: bool = False
+
+
+class Treasury(Aggregate):
+    """State and rule of one treasury."""
+
+    def __init__(self, aggregate_id: UUID) -> None:
+        super().__init__(aggregate_id)
+        self.buybacks: dict[int, Buyback] = {}
+        self.references: set[str] = set()
+        self.closed_to_block: int | None = None
+        self.periods = 0
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def convert(self, context: Context, *, reference: str, **content: object) -> None:
+        """Book a conversion; the same reference again is a no-op."""
+        if reference not in self.references:
+            key = f"converted:{context.arena}:{reference}"
+            self.record(context, TaoConverted, key, reference=reference, **content)
+
+    def contribute(self, context: Context, *, reference: str, **content: object) -> None:
+        """Book a contribution; the same reference again is a no-op."""
+        if reference not in self.references:
+            key = f"contributed:{context.arena}:{reference}"
+            self.record(context, Contributed, key, reference=reference, **content)
+
+    def adjust(self, context: Context, *, reference: str, **content: object) -> None:
+        """Book an adjustment; the same reference again is a no-op."""
+        if reference not in self.references:
+            key = f"adjusted:{context.arena}:{reference}"
+            self.record(context, Adjusted, key, reference=reference, **content)
+
+    def plan_buyback(
+        self, context: Context, max_rao: int, max_price_rao: int, actor: str
+    ) -> BuybackPlanned:
+        """Plan the next buyback."""
+        if max_rao <= 0 or max_price_rao <= 0:
+            msg = "a buyback needs an amount and a highest price above zero"
+            raise DecisionRefusedError(msg)
+        number = len(self.buybacks) + 1
+        return self.record(
+            context,
+            BuybackPlanned,
+            f"buyback-planned:{context.arena}:{number}",
+            number=number,
+            max_rao=max_rao,
+            max_price_rao=max_price_rao,
+            actor=actor,
+        )
+
+    def approve_buyback(self, context: Context, number: int, actor: str) -> None:
+        """Approve it: never by whoever planned it."""
+        buyback = self._buyback(number)
+        if buyback.planned.actor == actor:
+            msg = f"buyback {number} was planned by {actor}; a second person must approve it"
+            raise DecisionRefusedError(msg)
+        if buyback.approved_by is None:
+            self.record(
+                context,
+                BuybackApproved,
+                f"buyback-approved:{context.arena}:{number}",
+                number=number,
+                actor=actor,
+            )
+
+    def send_buyback(self, context: Context, number: int, amount_rao: int) -> BuybackSent:
+        """Record that it is about to be sent. Only once: after a crash, look at the chain."""
+        buyback = self._buyback(number)
+        if buyback.approved_by is None:
+            msg = f"buyback {number} is not approved"
+            raise DecisionRefusedError(msg)
+        if buyback.sent is not None:
+            msg = f"buyback {number} was sent already; look for it on chain before anything else"
+            raise DecisionRefusedError(msg)
+        if not 0 < amount_rao <= buyback.planned.max_rao:
+            msg = f"buyback {number} allows up to {buyback.planned.max_rao} rao, not {amount_rao}"
+            raise DecisionRefusedError(msg)
+        return self.record(
+            context,
+            BuybackSent,
+            f"buyback-sent:{context.arena}:{number}",
+            number=number,
+            amount_rao=amount_rao,
+            after_block=context.block,
+        )
+
+    def execute_buyback(self, context: Context, number: int, **content: object) -> None:
+        """Match it to what the chain did; matching it again is a no-op."""
+        buyback = self._buyback(number)
+        if buyback.sent is None:
+            msg = f"buyback {number} was never sent"
+            raise DecisionRefusedError(msg)
+        if not buyback.ended:
+            self.record(
+                context,
+                BuybackExecuted,
+                f"buyback-executed:{context.arena}:{number}",
+                number=number,
+                **content,
+            )
+
+    def fail_buyback(self, context: Context, number: int, reason: str) -> None:
+        """The chain refused it."""
+        if not self._buyback(number).ended:
+            self.record(
+                context,
+                BuybackFailed,
+                f"buyback-failed:{context.arena}:{number}",
+                number=number,
+                reason=reason,
+            )
+
+    def close_period(self, context: Context, to_block: int, opened_at: int, actor: str) -> None:
+        """Close the books up to ``to_block``; the first period begins where the arena opened."""
+        start = opened_at if self.closed_to_block is None else self.closed_to_block
+        if self.closed_to_block == to_block:
+            return
+        if not start < to_block <= context.block:
+            msg = (
+                f"a period cannot end at block {to_block}: the last one ended at {start} and "
+                f"block {context.block} is the newest recorded"
+            )
+            raise DecisionRefusedError(msg)
+        self.record(
+            context,
+            PeriodClosed,
+            f"period-closed:{context.arena}:{self.periods + 1}",
+            number=self.periods + 1,
+            from_block=start,
+            to_block=to_block,
+            actor=actor,
+        )
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _buyback(self, number: int) -> Buyback:
+        try:
+            return self.buybacks[number]
+        except KeyError:
+            msg = f"there is no buyback {number}; {len(self.buybacks)} are planned"
+            raise DecisionRefusedError(msg) from None
+
+    def apply(self, fact: Fact) -> None:
+        """Change the state by one fact."""
+        match fact:
+            case TaoConverted() | Contributed() | Adjusted():
+                self.references.add(fact.reference)
+            case BuybackPlanned():
+                self.buybacks[fact.number] = Buyback(fact)
+            case BuybackApproved():
+                self.buybacks[fact.number].approved_by = fact.actor
+            case BuybackSent():
+                self.buybacks[fact.number].sent = fact
+            case BuybackExecuted() | BuybackFailed():
+                self.buybacks[fact.number].ended = True
+            case PeriodClosed():
+                self.closed_to_block = fact.to_block
+                self.periods = fact.number
+            case _:
+                msg = f"a treasury cannot take a {fact.topic}"
+                raise TypeError(msg)

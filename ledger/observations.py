@@ -1,0 +1,248 @@
+"""Observations: what was merely seen. No rule, no state; they commute.
+
+Each kind documents its fact key, which is what makes seeing it twice a no-op.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ledger.facts import Observation, fact
+
+
+@fact("seen.block.v1")
+class BlockObserved(Observation, frozen=True, kw_only=True):
+    """A finalized block was ingested: the arena's clock. Key: ``block:<arena>:<number>``.
+
+    The same number with another hash is a conflict, so the log also proves an unbroken chain.
+    """
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+
+    @property
+    def advances_to(self) -> int | None:
+        """An arena's time moves by its blocks."""
+        return self.number
+
+
+@fact("seen.gap.v1")
+class GapObserved(Observation, frozen=True, kw_only=True):
+    """Blocks that no node could give. Key: ``gap:<arena>:<from>:<to>``."""
+
+    from_block: int
+    to_block: int
+    reason: str
+
+
+@fact("seen.neuron.v1")
+class NeuronObserved(Observation, frozen=True, kw_only=True):
+    """From this block a UID belongs to that hotkey. Key: ``neuron:<arena>:<block>:<uid>``."""
+
+    block: int
+    uid: int
+    hotkey: str
+    coldkey: str
+    replaced_hotkey: str | None
+
+
+@fact("seen.owner_changed.v1")
+class OwnerChanged(Observation, frozen=True, kw_only=True):
+    """A hotkey's coldkey changed (a swap). Key: ``owner:<arena>:<block>:<hotkey>``."""
+
+    block: int
+    hotkey: str
+    old_coldkey: str
+    new_coldkey: str
+
+
+@fact("seen.subnet_owner.v1")
+class SubnetOwnerObserved(Observation, frozen=True, kw_only=True):
+    """Who owns the subnet, which decides what UID burns. Key: ``subnet-owner:<arena>:<block>``."""
+
+    block: int
+    hotkey: str
+    coldkey: str
+
+
+@fact("seen.epoch.v1")
+class EpochObserved(Observation, frozen=True, kw_only=True):
+    """An epoch paid out: one row per hotkey, as parallel tuples. Key: ``epoch:<arena>:<block>``.
+
+    Incentive is the miners' part and dividends the validators', in alpha units (10^-9).
+    """
+
+    block: int
+    block_hash: str
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    coldkeys: tuple[str, ...]
+    incentive_alpha: tuple[int, ...]
+    dividends_alpha: tuple[int, ...]
+
+
+@fact("seen.price.v1")
+class PriceObserved(Observation, frozen=True, kw_only=True):
+    """A price from a source at a block. Key: ``price:<arena>:<pair>:<source>:<block>``.
+
+    ``price`` is in the smallest unit of the second asset per whole first one: ``TAO/USD`` in USD
+    millionths per TAO, ``ALPHA/TAO`` in rao per alpha.
+    """
+
+    pair: Literal["TAO/USD", "ALPHA/TAO"]
+    price: int
+    source: str
+    about_block: int
+
+
+@fact("seen.balance.v1")
+class BalanceObserved(Observation, frozen=True, kw_only=True):
+    """A balance as the outside states it. Key: ``balance:<arena>:<asset>:<account>:<block>``.
+
+    ``source`` is ``chain`` (finalized state) or ``provider`` (a statement); ``account`` is the
+    address or the provider's name.
+    """
+
+    asset: Literal["TAO", "USD", "ALPHA"]
+    account: str
+    amount: int
+    source: Literal["chain", "provider"]
+    about_block: int
+
+
+@fact("seen.treasury_transfer.v1")
+class TreasuryTransferSeen(Observation, frozen=True, kw_only=True):
+    """TAO left the treasury's address on chain. Key: ``out:<arena>:<block hash>:<event index>``.
+
+    Not a booking: what it was for is a decision of the treasury. Until that is recorded it is the
+    break "on chain but not in the books".
+    """
+
+    block: int
+    block_hash: str
+    extrinsic_index: int
+    extrinsic_hash: str
+    destination: str
+    amount_rao: int
+
+
+@fact("seen.network_fee.v1")
+class NetworkFeeSeen(Observation, frozen=True, kw_only=True):
+    """The treasury paid a transaction fee. Key: ``fee:<arena>:<block hash>:<extrinsic index>``."""
+
+    block: int
+    block_hash: str
+    extrinsic_index: int
+    payer: str
+    fee_rao: int
+
+
+@fact("seen.alpha_burn.v1")
+class AlphaBurnSeen(Observation, frozen=True, kw_only=True):
+    """Alpha was burned on chain. Key: ``burn:<arena>:<block hash>:<extrinsic index>``.
+
+    ``how`` keeps apart what DOMAIN 3 keeps apart; ``spent_rao`` is None where no TAO paid for it.
+    """
+
+    block: int
+    block_hash: str
+    extrinsic_index: int
+    extrinsic_hash: str
+    how: Literal["add_stake_burn", "burn_alpha", "recycle_alpha"]
+    coldkey: str
+    hotkey: str
+    netuid: int
+    spent_rao: int | None
+    alpha: int
+
+
+@fact("seen.lock.v1")
+class LockObserved(Observation, frozen=True, kw_only=True):
+    """A conviction lock's state at its last touch. Key: ``lock:<arena>:<block>:<hotkey>``."""
+
+    block: int
+    hotkey: str
+    coldkey: str
+    locked_alpha: int
+    conviction_alpha: int
+    perpetual: bool
+
+
+@fact("seen.invoice_line.v1")
+class InvoiceLineSeen(Observation, frozen=True, kw_only=True):
+    """A line of a provider's invoice. Key: ``invoice:<arena>:<provider>:<invoice>:<line>``."""
+
+    provider: str
+    invoice: str
+    line: str
+    instance: str
+    seconds: int
+    billed_usd_micros: int
+    about_block: int
+
+
+@fact("seen.weights_submitted.v1")
+class WeightsSubmitted(Observation, frozen=True, kw_only=True):
+    """A vector is about to be sent. Key: ``weights-sent:<arena>:<validator>:<block>``.
+
+    ``for_block`` is the block it was computed for; the parallel tuples hold, by UID, who held it,
+    its share in ppm and its u16 value.
+    """
+
+    for_block: int
+    validator_hotkey: str
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    shares_ppm: tuple[int, ...]
+    values: tuple[int, ...]
+    digest: str
+    version_key: int
+    reason: str
+
+
+@fact("seen.weights_receipt.v1")
+class WeightsReceipt(Observation, frozen=True, kw_only=True):
+    """What became of a sent vector. Key: ``weights-receipt:<arena>:<validator>:<for_block>``."""
+
+    for_block: int
+    validator_hotkey: str
+    digest: str
+    block: int | None
+    extrinsic_hash: str | None
+    success: bool
+    error: str | None
+
+
+@fact("seen.weights_on_chain.v1")
+class WeightsReadBack(Observation, frozen=True, kw_only=True):
+    """What a validator holds on chain. Key: ``weights-held:<arena>:<validator>:<block>``."""
+
+    block: int
+    validator_hotkey: str
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    digest: str
+
+
+@fact("seen.conflict.v1")
+class FactConflictSeen(Observation, frozen=True, kw_only=True):
+    """A known key came with other content: an alarm. Key: ``conflict:<key>:<digest of content>``.
+
+    The recorded fact stands; ``differs`` names the fields and both values.
+    """
+
+    conflicting_key: str
+    topic_refused: str
+    differs: str
+
+
+@fact("seen.alert.v1")
+class AlertRaised(Observation, frozen=True, kw_only=True):
+    """Something needs a person. Key: ``alert:<arena>:<kind>:<block>``."""
+
+    kind: str
+    detail: str
+    block: int

@@ -1,0 +1,126 @@
+"""The `payouts` view: per epoch and hotkey, what the vector entitled it to and what it was paid.
+
+DOMAIN 5: ``entitled`` = floor(share in the last vector in force before the epoch x the epoch's
+total miner incentive, burned part included); ``paid`` = the epoch's incentive of the hotkey, to its
+coldkey at that block; the burn UID's part is ``withheld``, never paid; dividends are their own
+column. Alpha in 10^-9. Hotkeys with nothing in any column have no row.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Integer, Text
+
+from ledger.facts import Fact
+from ledger.observations import EpochObserved, WeightsReceipt, WeightsSubmitted
+from ledger.projections.arena_view import fold_view, view_table
+from ledger.projections.rows import Rows, appended
+from ledger.units import PPM
+
+state: Final = view_table("payouts_state")
+
+payouts: Final = appended(
+    "payouts",
+    Column("epoch_block", BigInteger, nullable=False),
+    Column("uid", Integer),  # None: entitled, but its UID belongs to another hotkey by now
+    Column("hotkey", Text, nullable=False),
+    Column("coldkey", Text),
+    Column("vector_block", BigInteger),
+    Column("share_ppm", Integer, nullable=False),
+    Column("entitled_alpha", BigInteger, nullable=False),
+    Column("paid_alpha", BigInteger, nullable=False),
+    Column("withheld_alpha", BigInteger, nullable=False),
+    Column("dividends_alpha", BigInteger, nullable=False),
+    indexed=("hotkey", "coldkey", "epoch_block"),
+)
+
+
+class _Vector(msgspec.Struct):
+    for_block: int
+    digest: str
+    shares_ppm: dict[str, int]
+
+
+class PayoutsProjection:
+    """Folds vectors and epochs into payouts."""
+
+    name = "payouts"
+    tables = (state, payouts)
+
+    def fold(self, rows: Rows, position: int, fact: Fact) -> None:
+        """Change the rows by one fact."""
+        view = fold_view(rows, state, position, fact)
+        match fact:
+            case WeightsSubmitted():
+                shares: dict[str, int] = {}
+                for hotkey, ppm in zip(fact.hotkeys, fact.shares_ppm, strict=True):
+                    shares[hotkey] = shares.get(hotkey, 0) + ppm
+                _keep(rows, position, "sent", _Vector(fact.for_block, fact.digest, shares))
+            case WeightsReceipt() if fact.success:
+                sent = _kept(rows, "sent")
+                if sent is not None and sent.for_block == fact.for_block:
+                    _keep(rows, position, "in_force", sent)
+            case EpochObserved():
+                burn_uid = view.policy_at(fact.block).weights.burn_uid
+                _pay(rows, position, fact, burn_uid)
+            case _:
+                pass  # not a fact of this view
+
+
+def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None:
+    vector = _kept(rows, "in_force")
+    shares = dict(vector.shares_ppm) if vector else {}
+    total = sum(epoch.incentive_alpha)
+    columns = zip(
+        epoch.uids,
+        epoch.hotkeys,
+        epoch.coldkeys,
+        epoch.incentive_alpha,
+        epoch.dividends_alpha,
+        strict=True,
+    )
+    for uid, hotkey, coldkey, incentive, dividends in columns:
+        share = shares.pop(hotkey, 0)
+        burns = uid == burn_uid
+        if share or incentive or dividends:
+            rows.append(
+                payouts,
+                position,
+                epoch_block=epoch.block,
+                uid=uid,
+                hotkey=hotkey,
+                coldkey=coldkey,
+                vector_block=vector.for_block if vector else None,
+                share_ppm=share,
+                entitled_alpha=0 if burns else share * total // PPM,
+                paid_alpha=0 if burns else incentive,
+                withheld_alpha=incentive if burns else 0,
+                dividends_alpha=dividends,
+            )
+    for hotkey, share in sorted(shares.items()):
+        rows.append(
+            payouts,
+            position,
+            epoch_block=epoch.block,
+            uid=None,
+            hotkey=hotkey,
+            coldkey=None,
+            vector_block=vector.for_block if vector else None,
+            share_ppm=share,
+            entitled_alpha=share * total // PPM,
+            paid_alpha=0,
+            withheld_alpha=0,
+            dividends_alpha=0,
+        )
+
+
+def _keep(rows: Rows, position: int, key: str, vector: _Vector) -> None:
+    text = msgspec.json.encode(vector, order="deterministic").decode()
+    rows.put(state, position, key, value=text)
+
+
+def _kept(rows: Rows, key: str) -> _Vector | None:
+    found = rows.get(state, key)
+    return msgspec.json.decode(found["value"], type=_Vector) if found else None

@@ -1,0 +1,1 @@
+"""The event store: schema, codec and recorder on SQLAlchemy Core."""

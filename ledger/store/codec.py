@@ -1,0 +1,91 @@
+"""Facts to bytes and back: a mapper for the eventsourcing library on typed msgspec JSON.
+
+A stored event's ``state`` is the JSON of the whole fact, envelope included, with its fields in the
+order they are declared: the canonical bytes that a digest or a Merkle leaf can be taken of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, cast
+from uuid import UUID
+
+import msgspec
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
+
+import ledger.decisions.arena
+import ledger.decisions.contest
+import ledger.decisions.payment
+import ledger.decisions.rental
+import ledger.decisions.submission
+import ledger.decisions.treasury
+import ledger.observations  # noqa: F401  every room registers its events by being imported
+from ledger.facts import FACTS, MAX_FACT_BYTES, MAX_FACT_KEY_CHARS, Fact
+
+
+class FactCodecError(ValueError):
+    """A fact that cannot be written, or bytes that are no fact; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class StoredFact(StoredEvent):
+    """A stored event with what the recorder needs beside it."""
+
+    arena: str
+    fact_key: str
+    effective_block: int
+    advances_to: int | None
+
+
+_DECODERS: Final = {topic: msgspec.json.Decoder(cls) for topic, cls in FACTS.items()}
+
+
+def encode(fact: Fact) -> bytes:
+    """The canonical bytes of a fact; raises :class:`FactCodecError` beyond the limits."""
+    state = msgspec.json.encode(fact)
+    if len(state) > MAX_FACT_BYTES:
+        msg = f"fact '{fact.fact_key}' has {len(state)} bytes; a fact has at most {MAX_FACT_BYTES}"
+        raise FactCodecError(msg)
+    if not 0 < len(fact.fact_key) <= MAX_FACT_KEY_CHARS:
+        msg = f"the key of a {fact.topic} must have 1 to {MAX_FACT_KEY_CHARS} characters"
+        raise FactCodecError(msg)
+    return state
+
+
+def decode(topic: str, state: bytes) -> Fact:
+    """The fact of stored bytes; raises :class:`FactCodecError` naming the topic."""
+    decoder = _DECODERS.get(topic)
+    if decoder is None:
+        msg = f"the log holds a '{topic}', which this program does not know; use a newer one"
+        raise FactCodecError(msg)
+    try:
+        return decoder.decode(state)
+    except msgspec.DecodeError as error:
+        msg = f"a stored '{topic}' does not fit its schema: {error}"
+        raise FactCodecError(msg) from error
+
+
+class FactMapper(Mapper[UUID]):
+    """The library's mapper, for facts instead of its own event classes."""
+
+    def __init__(self) -> None:
+        super().__init__(transcoder=JSONTranscoder())
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredFact:
+        """One fact as the recorder writes it."""
+        fact = cast("Fact", domain_event)
+        return StoredFact(
+            originator_id=fact.originator_id,
+            originator_version=fact.originator_version,
+            topic=fact.topic,
+            state=encode(fact),
+            arena=fact.arena,
+            fact_key=fact.fact_key,
+            effective_block=fact.effective_block,
+            advances_to=fact.advances_to,
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
+        """One fact as it was recorded."""
+        return cast("DomainEventProtocol[UUID]", decode(stored_event.topic, stored_event.state))
