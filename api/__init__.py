@@ -1,0 +1,1 @@
+"""The face: HTTP, pages and command line over the same queries, wired together in one place."""

@@ -1,0 +1,209 @@
+"""From what substrate-interface decodes to the port's words. Pure; no socket is read here.
+
+Shapes in: a call is ``{"call_module", "call_function", "call_args": [{"name", "value"}]}``, an
+event record ``{"phase", "extrinsic_idx", "event": {"module_id", "event_id", "attributes"}}``. A
+byte string is text where it is valid UTF-8 and ``0x`` hex otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from chain.encoding import bytes_as_shown, unwrap
+from chain.port import Block, Call, ChainEvent, Commit, Extrinsic
+
+BATCH_CALLS: Final = frozenset({"Utility.batch", "Utility.batch_all", "Utility.force_batch"})
+SET_COMMITMENT: Final = "Commitments.set_commitment"
+
+NO_ACCOUNT: Final = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
+"""The address of 32 zero bytes: what an account map of the pallet answers where it has no entry."""
+
+ErrorName = Callable[[int, int], str]
+"""(pallet index, error index) → the error's name in the runtime's metadata."""
+
+
+def call_from(value: Mapping[str, Any]) -> Call:
+    """A decoded call; the children of a batch are decoded one level, their own batches too."""
+    args = {str(arg["name"]): _plain(arg["value"]) for arg in value["call_args"]}
+    name = f"{value['call_module']}.{value['call_function']}"
+    children = tuple(call_from(child) for child in args["calls"]) if name in BATCH_CALLS else ()
+    if children:
+        args = {key: value for key, value in args.items() if key != "calls"}
+    return Call(
+        module=str(value["call_module"]),
+        function=str(value["call_function"]),
+        args=args,
+        children=children,
+    )
+
+
+def events_from(records: Sequence[Mapping[str, Any]]) -> tuple[ChainEvent, ...]:
+    """Event records of one block, in order; ``index`` is the place in ``System.Events``."""
+    return tuple(
+        ChainEvent(
+            index=index,
+            extrinsic_index=record["extrinsic_idx"],
+            module=str(record["event"]["module_id"]),
+            name=str(record["event"]["event_id"]),
+            attributes=_attributes(record["event"]["attributes"]),
+        )
+        for index, record in enumerate(records)
+    )
+
+
+def extrinsic_from(
+    index: int, value: Mapping[str, Any], events: Sequence[ChainEvent], error_name: ErrorName
+) -> Extrinsic:
+    """One extrinsic; success is its own ``System.ExtrinsicSuccess``, and nothing else is."""
+    own = [event for event in events if event.extrinsic_index == index]
+    system = [event for event in own if event.module == "System"]
+    success = any(event.name == "ExtrinsicSuccess" for event in system)
+    failed = [event for event in system if event.name == "ExtrinsicFailed"]
+    return Extrinsic(
+        index=index,
+        hash=str(value["extrinsic_hash"]).lower(),
+        signer=_address(value.get("address")),
+        call=call_from(value["call"]),
+        success=success,
+        error=_dispatch_error(failed[0].attributes, error_name) if failed else None,
+    )
+
+
+def timestamp_ms(extrinsics: Sequence[Extrinsic]) -> int | None:
+    """The block's time from its ``Timestamp.set`` inherent; None where it has none (genesis)."""
+    for extrinsic in extrinsics:
+        if extrinsic.call.name == "Timestamp.set":
+            return int(extrinsic.call.args["now"])
+    return None
+
+
+def plain_commits(block: Block, netuid: int) -> list[Commit]:
+    """The ``set_commitment`` extrinsics of a block for one subnet, those inside batches too.
+
+    A commitment with a timelocked field is left out: it becomes known at its reveal. One that was
+    made through a proxy or a multisig is no direct child and is left out as well.
+    """
+    commits: list[Commit] = []
+    for extrinsic in block.extrinsics:
+        if extrinsic.signer is None:
+            continue
+        calls = extrinsic.call.children or (extrinsic.call,)
+        done = _executed(extrinsic, block.events)
+        for call, executed in zip(calls, done, strict=True):
+            if call.name != SET_COMMITMENT or int(call.args["netuid"]) != netuid:
+                continue
+            payload = committed_bytes(call.args["info"]["fields"])
+            if payload is not None:
+                commits.append(
+                    Commit(
+                        hotkey=extrinsic.signer,
+                        block=block.ref,
+                        index=extrinsic.index,
+                        form="plain",
+                        payload=payload,
+                        succeeded=executed,
+                        extrinsic_hash=extrinsic.hash,
+                    )
+                )
+    return commits
+
+
+def committed_bytes(fields: Sequence[Any]) -> bytes | None:
+    """``Raw0``..``Raw128`` and ``BigRaw`` fields joined in order and unwrapped (DOMAIN 1).
+
+    None when a field is timelocked: the payload is then not known yet.
+    """
+    joined = b""
+    for item in fields:
+        # The runtime's vector of fields comes as dicts, in older codecs as one-tuples of dicts.
+        entry = item[0] if isinstance(item, list | tuple) and len(item) == 1 else item
+        if not isinstance(entry, Mapping):
+            continue  # a field without content, e.g. "None" or "ResetBondsFlag"
+        for kind, value in entry.items():
+            if kind == "TimelockEncrypted":
+                return None
+            if kind == "BigRaw" or kind.startswith("Raw"):
+                joined += bytes_as_shown(value or b"")
+    return unwrap(joined)
+
+
+def revealed_hotkeys(block: Block, netuid: int) -> list[str]:
+    """The hotkeys of the block's ``CommitmentRevealed`` events, in their order, with repeats."""
+    return [
+        str(event.attributes["who"])
+        for event in block.events
+        if (event.module, event.name) == ("Commitments", "CommitmentRevealed")
+        and int(event.attributes["netuid"]) == netuid
+    ]
+
+
+def revealed_bytes(entry: str | bytes) -> bytes:
+    """A revealed entry without its SCALE-compact length (README 2 of the recorded season)."""
+    return unwrap(bytes_as_shown(entry))
+
+
+def account(value: object) -> str | None:
+    """An address from an account map, None where the map has no entry."""
+    return None if value in (None, NO_ACCOUNT) else str(value)
+
+
+def _executed(extrinsic: Extrinsic, events: Sequence[ChainEvent]) -> list[bool]:
+    """For each direct child (or the lone call), whether the runtime carried it out.
+
+    ``batch_all`` stands or falls as a whole. ``batch`` and ``force_batch`` report success either
+    way; there every child leaves one ``ItemCompleted`` or ``ItemFailed``, and one after an
+    interruption leaves none. Batches within batches leave such events too, so that theirs cannot
+    be told apart: then a child counts only if none of the events tells of a failure.
+    """
+    children = extrinsic.call.children
+    count = len(children) or 1
+    if not extrinsic.success:
+        return [False] * count
+    if not children or extrinsic.call.name == "Utility.batch_all":
+        return [True] * count
+    items = [
+        event.name
+        for event in events
+        if event.extrinsic_index == extrinsic.index and event.module == "Utility"
+    ]
+    if any(child.children for child in children):
+        return ["ItemFailed" not in items and "BatchInterrupted" not in items] * count
+    outcomes = [
+        name == "ItemCompleted" for name in items if name in {"ItemCompleted", "ItemFailed"}
+    ]
+    return (outcomes + [False] * count)[:count]
+
+
+def _attributes(value: object) -> Mapping[str, Any]:
+    """An event's attributes by name; those of a tuple-like event by position."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    items = value if isinstance(value, list | tuple) else (value,)
+    return {str(place): _plain(item) for place, item in enumerate(items)}
+
+
+def _plain(value: Any) -> Any:
+    """``MultiAddress`` as its address where substrate-interface leaves it as ``{"Id": …}``."""
+    if isinstance(value, Mapping) and set(value) == {"Id"}:
+        return value["Id"]
+    return value
+
+
+def _address(value: object) -> str | None:
+    plain = _plain(value)
+    return None if plain is None else str(plain)
+
+
+def _dispatch_error(attributes: Mapping[str, Any], error_name: ErrorName) -> str:
+    error = attributes.get("dispatch_error")
+    if isinstance(error, Mapping) and isinstance(error.get("Module"), Mapping):
+        module = error["Module"]
+        code = module["error"]
+        # Four bytes as hex since the error may nest; the pallet's own index is the first.
+        index = bytes.fromhex(code.removeprefix("0x"))[0] if isinstance(code, str) else int(code)
+        return error_name(int(module["index"]), index)
+    return json.dumps(error, sort_keys=True, default=str)

@@ -1,0 +1,44 @@
+"""A chain to live on without a network: the demo's season and the tests run against it."""
+
+from chain.simulated.accounts import account
+from chain.simulated.chain import SimulatedChain
+from chain.simulated.genesis import Genesis, GenesisNeuron, ScriptError
+from chain.simulated.script import (
+    BuyAndBurn,
+    Commit,
+    Labels,
+    Landed,
+    Pay,
+    Register,
+    ScriptedExtrinsic,
+    SetSubnetOwner,
+    SetWeights,
+    SwapColdkey,
+    Transfer,
+    fee_remark,
+    paid_payload,
+)
+from chain.simulated.world import Pool, Supply
+
+__all__ = [
+    "BuyAndBurn",
+    "Commit",
+    "Genesis",
+    "GenesisNeuron",
+    "Labels",
+    "Landed",
+    "Pay",
+    "Pool",
+    "Register",
+    "ScriptError",
+    "ScriptedExtrinsic",
+    "SetSubnetOwner",
+    "SetWeights",
+    "SimulatedChain",
+    "Supply",
+    "SwapColdkey",
+    "Transfer",
+    "account",
+    "fee_remark",
+    "paid_payload",
+]

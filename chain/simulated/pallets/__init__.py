@@ -1,0 +1,1 @@
+"""What the simulated runtime does for each call, one module per pallet."""

@@ -1,0 +1,114 @@
+"""Evidence under its own digest: what is read back is what was written, or it is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from evaluation.judge import EVIDENCE_FORM, EntrantEvidence, EntrantVerdict, judge
+from ledger.policy import GatePolicy
+
+MAX_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class EvidenceError(Exception):
+    """Evidence that is missing, changed or unreadable; the message names its digest."""
+
+
+def canonical(evidence: EntrantEvidence) -> bytes:
+    """The evidence's one spelling: JSON with sorted keys, every field written out."""
+    return msgspec.json.encode(evidence, order="deterministic")
+
+
+def read_evidence(data: bytes) -> EntrantEvidence:
+    """Undo :func:`canonical`; raises :class:`EvidenceError` for anything else."""
+    try:
+        evidence = msgspec.json.decode(data, type=EntrantEvidence)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        msg = f"these bytes are no entrant's evidence: {error}"
+        raise EvidenceError(msg) from error
+    if evidence.form != EVIDENCE_FORM:
+        msg = f"evidence of the form {evidence.form!r} cannot be read; known is {EVIDENCE_FORM!r}"
+        raise EvidenceError(msg)
+    return evidence
+
+
+class EvidenceStore:
+    """A directory of evidence, one file per digest: ``<root>/<2 hex>/<62 hex>``.
+
+    Safe for several processes: a file appears whole and durable under its name, or not at all.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, data: bytes) -> str:
+        """Store ``data`` and return its ``sha256:<hex>``; storing it again changes nothing.
+
+        A file that is already there is checked, not trusted, and replaced if it was changed.
+        """
+        if len(data) > MAX_EVIDENCE_BYTES:
+            msg = f"evidence of {len(data)} bytes is larger than {MAX_EVIDENCE_BYTES}"
+            raise EvidenceError(msg)
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        path = self._path(digest)
+        if path.exists() and path.read_bytes() == data:
+            return digest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        # Without this the name itself may be gone after a power cut, though the bytes are safe.
+        for folder in (path.parent, self._root):
+            _sync_folder(folder)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of ``digest``; raises :class:`EvidenceError` if they are missing or changed."""
+        path = self._path(digest)
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_EVIDENCE_BYTES + 1)
+        except FileNotFoundError as error:
+            msg = f"there is no evidence {digest} here; fetch it from where the contest ran"
+            raise EvidenceError(msg) from error
+        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+            msg = f"the evidence stored as {digest} has been changed; restore it from a copy"
+            raise EvidenceError(msg)
+        return data
+
+    def _path(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            msg = f"{digest!r} is no evidence digest; it must be sha256: and 64 hex digits"
+            raise EvidenceError(msg)
+        return self._root / digest[7:9] / digest[9:]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rejudge(store: EvidenceStore, digest: str, gates: GatePolicy) -> EntrantVerdict:
+    """The verdict recomputed from stored evidence alone, under these gates.
+
+    Raises :class:`EvidenceError` when the evidence is missing, changed or not an entrant's.
+    """
+    return judge(read_evidence(store.get(digest)), gates, evidence_digest=digest)

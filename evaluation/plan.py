@@ -1,0 +1,101 @@
+"""What a contest will be, settled before any server runs, and the tokenizer it counts with.
+
+A plan is data: with the evidence it produced, anyone can repeat the round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from ledger.policy import TrackPolicy
+
+EntrantRole = Literal["king", "runner_up", "challenger"]
+
+MAX_ENTRANTS = 256
+"""A subnet has 256 slots (DOMAIN, Words), so no round can have more entrants than that."""
+
+_ORDER: dict[EntrantRole, int] = {"king": 0, "runner_up": 1, "challenger": 2}
+
+
+class PlanError(ValueError):
+    """A contest that cannot be run as planned; the message is one sentence for the operator."""
+
+
+class Tokenizer(Protocol):
+    """The ledger's own tokenizer: the only thing that counts tokens (never a server's `usage`).
+
+    A module that defines these names will do, e.g. :mod:`evaluation.reference.tokenizer`.
+    """
+
+    @property
+    def EOS_ID(self) -> int:  # noqa: N802 - a module's constant answers it
+        """The id of the end-of-sequence token, which has no text."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of ``text``; raises ``ValueError`` for text the model cannot have written."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ``ids``."""
+        ...
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """The ids a server is fed for a chat, up to where the assistant's answer starts."""
+        ...
+
+
+class PlannedEntrant(msgspec.Struct, frozen=True, kw_only=True):
+    """One server of the round: whose it is, why it is here, and which image it runs."""
+
+    entrant_id: str
+    hotkey: str
+    role: EntrantRole
+    image_digest: str
+
+
+class ContestPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of one round on one track (DOMAIN 4).
+
+    ``seed_block_hash`` is ``0x`` + 64 hex digits of a finalized block later than all entrants'
+    reveals and than the previous attempt's. ``entrants`` are in the order they run: king,
+    runner-up, then challengers in the order they are judged. ``model_dir`` is where the weights lie
+    on the machine that runs the contest; ``model_name`` is the name servers must answer to.
+    """
+
+    contest_id: str
+    track: str
+    attempt: int
+    seed_block: int
+    seed_block_hash: str
+    policy: TrackPolicy
+    model_dir: str
+    model_name: str
+    baseline_image: str
+    entrants: tuple[PlannedEntrant, ...]
+
+
+def checked(plan: ContestPlan) -> ContestPlan:
+    """The same plan, or :class:`PlanError` for one that has no meaning."""
+    if len(plan.entrants) > MAX_ENTRANTS:
+        msg = f"contest {plan.contest_id} has {len(plan.entrants)} entrants; at most {MAX_ENTRANTS}"
+        raise PlanError(msg)
+    ids = [entrant.entrant_id for entrant in plan.entrants]
+    if len(set(ids)) != len(ids):
+        msg = f"contest {plan.contest_id} names an entrant twice; entrant ids must differ"
+        raise PlanError(msg)
+    ranks = [_ORDER[entrant.role] for entrant in plan.entrants]
+    if ranks != sorted(ranks):
+        msg = (
+            f"contest {plan.contest_id} has its entrants out of order; "
+            "they run as king, runner-up, challengers"
+        )
+        raise PlanError(msg)
+    for role in ("king", "runner_up"):
+        if sum(entrant.role == role for entrant in plan.entrants) > 1:
+            msg = f"contest {plan.contest_id} has more than one entrant in the role {role}"
+            raise PlanError(msg)
+    return plan

@@ -1,0 +1,1 @@
+"""What starts an image and keeps hold of it: plain processes here, containers elsewhere."""

@@ -1,0 +1,62 @@
+"""A server's output under a bound: its beginning and its end are kept, the middle is not."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Final
+
+MAX_LOG_BYTES: Final = 256 * 1024
+
+
+class BoundedLog:
+    """Thread-safe. Holds at most ``max_bytes``: one half the first bytes, one half the newest."""
+
+    def __init__(self, max_bytes: int = MAX_LOG_BYTES) -> None:
+        self._half = max_bytes // 2
+        self._head = bytearray()
+        self._newest: deque[bytes] = deque()
+        self._newest_bytes = 0
+        self._dropped = 0
+        self._lock = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        """Take output as it comes."""
+        with self._lock:
+            room = self._half - len(self._head)
+            self._head += data[:room]
+            if rest := data[room:]:
+                self._newest.append(rest)
+                self._newest_bytes += len(rest)
+            while self._newest_bytes > self._half:
+                excess = self._newest_bytes - self._half
+                oldest = self._newest.popleft()
+                if len(oldest) > excess:
+                    self._newest.appendleft(oldest[excess:])
+                gone = min(excess, len(oldest))
+                self._newest_bytes -= gone
+                self._dropped += gone
+
+    def content(self) -> bytes:
+        """All that is kept; a line in the middle says how many bytes are not."""
+        with self._lock:
+            newest = b"".join(self._newest)
+            if not self._dropped:
+                return bytes(self._head) + newest
+            note = f"\n[... {self._dropped} bytes not kept ...]\n".encode()
+            return bytes(self._head) + note + newest
+
+    def tail(self, lines: int, max_bytes: int) -> str:
+        """The newest lines that fit both bounds, in text that a terminal cannot obey."""
+        text = self.content().decode(errors="replace")
+        kept: list[str] = []
+        size = 0
+        for line in reversed(text.splitlines()[-lines:] if lines > 0 else []):
+            shown = "".join(c if c.isprintable() or c == "\t" else "?" for c in line)
+            size += len(shown.encode()) + 1
+            if size > max_bytes:
+                if not kept:
+                    kept.append(shown.encode()[-max_bytes:].decode(errors="ignore"))
+                break
+            kept.append(shown)
+        return "\n".join(reversed(kept))

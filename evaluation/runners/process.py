@@ -1,0 +1,226 @@
+"""Runs an image directory's server as a plain process of this host, for the demo and the tests.
+
+It does not confine what it runs: an untrusted image belongs in a container. What it promises is
+that nothing it started outlives the contest, and that a failed start leaves its own words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from evaluation.runners.log import BoundedLog
+from evaluation.runners.port import (
+    LOG_TAIL_BYTES,
+    LOG_TAIL_LINES,
+    ExitedAtStartError,
+    InfrastructureFaultError,
+    NeverHealthyError,
+)
+from ledger.codes import InfrastructureCause
+
+_GUARD: Final = Path(__file__).with_name("guard.py")
+_LISTENING: Final = re.compile(rb"^listening on 127\.0\.0\.1:([0-9]{1,5})\r?$", re.MULTILINE)
+_POLL_S: Final = 0.02
+_HEALTH_TIMEOUT_S: Final = 5.0
+_DRAIN_S: Final = 2.0
+# One thread of arithmetic per server: two servers of a round must not differ by how many cores
+# a BLAS library happened to find free.
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCommand:
+    """How an image's server is started: an absolute program, its arguments, its environment.
+
+    The server listens on 127.0.0.1 at a port of its choice and says so in its output, in a line
+    ``listening on 127.0.0.1:<port>``.
+    """
+
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Images(Protocol):
+    """Where image directories come from. Both calls check that the content is the digest's and
+    raise :class:`~evaluation.runners.port.InfrastructureFaultError` (`pull_failed`) if not."""
+
+    def command(self, image_digest: str) -> ServerCommand:
+        """How to start the image."""
+        ...
+
+    def fingerprint(self, image_digest: str) -> str:
+        """The image's content fingerprint."""
+        ...
+
+
+class ProcessRunner:
+    """A :class:`~evaluation.runners.port.Runner` of subprocesses.
+
+    Each server is the leader of a session of its own, so that it is stopped with all it started,
+    and is killed by the kernel when the thread that launched it ends (Linux): launch from a thread
+    that lives as long as the contest.
+    """
+
+    def __init__(self, images: Images, *, stop_grace_s: float = 3.0) -> None:
+        self._images = images
+        self._stop_grace_s = stop_grace_s
+
+    def launch(self, image_digest: str, role: str) -> ProcessServer:
+        """Start the image's server; see :meth:`evaluation.runners.port.Runner.launch`."""
+        command = self._images.command(image_digest)
+        # Nothing of our own environment is handed on: it may hold keys.
+        environment = {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", **_ONE_THREAD}
+        guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid())]
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the image's own command, checked by digest
+                [*guard, *command.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment | dict(command.environment),
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise InfrastructureFaultError(
+                InfrastructureCause.HOST_FAILED,
+                f"this machine could not start the {role}'s server: {error}",
+            ) from error
+        return ProcessServer(process, stop_grace_s=self._stop_grace_s)
+
+    def fingerprint(self, image_digest: str) -> str:
+        """The content fingerprint; see :meth:`evaluation.runners.port.Runner.fingerprint`."""
+        return self._images.fingerprint(image_digest)
+
+
+class ProcessServer:
+    """A :class:`~evaluation.runners.port.RunningServer` of one process group."""
+
+    def __init__(self, process: subprocess.Popen[bytes], *, stop_grace_s: float) -> None:
+        self._process = process
+        self._stop_grace_s = stop_grace_s
+        self._log = BoundedLog()
+        self._port: int | None = None
+        self._reader = threading.Thread(
+            target=self._read_output, name=f"server-log-{process.pid}", daemon=True
+        )
+        self._reader.start()
+
+    @property
+    def base_url(self) -> str:
+        """Where the server answers, once it is healthy."""
+        if self._port is None:
+            msg = "the server has not said where it listens; wait until it is healthy"
+            raise RuntimeError(msg)
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is its group's too."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        if self._process.returncode is not None:
+            return self._process.returncode
+        # Looked at without reaping: as long as the dead leader is there, the number of its group
+        # cannot become somebody else's, and stop() may still signal the group.
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+    def wait_healthy(self, timeout_s: float) -> None:
+        """Wait for the port in the output, then for ``GET /health`` to answer 200."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            code = self.exit_code
+            if code is not None:
+                self._reader.join(_DRAIN_S)
+                raise ExitedAtStartError(
+                    f"the server {_how_it_ended(code)} before it was healthy",
+                    log_tail=self.log_tail(),
+                    exit_code=code,
+                )
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                said = (
+                    "listened" if self._find_port() is not None else "did not say where it listens"
+                )
+                raise NeverHealthyError(
+                    f"the server {said} and was not healthy within {timeout_s:g} s",
+                    log_tail=self.log_tail(),
+                    exit_code=None,
+                )
+            port = self._find_port()
+            if port is not None and _is_healthy(port, min(left_s, _HEALTH_TIMEOUT_S)):
+                return
+            time.sleep(min(_POLL_S, left_s))
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES, max_bytes: int = LOG_TAIL_BYTES) -> str:
+        """The newest lines of standard output and error together."""
+        return self._log.tail(lines, max_bytes)
+
+    def stop(self) -> None:
+        """SIGTERM to the group, SIGKILL to whatever of it is left after the grace, then reap."""
+        if self._process.returncode is not None:
+            return
+        if self.exit_code is None:
+            self._signal(signal.SIGTERM)
+            deadline_s = time.monotonic() + self._stop_grace_s
+            while self.exit_code is None and time.monotonic() < deadline_s:
+                time.sleep(_POLL_S)
+        # Also after a leader that went by itself: what it started may still run.
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(_DRAIN_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The unreaped leader keeps its group findable; a kernel that drops it has ended it all.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _find_port(self) -> int | None:
+        if self._port is None and (match := _LISTENING.search(self._log.content())):
+            self._port = int(match[1])
+        return self._port
+
+    def _read_output(self) -> None:
+        output = self._process.stdout
+        if output is None:
+            msg = "the server was started without a pipe for its output"
+            raise RuntimeError(msg)
+        with output:
+            while data := output.read(65_536):
+                self._log.write(data)
+
+
+def _how_it_ended(code: int) -> str:
+    return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+
+
+def _is_healthy(port: int, timeout_s: float) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        # Not listening yet, or not speaking HTTP yet: asked again until the deadline.
+        return False
+    finally:
+        connection.close()

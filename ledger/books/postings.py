@@ -1,0 +1,187 @@
+"""From facts to postings: which money each fact moves, balanced per asset (DOMAIN 3).
+
+Every fact that moves money is listed in :data:`MONEY_FACTS`, every one that carries an amount and
+moves none in :data:`SILENT_FACTS` with the reason; a test holds every event type against the two.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ledger.books import accounts
+from ledger.decisions.payment import PaymentConsumed, PaymentRefunded, PaymentSeen
+from ledger.decisions.rental import RentalCostBooked
+from ledger.decisions.treasury import Adjusted, BuybackExecuted, Contributed, TaoConverted
+from ledger.facts import Fact
+from ledger.observations import NetworkFeeSeen
+
+
+class UnbalancedError(AssertionError):
+    """A fact's postings do not sum to zero per asset: a defect of this module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One line of an entry. ``amount`` above zero is a debit, in the asset's smallest unit."""
+
+    account: str
+    asset: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The postings of one fact, and the block the money moved at.
+
+    ``reference`` is the extrinsic hash where one moved it on chain, else None.
+    """
+
+    about_block: int
+    postings: tuple[Posting, ...]
+    reference: str | None
+
+
+def _seen(fact: PaymentSeen) -> Entry:
+    return Entry(
+        fact.block,
+        _move(accounts.TAO, fact.amount_rao, accounts.UNCLAIMED, accounts.TREASURY),
+        fact.extrinsic_hash,
+    )
+
+
+def _consumed(fact: PaymentConsumed) -> Entry:
+    return Entry(
+        fact.effective_block,
+        _move(accounts.TAO, fact.fee_rao, accounts.FEE_INCOME, accounts.UNCLAIMED)
+        + _move(accounts.TAO, fact.overpaid_rao, accounts.OVERPAID, accounts.UNCLAIMED),
+        None,
+    )
+
+
+def _refunded(fact: PaymentRefunded) -> Entry:
+    return Entry(
+        fact.block,
+        _move(accounts.TAO, fact.amount_rao, accounts.TREASURY, accounts.UNCLAIMED),
+        fact.extrinsic_hash,
+    )
+
+
+def _network_fee(fact: NetworkFeeSeen) -> Entry:
+    return Entry(
+        fact.block,
+        _move(accounts.TAO, fact.fee_rao, accounts.TREASURY, accounts.NETWORK_FEES),
+        None,
+    )
+
+
+def _converted(fact: TaoConverted) -> Entry:
+    paid_in = accounts.provider(fact.provider)
+    return Entry(
+        fact.about_block,
+        _move(accounts.TAO, fact.sold_rao, accounts.TREASURY, accounts.CONVERSION)
+        + _move(accounts.USD, fact.bought_usd_micros, accounts.CONVERSION, paid_in),
+        fact.reference,
+    )
+
+
+def _contributed(fact: Contributed) -> Entry:
+    asset, account = _place(fact, fact.asset, fact.provider)
+    return Entry(
+        fact.about_block,
+        _move(asset, fact.amount, accounts.CONTRIBUTIONS, account),
+        fact.reference,
+    )
+
+
+def _adjusted(fact: Adjusted) -> Entry:
+    asset, account = _place(fact, fact.asset, fact.provider)
+    return Entry(
+        fact.about_block,
+        _move(asset, fact.amount, accounts.ADJUSTMENTS, account),
+        fact.reference,
+    )
+
+
+def _rental(fact: RentalCostBooked) -> Entry:
+    return Entry(
+        fact.about_block,
+        _move(
+            accounts.USD, fact.cost_usd_micros, accounts.provider(fact.provider), accounts.RENTAL
+        ),
+        None,
+    )
+
+
+def _buyback(fact: BuybackExecuted) -> Entry:
+    asset = accounts.alpha(fact.netuid)
+    return Entry(
+        fact.about_block,
+        _move(accounts.TAO, fact.spent_rao, accounts.TREASURY, accounts.BUYBACK_SPENT)
+        + _move(asset, fact.burned_alpha, accounts.BUYBACK, accounts.TREASURY)
+        + _move(asset, fact.burned_alpha, accounts.TREASURY, accounts.ALPHA_BURNED),
+        fact.extrinsic_hash,
+    )
+
+
+MONEY_FACTS: Final[dict[type[Fact], Callable[[Any], Entry]]] = {
+    PaymentSeen: _seen,
+    PaymentConsumed: _consumed,
+    PaymentRefunded: _refunded,
+    NetworkFeeSeen: _network_fee,
+    TaoConverted: _converted,
+    Contributed: _contributed,
+    Adjusted: _adjusted,
+    RentalCostBooked: _rental,
+    BuybackExecuted: _buyback,
+}
+"""The facts that move money, and how."""
+
+SILENT_FACTS: Final[dict[str, str]] = {
+    "arena.opened.v1": "states the fee, moves none",
+    "submission.accepted.v1": "the payment's own fact moves the fee",
+    "rental.requested.v1": "a price cap",
+    "rental.started.v1": "a price; the cost is booked when the meter stopped",
+    "rental.invoice_matched.v1": "evidence beside the metered cost",
+    "treasury.buyback_planned.v1": "an intention",
+    "treasury.buyback_sent.v1": "an intention; the executed one moves money",
+    "seen.treasury_transfer.v1": "what it was for is a decision; until then it is a break",
+    "seen.alpha_burn.v1": "matched to an executed buyback, or a break",
+    "seen.balance.v1": "the outside's own statement, which the books are held against",
+    "seen.epoch.v1": "the miners' and validators' money, not the treasury's",
+    "seen.lock.v1": "a state",
+    "seen.invoice_line.v1": "evidence beside the metered cost",
+    "seen.price.v1": "a price",
+}
+"""Facts that carry an amount and move no money of the treasury, each with its reason."""
+
+
+def entry_of(fact: Fact) -> Entry | None:
+    """The entry of a fact; None for one that moves no money. Lines of zero are left out."""
+    make = MONEY_FACTS.get(type(fact))
+    if make is None:
+        return None
+    entry = make(fact)
+    sums: dict[str, int] = defaultdict(int)
+    for posting in entry.postings:
+        sums[posting.asset] += posting.amount
+    if any(sums.values()):
+        msg = f"the postings of '{fact.fact_key}' do not balance: {dict(sums)}"
+        raise UnbalancedError(msg)
+    return entry if entry.postings else None
+
+
+def _move(asset: str, amount: int, source: str, target: str) -> tuple[Posting, ...]:
+    if amount == 0:
+        return ()
+    return (Posting(target, asset, amount), Posting(source, asset, -amount))
+
+
+def _place(fact: Fact, asset: str, provider: str | None) -> tuple[str, str]:
+    if asset == accounts.USD:
+        return accounts.USD, accounts.provider(provider or "unnamed")
+    if asset == accounts.TAO:
+        return accounts.TAO, accounts.TREASURY
+    return accounts.alpha(fact.arena_key.netuid), accounts.TREASURY

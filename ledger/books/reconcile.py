@@ -1,0 +1,174 @@
+"""Reconciliation: the books of a period against what the outside states (DOMAIN 3).
+
+Per asset and period: ``observed opening + inflows - outflows + residual = observed closing``.
+Opening and closing come only from observed balances; flows only from postings. A balance nobody
+observed makes the residual unknown (None), never zero. Each part of a residual is a named break or
+stays unexplained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ledger.books import accounts
+
+BreakKind = Literal["on_chain_not_in_books", "in_books_not_on_chain", "amount_differs"]
+
+TREASURY_ADDRESS: Final = "treasury"
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """After ``from_block``, up to and with ``to_block``."""
+
+    number: int
+    from_block: int
+    to_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookedLine:
+    """One posting as the journal keeps it."""
+
+    about_block: int
+    account: str
+    asset: str
+    amount: int
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedBalance:
+    """A balance the outside states; ``account`` is an address or a provider's name."""
+
+    asset: str
+    account: str
+    amount: int
+    about_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenOutflow:
+    """Money that left the treasury's address on chain, by extrinsic."""
+
+    block: int
+    reference: str
+    asset: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A named part of a residual; ``amount`` is signed as the residual is."""
+
+    kind: BreakKind
+    reference: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssetLine:
+    """One asset in one period, in its smallest unit. None is unknown.
+
+    ``unexplained`` is the residual less its breaks.
+    """
+
+    period: Period
+    asset: str
+    opening: int | None
+    inflows: int
+    outflows: int
+    residual: int | None
+    closing: int | None
+    breaks: tuple[Break, ...]
+    unexplained: int | None
+
+
+def reconcile(
+    period: Period,
+    assets: Sequence[str],
+    booked: Sequence[BookedLine],
+    balances: Sequence[ObservedBalance],
+    seen: Sequence[SeenOutflow],
+) -> list[AssetLine]:
+    """One line per asset. ``booked``, ``balances`` and ``seen`` may reach beyond the period."""
+    return [_line(period, asset, booked, balances, seen) for asset in assets]
+
+
+def _line(
+    period: Period,
+    asset: str,
+    booked: Sequence[BookedLine],
+    balances: Sequence[ObservedBalance],
+    seen: Sequence[SeenOutflow],
+) -> AssetLine:
+    lines = [
+        line
+        for line in booked
+        if line.asset == asset
+        and accounts.is_asset(line.account)
+        and period.from_block < line.about_block <= period.to_block
+    ]
+    inflows = sum(line.amount for line in lines if line.amount > 0)
+    outflows = -sum(line.amount for line in lines if line.amount < 0)
+    opening = _observed(asset, balances, period.from_block)
+    closing = _observed(asset, balances, period.to_block)
+    breaks = tuple(_breaks(period, asset, lines, seen))
+    residual = None
+    if opening is not None and closing is not None:
+        residual = closing - opening - inflows + outflows
+    explained = sum(found.amount for found in breaks)
+    return AssetLine(
+        period=period,
+        asset=asset,
+        opening=opening,
+        inflows=inflows,
+        outflows=outflows,
+        residual=residual,
+        closing=closing,
+        breaks=breaks,
+        unexplained=None if residual is None else residual - explained,
+    )
+
+
+def _observed(asset: str, balances: Sequence[ObservedBalance], block: int) -> int | None:
+    """The sum over every account of the asset observed at exactly that block.
+
+    An account that is observed anywhere and not there makes the sum unknown.
+    """
+    known = {line.account for line in balances if line.asset == asset}
+    there = {
+        line.account: line.amount
+        for line in balances
+        if line.asset == asset and line.about_block == block
+    }
+    if not known or set(there) != known:
+        return None
+    return sum(there.values())
+
+
+def _breaks(
+    period: Period, asset: str, lines: Sequence[BookedLine], seen: Sequence[SeenOutflow]
+) -> list[Break]:
+    out: dict[str, int] = {}
+    for item in seen:
+        if item.asset == asset and period.from_block < item.block <= period.to_block:
+            out[item.reference] = out.get(item.reference, 0) + item.amount
+    booked: dict[str, int] = {}
+    for line in lines:
+        if line.amount < 0 and line.reference is not None and line.account == accounts.TREASURY:
+            booked[line.reference] = booked.get(line.reference, 0) - line.amount
+    breaks = []
+    for reference in sorted(out.keys() | booked.keys()):
+        on_chain, in_books = out.get(reference, 0), booked.get(reference, 0)
+        if on_chain == in_books:
+            continue
+        kind: BreakKind = "amount_differs"
+        if not in_books:
+            kind = "on_chain_not_in_books"
+        elif not on_chain:
+            kind = "in_books_not_on_chain"
+        breaks.append(Break(kind, reference, in_books - on_chain))
+    return breaks

@@ -1,0 +1,335 @@
+"""The `treasury` view: the journal, payments, observed balances, periods, buybacks and rentals."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Integer, Text
+
+from ledger.books import accounts
+from ledger.books.postings import entry_of
+from ledger.decisions.payment import (
+    CreditRedeemed,
+    PaymentConsumed,
+    PaymentCredited,
+    PaymentExpired,
+    PaymentRefunded,
+    PaymentSeen,
+)
+from ledger.decisions.rental import (
+    RentalCostBooked,
+    RentalEnded,
+    RentalInvoiceMatched,
+    RentalOrphanStopped,
+    RentalRequested,
+    RentalStarted,
+)
+from ledger.decisions.treasury import (
+    BuybackApproved,
+    BuybackExecuted,
+    BuybackFailed,
+    BuybackPlanned,
+    BuybackSent,
+    PeriodClosed,
+)
+from ledger.facts import Fact
+from ledger.observations import AlphaBurnSeen, BalanceObserved, TreasuryTransferSeen
+from ledger.projections.rows import Rows, appended, versioned
+
+postings: Final = appended(
+    "treasury_postings",
+    Column("about_block", BigInteger, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("fact_key", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("reference", Text),
+    indexed=("asset", "about_block"),
+)
+
+balances: Final = appended(
+    "treasury_balances",
+    Column("about_block", BigInteger, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    indexed=("about_block",),
+)
+
+outflows: Final = appended(
+    "treasury_outflows",
+    Column("block", BigInteger, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("what", Text, nullable=False),
+)
+
+periods: Final = appended(
+    "treasury_periods",
+    Column("number", Integer, nullable=False),
+    Column("from_block", BigInteger, nullable=False),
+    Column("to_block", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+
+payments: Final = versioned(
+    "treasury_payments",
+    [Column("payment_id", Text, primary_key=True)],
+    [
+        Column("block", BigInteger, nullable=False),
+        Column("extrinsic_hash", Text, nullable=False),
+        Column("sender", Text, nullable=False),
+        Column("amount_rao", BigInteger, nullable=False),
+        Column("status", Text, nullable=False),
+        Column("submission_id", Text),
+        Column("hotkey", Text),
+        Column("overpaid_rao", BigInteger),
+    ],
+)
+
+buybacks: Final = versioned(
+    "treasury_buybacks",
+    [Column("number", Integer, primary_key=True, autoincrement=False)],
+    [
+        Column("status", Text, nullable=False),
+        Column("max_rao", BigInteger, nullable=False),
+        Column("max_price_rao", BigInteger, nullable=False),
+        Column("planned_by", Text, nullable=False),
+        Column("approved_by", Text),
+        Column("spent_rao", BigInteger),
+        Column("burned_alpha", BigInteger),
+        Column("block", BigInteger),
+        Column("extrinsic_hash", Text),
+        Column("detail", Text),
+    ],
+)
+
+rentals: Final = versioned(
+    "treasury_rentals",
+    [Column("rental_id", Text, primary_key=True)],
+    [
+        Column("provider", Text, nullable=False),
+        Column("tier", Text, nullable=False),
+        Column("contest_id", Text),
+        Column("status", Text, nullable=False),
+        Column("instance", Text),
+        Column("usd_micros_per_hour", BigInteger),
+        Column("seconds", BigInteger),
+        Column("cost_usd_micros", BigInteger),
+        Column("billed_usd_micros", BigInteger),
+        Column("started_at_s", BigInteger),
+        Column("ended_at_s", BigInteger),
+    ],
+)
+
+
+class TreasuryProjection:
+    """Folds every fact that moves money, and those that say what became of it."""
+
+    name = "treasury"
+    tables = (postings, balances, outflows, periods, payments, buybacks, rentals)
+
+    def fold(self, rows: Rows, position: int, fact: Fact) -> None:
+        """Change the rows by one fact."""
+        entry = entry_of(fact)
+        for posting in entry.postings if entry else ():
+            rows.append(
+                postings,
+                position,
+                about_block=entry.about_block if entry else 0,
+                topic=fact.topic,
+                fact_key=fact.fact_key,
+                account=posting.account,
+                asset=posting.asset,
+                amount=posting.amount,
+                reference=entry.reference if entry else None,
+            )
+        _fold_payment(rows, position, fact)
+        _fold_rental(rows, position, fact)
+        _fold_buyback(rows, position, fact)
+        _fold_outside(rows, position, fact)
+
+
+def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
+    match fact:
+        case BalanceObserved():
+            asset = fact.asset
+            rows.append(
+                balances,
+                position,
+                about_block=fact.about_block,
+                asset=accounts.alpha(fact.arena_key.netuid) if asset == "ALPHA" else asset,
+                account=fact.account,
+                amount=fact.amount,
+                source=fact.source,
+            )
+        case TreasuryTransferSeen():
+            rows.append(
+                outflows,
+                position,
+                block=fact.block,
+                reference=fact.extrinsic_hash,
+                asset=accounts.TAO,
+                amount=fact.amount_rao,
+                what=f"transfer to {fact.destination}",
+            )
+        case AlphaBurnSeen() if fact.spent_rao is not None:
+            rows.append(
+                outflows,
+                position,
+                block=fact.block,
+                reference=fact.extrinsic_hash,
+                asset=accounts.TAO,
+                amount=fact.spent_rao,
+                what=f"{fact.how}: {fact.alpha} alpha burned",
+            )
+        case PeriodClosed():
+            rows.append(
+                periods,
+                position,
+                number=fact.number,
+                from_block=fact.from_block,
+                to_block=fact.to_block,
+                actor=fact.actor,
+            )
+        case _:
+            pass  # not the outside's
+
+
+def _fold_payment(rows: Rows, position: int, fact: Fact) -> None:
+    identity = str(fact.originator_id)
+    match fact:
+        case PaymentSeen():
+            rows.put(
+                payments,
+                position,
+                identity,
+                block=fact.block,
+                extrinsic_hash=fact.extrinsic_hash,
+                sender=fact.sender,
+                amount_rao=fact.amount_rao,
+                status="unclaimed",
+                submission_id=None,
+                hotkey=None,
+                overpaid_rao=None,
+            )
+        case PaymentConsumed():
+            rows.put(
+                payments,
+                position,
+                identity,
+                status="consumed",
+                submission_id=str(fact.submission_id),
+                hotkey=fact.hotkey,
+                overpaid_rao=fact.overpaid_rao,
+            )
+        case PaymentCredited():
+            rows.put(payments, position, identity, status="credited", hotkey=fact.hotkey)
+        case CreditRedeemed():
+            rows.put(
+                payments,
+                position,
+                identity,
+                status="consumed",
+                submission_id=str(fact.submission_id),
+            )
+        case PaymentRefunded():
+            rows.put(payments, position, identity, status="refunded")
+        case PaymentExpired():
+            rows.put(payments, position, identity, status="expired")
+        case _:
+            pass  # not a payment's
+
+
+def _fold_rental(rows: Rows, position: int, fact: Fact) -> None:
+    identity = str(fact.originator_id)
+    match fact:
+        case RentalRequested():
+            later = (
+                "instance usd_micros_per_hour seconds cost_usd_micros billed_usd_micros "
+                "started_at_s ended_at_s"
+            )
+            rows.put(
+                rentals,
+                position,
+                identity,
+                provider=fact.provider,
+                tier=fact.tier,
+                contest_id=str(fact.contest_id) if fact.contest_id else None,
+                status="requested",
+                **dict.fromkeys(later.split()),
+            )
+        case RentalStarted():
+            rows.put(
+                rentals,
+                position,
+                identity,
+                status="running",
+                instance=fact.instance,
+                usd_micros_per_hour=fact.usd_micros_per_hour,
+                started_at_s=fact.started_at_s,
+            )
+        case RentalEnded():
+            rows.put(rentals, position, identity, status="ended", ended_at_s=fact.ended_at_s)
+        case RentalCostBooked():
+            rows.put(
+                rentals,
+                position,
+                identity,
+                status="booked",
+                seconds=fact.seconds,
+                cost_usd_micros=fact.cost_usd_micros,
+            )
+        case RentalInvoiceMatched():
+            rows.put(rentals, position, identity, billed_usd_micros=fact.billed_usd_micros)
+        case RentalOrphanStopped():
+            if rows.get(rentals, identity) is not None:
+                rows.put(rentals, position, identity, status="orphan stopped")
+        case _:
+            pass  # not a rental's
+
+
+def _fold_buyback(rows: Rows, position: int, fact: Fact) -> None:
+    match fact:
+        case BuybackPlanned():
+            rows.put(
+                buybacks,
+                position,
+                fact.number,
+                status="planned",
+                max_rao=fact.max_rao,
+                max_price_rao=fact.max_price_rao,
+                planned_by=fact.actor,
+                **dict.fromkeys(
+                    [
+                        "approved_by",
+                        "spent_rao",
+                        "burned_alpha",
+                        "block",
+                        "extrinsic_hash",
+                        "detail",
+                    ]
+                ),
+            )
+        case BuybackApproved():
+            rows.put(buybacks, position, fact.number, status="approved", approved_by=fact.actor)
+        case BuybackSent():
+            rows.put(buybacks, position, fact.number, status="sent")
+        case BuybackExecuted():
+            rows.put(
+                buybacks,
+                position,
+                fact.number,
+                status="executed",
+                spent_rao=fact.spent_rao,
+                burned_alpha=fact.burned_alpha,
+                block=fact.block,
+                extrinsic_hash=fact.extrinsic_hash,
+            )
+        case BuybackFailed():
+            rows.put(buybacks, position, fact.number, status="failed", detail=fact.reason)
+        case _:
+            pass  # not a buyback's

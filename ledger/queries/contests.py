@@ -1,0 +1,55 @@
+"""Contests: attempts, entrants, scores and verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ledger.projections import contests as view
+from ledger.queries.scope import Scope, plain
+
+
+def contests(scope: Scope) -> list[dict[str, Any]]:
+    """Every attempt so far in the order of its seed block, with its entrants in judging order."""
+    entrants: dict[str, list[dict[str, Any]]] = {}
+    for row in scope.rows(view.entrants):
+        line = plain(row, without=("contest_id",))
+        entrants.setdefault(row["contest_id"], []).append(line)
+    rows = sorted(scope.rows(view.contests), key=lambda row: (row["seed_block"], row["track"]))
+    return [
+        {
+            **plain(row),
+            "reasons": msgspec.json.decode(row["reasons"], type=list[str]),
+            "entrants": sorted(entrants[row["contest_id"]], key=lambda line: line["place"]),
+        }
+        for row in rows
+    ]
+
+
+def open_contests(scope: Scope) -> list[UUID]:
+    """Attempts that neither completed nor are void."""
+    return [
+        UUID(row["contest_id"])
+        for row in scope.rows(view.contests)
+        if row["status"] in {"planned", "running"}
+    ]
+
+
+def last_seed_block(scope: Scope, track: str) -> int:
+    """The seed block of the track's latest attempt; -1 before the first."""
+    blocks = [row["seed_block"] for row in scope.rows(view.contests) if row["track"] == track]
+    return max(blocks, default=-1)
+
+
+def attempts_since_completed(scope: Scope, track: str) -> int:
+    """How many attempts of the track were void since its last completed contest."""
+    rows = sorted(
+        (row for row in scope.rows(view.contests) if row["track"] == track),
+        key=lambda row: row["seed_block"],
+    )
+    count = 0
+    for row in rows:
+        count = 0 if row["status"] == "completed" else count + 1
+    return count

@@ -1,0 +1,128 @@
+"""The treasury: reconciled periods, the journal's balances, payments, buybacks and rentals."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from ledger.books import accounts
+from ledger.books.reconcile import (
+    AssetLine,
+    BookedLine,
+    ObservedBalance,
+    Period,
+    SeenOutflow,
+    reconcile,
+)
+from ledger.projections import treasury as view
+from ledger.queries.scope import Scope, plain
+
+
+class BreakLine(msgspec.Struct, frozen=True):
+    """A named part of a residual."""
+
+    kind: str
+    reference: str
+    amount: int
+
+
+class TreasuryLine(msgspec.Struct, frozen=True):
+    """One asset in one period: opening + inflows - outflows + residual = closing.
+
+    In the asset's smallest unit. ``status`` is ``reconciled`` (no residual), ``explained`` (named
+    breaks only), ``unexplained``, or ``unresolved`` where a balance is not known (None).
+    """
+
+    period: int
+    from_block: int
+    to_block: int
+    asset: str
+    opening: int | None
+    inflows: int
+    outflows: int
+    residual: int | None
+    closing: int | None
+    status: str
+    breaks: tuple[BreakLine, ...]
+    unexplained: int | None
+
+
+def treasury_lines(scope: Scope) -> list[TreasuryLine]:
+    """Every closed period so far, by asset."""
+    booked = [
+        BookedLine(
+            row["about_block"], row["account"], row["asset"], row["amount"], row["reference"]
+        )
+        for row in scope.rows(view.postings)
+    ]
+    balances = [
+        ObservedBalance(row["asset"], row["account"], row["amount"], row["about_block"])
+        for row in scope.rows(view.balances)
+    ]
+    seen = [
+        SeenOutflow(row["block"], row["reference"], row["asset"], row["amount"])
+        for row in scope.rows(view.outflows)
+    ]
+    assets = [accounts.TAO, accounts.USD, accounts.alpha(scope.head.netuid)]
+    lines = []
+    for row in scope.rows(view.periods):
+        period = Period(row["number"], row["from_block"], row["to_block"])
+        lines += [_line(line) for line in reconcile(period, assets, booked, balances, seen)]
+    return lines
+
+
+def account_balances(scope: Scope) -> list[dict[str, Any]]:
+    """The journal's balance of every account and asset (debits above zero)."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for row in scope.rows(view.postings):
+        sums[row["account"], row["asset"]] += row["amount"]
+    return [
+        {"account": account, "asset": asset, "amount": amount}
+        for (account, asset), amount in sorted(sums.items())
+    ]
+
+
+def payments(scope: Scope, *, unclaimed_only: bool = False) -> list[dict[str, Any]]:
+    """Payments to the treasury; those nobody claimed stay visible."""
+    rows = sorted(scope.rows(view.payments), key=lambda row: (row["block"], row["payment_id"]))
+    return [
+        plain(row)
+        for row in rows
+        if not unclaimed_only or row["status"] in {"unclaimed", "expired"}
+    ]
+
+
+def buybacks(scope: Scope) -> list[dict[str, Any]]:
+    """Every buyback and how far it came."""
+    return [plain(row) for row in scope.rows(view.buybacks)]
+
+
+def rentals(scope: Scope) -> list[dict[str, Any]]:
+    """Every rental with its meter and cost."""
+    rows = sorted(scope.rows(view.rentals), key=lambda row: row["started_at_s"] or 0)
+    return [plain(row) for row in rows]
+
+
+def _line(line: AssetLine) -> TreasuryLine:
+    if line.residual is None:
+        status = "unresolved"
+    elif line.residual == 0:
+        status = "reconciled"
+    else:
+        status = "explained" if line.unexplained == 0 else "unexplained"
+    return TreasuryLine(
+        period=line.period.number,
+        from_block=line.period.from_block,
+        to_block=line.period.to_block,
+        asset=line.asset,
+        opening=line.opening,
+        inflows=line.inflows,
+        outflows=line.outflows,
+        residual=line.residual,
+        closing=line.closing,
+        status=status,
+        breaks=tuple(BreakLine(b.kind, b.reference, b.amount) for b in line.breaks),
+        unexplained=line.unexplained,
+    )

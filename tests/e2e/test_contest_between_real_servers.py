@@ -1,0 +1,269 @@
+"""A whole round of real processes: honest servers are scored by speed, each cheat has its name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from evaluation.contest import ContestOutcome, run_contest
+from evaluation.evidence import EvidenceStore, read_evidence, rejudge
+from evaluation.judge import EntrantVerdict
+from evaluation.plan import ContestPlan, EntrantRole, PlannedEntrant
+from evaluation.reference import tokenizer
+from evaluation.reference.image import reference_image_kinds, write_image
+from evaluation.reference.model import ModelConfig, init_weights
+from evaluation.reference.model_files import save_model
+from evaluation.runners.port import RunningServer
+from evaluation.runners.process import ProcessRunner
+from evaluation.runners.reference import ReferenceImages
+from ledger.codes import VoidCause
+from ledger.policy import ContestPolicy, GatePolicy, KingTakesAll, ScoreV2, TrackPolicy
+
+POLICY = ContestPolicy(
+    prompts=5,
+    warmup_prompts=1,
+    repeated_prompts=2,
+    context_tokens=416,
+    output_tokens=20,
+    startup_timeout_s=60,
+    prompt_timeout_s=30,
+)
+MISSING = "sha256:" + "0" * 64
+
+
+@dataclass
+class Ground:
+    """A model, images by kind, and a store, below one folder."""
+
+    root: Path
+
+    def image(self, kind: str) -> str:
+        config = reference_image_kinds()[kind].config()
+        return write_image(self.root / "images", kind, config)
+
+    def plan(
+        self,
+        entrants: Sequence[tuple[str, EntrantRole]],
+        gates: GatePolicy = GatePolicy(),  # noqa: B008 - frozen
+        contest: ContestPolicy = POLICY,
+    ) -> ContestPlan:
+        return ContestPlan(
+            contest_id="round-1",
+            track="reference",
+            attempt=1,
+            seed_block=8,
+            seed_block_hash="0x" + "5a" * 32,
+            policy=TrackPolicy(
+                model="reference",
+                emission=KingTakesAll(),
+                scoring=ScoreV2(),
+                gates=gates,
+                contest=contest,
+            ),
+            model_dir=str(self.root / "model"),
+            model_name=ModelConfig().name,
+            baseline_image=self.image("recompute"),
+            entrants=tuple(
+                PlannedEntrant(
+                    entrant_id=kind,
+                    hotkey=f"hotkey of {kind}",
+                    role=role,
+                    image_digest=MISSING if kind == "missing" else self.image(kind),
+                )
+                for kind, role in entrants
+            ),
+        )
+
+    @property
+    def evidence(self) -> EvidenceStore:
+        return EvidenceStore(self.root / "evidence")
+
+    def run(
+        self,
+        plan: ContestPlan,
+        *,
+        on_server: Callable[[str, RunningServer], None] = lambda *_: None,
+        on_progress: Callable[[str, str | None, int, int], None] = lambda *_: None,
+        should_stop: Callable[[], VoidCause | None] = lambda: None,
+    ) -> ContestOutcome:
+        images = ReferenceImages(self.root / "images", Path(plan.model_dir))
+        return run_contest(
+            plan,
+            ProcessRunner(images),
+            self.evidence,
+            tokenizer=tokenizer,
+            on_progress=on_progress,
+            should_stop=should_stop,
+            on_server=on_server,
+        )
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    root = tmp_path_factory.mktemp("contest")
+    save_model(init_weights(ModelConfig().seed), root / "model")
+    return Ground(root)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+EXPECTED = {
+    "kv_cache": "",
+    "prefix_cache": "",
+    "other_weights": "other_weights",
+    "truncated": "truncated",
+    "repeat_penalty": "sampler_changed",
+    "flush": "flushed",
+    "replay": "replayed",
+    "dies_at_start": "exited_at_start",
+    "breaks_stream": "stream_broken",
+    "no_logprobs": "logprobs_missing",
+    "wrong_model_name": "wrong_model_name",
+    "missing": "pull_failed",
+}
+
+
+@pytest.fixture(scope="module")
+def round_of_all(ground: Ground) -> tuple[ContestOutcome, dict[str, EntrantVerdict], list[int]]:
+    roles: list[EntrantRole] = ["king", "runner_up", *["challenger"] * (len(EXPECTED) - 2)]
+    pids: list[int] = []
+
+    def note(role: str, server: RunningServer) -> None:
+        assert server.pid is not None
+        pids.append(server.pid)
+
+    plan = ground.plan(list(zip(EXPECTED, roles, strict=True)))
+    outcome = ground.run(plan, on_server=note)
+    return outcome, {verdict.entrant_id: verdict for verdict in outcome.verdicts}, pids
+
+
+Round = tuple[ContestOutcome, dict[str, EntrantVerdict], list[int]]
+
+
+def test_each_cheat_and_fault_gets_its_own_code(round_of_all: Round) -> None:
+    outcome, verdicts, _ = round_of_all
+    assert (outcome.status, outcome.void_cause) == ("completed", None)
+    assert [verdict.entrant_id for verdict in outcome.verdicts] == list(EXPECTED)
+    assert {name: verdict.code for name, verdict in verdicts.items()} == EXPECTED
+    assert verdicts["missing"].status == "infrastructure"
+
+
+def test_a_miner_learns_why_from_its_own_log(round_of_all: Round) -> None:
+    _, verdicts, _ = round_of_all
+    assert "--kv-cache-dtype: invalid choice: 'fp8'" in verdicts["dies_at_start"].log_tail
+    assert "does not exist" in verdicts["wrong_model_name"].detail
+
+
+def test_honest_servers_are_as_fast_as_the_arithmetic_they_save(round_of_all: Round) -> None:
+    _, verdicts, _ = round_of_all
+    honest = verdicts["kv_cache"], verdicts["prefix_cache"]
+    assert [verdict.status for verdict in honest] == ["scored", "scored"]
+    kv_us, prefix_us = (median(verdict.e2e_us) for verdict in honest)
+    assert prefix_us < kv_us < median(honest[0].baseline_e2e_us)
+    for verdict in honest:
+        assert len(verdict.e2e_us) == POLICY.prompts
+        assert verdict.tokens == verdict.baseline_tokens
+
+
+def test_every_verdict_can_be_recomputed_from_its_evidence(
+    ground: Ground, round_of_all: Round
+) -> None:
+    outcome, verdicts, _ = round_of_all
+    for verdict in verdicts.values():
+        assert rejudge(ground.evidence, verdict.evidence_digest, GatePolicy()) == verdict
+        found = read_evidence(ground.evidence.get(verdict.evidence_digest))
+        assert found.prompts_digest == outcome.prompts_digest
+
+
+def test_no_server_is_left_running(round_of_all: Round) -> None:
+    _, _, pids = round_of_all
+    # The baseline, every entrant that started, the reference.
+    assert len(pids) == 1 + len(EXPECTED) - 2 + 1
+    assert not any(is_alive(pid) for pid in pids)
+
+
+CHEAP = ContestPolicy(
+    prompts=2,
+    warmup_prompts=0,
+    repeated_prompts=0,
+    context_tokens=128,
+    output_tokens=8,
+    startup_timeout_s=60,
+    prompt_timeout_s=30,
+)
+
+
+def killing(wanted: str) -> Callable[[str, RunningServer], None]:
+    def kill(role: str, server: RunningServer) -> None:
+        if role == wanted:
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+
+    return kill
+
+
+def test_a_baseline_killed_in_mid_run_makes_the_round_void(ground: Ground) -> None:
+    servers: list[RunningServer] = []
+
+    def kill_after_the_first_answer(phase: str, entrant: str | None, done: int, of: int) -> None:
+        if (phase, entrant, done) == ("prompts", None, 1):
+            assert servers[0].pid is not None
+            os.kill(servers[0].pid, signal.SIGKILL)
+
+    outcome = ground.run(
+        ground.plan([("kv_cache", "challenger")], contest=CHEAP),
+        on_server=lambda _, server: servers.append(server),
+        on_progress=kill_after_the_first_answer,
+    )
+    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.BASELINE_FAILED)
+    assert outcome.verdicts == ()
+    assert len(servers) == 1
+    assert servers[0].exit_code == -signal.SIGKILL
+
+
+def test_a_reference_that_dies_makes_the_round_void(ground: Ground) -> None:
+    plan = ground.plan([("kv_cache", "challenger")], contest=CHEAP)
+    outcome = ground.run(plan, on_server=killing("reference"))
+    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.SCORING_FAILED)
+    assert outcome.verdicts == ()
+
+
+def test_gates_that_the_baseline_itself_fails_judge_nobody(ground: Ground) -> None:
+    impossible = GatePolicy(min_stream_spread_ppm=1_000_000)
+    outcome = ground.run(ground.plan([("kv_cache", "challenger")], gates=impossible, contest=CHEAP))
+    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.SCORING_FAILED)
+    assert "own answers do not pass" in outcome.detail
+
+
+def test_an_entrant_that_dies_in_mid_run_is_alone_disqualified(ground: Ground) -> None:
+    plan = ground.plan([("kv_cache", "king"), ("prefix_cache", "challenger")], contest=CHEAP)
+    outcome = ground.run(plan, on_server=killing("king"))
+    assert [(verdict.status, verdict.code) for verdict in outcome.verdicts] == [
+        ("disqualified", "stream_broken"),
+        ("scored", ""),
+    ]
+    assert "the server exited with -9" in outcome.verdicts[0].detail
+
+
+def test_a_round_ends_when_it_is_asked_to(ground: Ground) -> None:
+    servers: list[RunningServer] = []
+    outcome = ground.run(
+        ground.plan([("kv_cache", "challenger")], contest=CHEAP),
+        on_server=lambda _, server: servers.append(server),
+        should_stop=lambda: VoidCause.EVALUATION_PAUSED if len(servers) == 2 else None,
+    )
+    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.EVALUATION_PAUSED)
+    assert len(servers) == 2
+    assert all(server.exit_code is not None for server in servers)

@@ -1,0 +1,85 @@
+"""A verdict can be recomputed from its evidence alone, and changed evidence is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from entrant_evidence import answer, evidence
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluation.evidence import EvidenceError, EvidenceStore, canonical, read_evidence, rejudge
+from evaluation.judge import judge
+from ledger.policy import GatePolicy
+
+
+def only_file(root: Path) -> Path:
+    (path,) = [path for path in root.rglob("*") if path.is_file()]
+    return path
+
+
+def test_what_was_put_is_what_is_got(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path / "evidence")
+    digest = store.put(b"bytes")
+    assert store.put(b"bytes") == digest
+    assert store.get(digest) == b"bytes"
+    assert only_file(tmp_path).read_bytes() == b"bytes"
+
+
+def test_rejudging_gives_the_same_verdict(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path)
+    for found in (evidence(), evidence(answers=(answer(20), answer(3)))):
+        digest = store.put(canonical(found))
+        assert rejudge(store, digest, GatePolicy()) == judge(
+            found, GatePolicy(), evidence_digest=digest
+        )
+
+
+def test_other_gates_give_another_verdict_on_the_same_evidence(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path)
+    digest = store.put(canonical(evidence(answers=(answer(20), answer(18)))))
+    assert rejudge(store, digest, GatePolicy()).status == "scored"
+    assert rejudge(store, digest, GatePolicy(min_length_ppm=950_000)).code == "truncated"
+
+
+def test_a_flipped_bit_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path)
+    data = canonical(evidence())
+    digest = store.put(data)
+    path = only_file(tmp_path)
+    for at in range(0, len(data), 97):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(EvidenceError, match="has been changed"):
+            rejudge(store, digest, GatePolicy())
+    path.write_bytes(data[:-1])
+    with pytest.raises(EvidenceError, match="has been changed"):
+        rejudge(store, digest, GatePolicy())
+
+
+def test_putting_again_restores_changed_evidence(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path)
+    digest = store.put(b"bytes")
+    only_file(tmp_path).write_bytes(b"other")
+    assert store.put(b"bytes") == digest
+    assert store.get(digest) == b"bytes"
+
+
+def test_missing_evidence_and_no_digests_are_refused(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path)
+    with pytest.raises(EvidenceError, match="there is no evidence"):
+        store.get("sha256:" + "0" * 64)
+    for name in ("sha256:../../etc/passwd", "0" * 64, "sha256:" + "A" * 64):
+        with pytest.raises(EvidenceError, match="no evidence digest"):
+            store.get(name)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_evidence_are_refused(data: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        read_evidence(data)
+
+
+def test_evidence_of_an_unknown_form_is_refused() -> None:
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        read_evidence(canonical(evidence(form="cacheon-entrant-evidence/9")))

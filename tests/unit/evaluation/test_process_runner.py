@@ -1,0 +1,217 @@
+"""A server's start, failure and end are seen as they were, and nothing outlives its contest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import evaluation
+from evaluation.runners.port import (
+    ExitedAtStartError,
+    InfrastructureFaultError,
+    NeverHealthyError,
+)
+from evaluation.runners.process import ProcessRunner, ProcessServer, ServerCommand
+from ledger.codes import InfrastructureCause
+
+DEADLINE_S = 30.0
+
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(sys.argv[1]))
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print(f"listening on 127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+
+
+class Scripts:
+    """Images that are Python programs under names."""
+
+    def __init__(self, **programs: str) -> None:
+        self._programs = programs
+
+    def command(self, image_digest: str) -> ServerCommand:
+        program = textwrap.dedent(self._programs[image_digest])
+        status = "503" if image_digest == "unready" else "200"
+        return ServerCommand((sys.executable, "-c", program, status), {"GREETING": "hello"})
+
+    def fingerprint(self, image_digest: str) -> str:
+        return f"fingerprint of {image_digest}"
+
+
+@contextmanager
+def launched(program: str, name: str = "image", grace_s: float = 3.0) -> Iterator[ProcessServer]:
+    server = ProcessRunner(Scripts(**{name: program}), stop_grace_s=grace_s).launch(name, "king")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline_s:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and is no zombie waiting for its parent."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_healthy_server_answers_until_it_is_stopped() -> None:
+    with launched(SERVER) as server:
+        with pytest.raises(RuntimeError, match="has not said where"):
+            _ = server.base_url
+        server.wait_healthy(DEADLINE_S)
+        assert server.base_url.startswith("http://127.0.0.1:")
+        assert server.exit_code is None
+        assert is_running(server.pid)
+        server.stop()
+        assert server.exit_code == -signal.SIGTERM
+        assert not is_running(server.pid)
+        server.stop()
+        assert server.log_tail().startswith("listening on")
+
+
+def test_a_server_that_dies_leaves_its_code_and_its_last_lines() -> None:
+    program = """
+        import sys
+        for at in range(100):
+            print("line", at)
+        print("error: --kv-cache-dtype: invalid choice: 'fp8'", file=sys.stderr)
+        sys.exit(3)
+    """
+    with launched(program) as server, pytest.raises(ExitedAtStartError) as caught:
+        server.wait_healthy(DEADLINE_S)
+    assert caught.value.exit_code == 3
+    assert "exited with code 3" in caught.value.detail
+    lines = caught.value.log_tail.splitlines()
+    assert lines[-1] == "error: --kv-cache-dtype: invalid choice: 'fp8'"
+    assert lines[0] == "line 51"
+    assert len(lines) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "said"),
+    [("unready", SERVER, "listened"), ("silent", "import time; time.sleep(600)", "did not say")],
+)
+def test_a_server_that_runs_but_is_never_healthy_is_told_apart(
+    name: str, program: str, said: str
+) -> None:
+    with launched(program, name) as server:
+        # The start-up time is over when the server is surely up, so that only its answer decides.
+        if name == "unready":
+            assert eventually(lambda: "listening" in server.log_tail())
+        with pytest.raises(NeverHealthyError, match=said):
+            server.wait_healthy(0.5)
+        assert server.exit_code is None
+    assert not is_running(server.pid)
+
+
+def test_a_server_deaf_to_sigterm_is_killed_with_what_it_started() -> None:
+    program = f"""
+        import signal, subprocess, sys, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        child = subprocess.Popen([sys.executable, "-c", "import signal, time; "
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); "
+            "time.sleep(600)"])
+        print("child", child.pid, flush=True)
+        {textwrap.indent(SERVER, " " * 8).strip()}
+    """
+    with launched(program, grace_s=0.2) as server:
+        assert eventually(lambda: "deaf" in server.log_tail() and "child" in server.log_tail())
+        (line,) = [line for line in server.log_tail().splitlines() if line.startswith("child")]
+        server.stop()
+    assert server.exit_code == -signal.SIGKILL
+    assert eventually(lambda: not is_running(int(line.split()[1])))
+
+
+def test_what_a_server_started_is_ended_even_if_it_went_first() -> None:
+    program = """
+        import subprocess, sys
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        print("child", child.pid, flush=True)
+    """
+    with launched(program) as server:
+        assert eventually(lambda: server.exit_code is not None and "child" in server.log_tail())
+        child = int(server.log_tail().split()[1])
+        assert is_running(child)
+    assert eventually(lambda: not is_running(child))
+
+
+def test_a_server_gets_nothing_of_our_environment_and_one_thread_of_arithmetic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROVIDER_API_KEY", "secret")
+    program = "import json, os; print(json.dumps(dict(os.environ), sort_keys=True))"
+    with launched(program) as server:
+        assert eventually(lambda: "GREETING" in server.log_tail())
+        environment = server.log_tail()
+    assert "secret" not in environment
+    assert '"OMP_NUM_THREADS": "1"' in environment
+    assert '"GREETING": "hello"' in environment
+
+
+def test_a_machine_that_cannot_start_a_process_is_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(InfrastructureFaultError) as caught:
+        ProcessRunner(Scripts(image="")).launch("image", "king")
+    assert caught.value.cause is InfrastructureCause.HOST_FAILED
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
+def test_a_contest_killed_outright_leaves_no_server(tmp_path: Path) -> None:
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        textwrap.dedent(
+            f"""
+            import sys, time
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            from test_process_runner import SERVER, Scripts
+            from evaluation.runners.process import ProcessRunner
+            server = ProcessRunner(Scripts(image=SERVER)).launch("image", "king")
+            server.wait_healthy({DEADLINE_S})
+            print(server.pid, flush=True)
+            time.sleep(600)
+            """
+        )
+    )
+    root = str(Path(evaluation.__file__).resolve().parents[1])
+    process = subprocess.Popen(  # noqa: S603 - this test itself
+        [sys.executable, str(parent)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    try:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert is_running(pid)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    assert eventually(lambda: not is_running(pid))
