@@ -7,7 +7,7 @@ judged. Speed is not scored here; the verdict carries the paired timings that sc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import median_high, median_low
+from statistics import median_high
 from typing import Final, Literal
 
 import msgspec
@@ -50,8 +50,8 @@ class ForcedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class EntrantEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """All that one entrant's verdict rests on. Every tuple of answers is in the prompts' order.
 
-    ``repeats`` answers the prompts at ``repeated`` a second time, each right after a control prompt
-    that was never asked before. ``forced`` has one entry per
+    ``repeats`` answers the prompts at ``repeated`` again, in one round or several, each right after
+    a control prompt that was never asked before. ``forced`` has one entry per
     answer; it is empty when a fault ended the run, and so may ``answers`` be, or incomplete.
     """
 
@@ -210,8 +210,8 @@ def gate_figures(evidence: EntrantEvidence, gates: GatePolicy) -> GateFigures:
             len(own.tokens) * PPM // len(base.tokens)
             for base, own in zip(evidence.baseline, evidence.answers, strict=True)
         ),
-        spread_ppm=median_low([_spread_ppm(answer) for answer in evidence.answers]),
-        repeat_gain_ppm=_repeat_gain_ppm((*evidence.answers, *evidence.controls), evidence.repeats),
+        spread_ppm=median_high([_spread_ppm(answer) for answer in evidence.answers]),
+        repeat_gain_ppm=repeat_gain_ppm((*evidence.answers, *evidence.controls), evidence.repeats),
     )
 
 
@@ -250,7 +250,7 @@ def _spread_ppm(answer: Answer) -> int:
     return (answer.arrival_us[-1] - answer.arrival_us[0]) * PPM // answer.wall_us
 
 
-def _repeat_gain_ppm(fresh: Sequence[Answer], repeats: Sequence[Answer]) -> int | None:
+def repeat_gain_ppm(fresh: Sequence[Answer], repeats: Sequence[Answer]) -> int | None:
     """How much faster a repeated prompt was answered than the fastest fresh one.
 
     All prompts have the same length, so a fresh answer's time measures the work a repeat should
@@ -377,7 +377,7 @@ def _end_of_sequence(
 
 
 def _flushed(_evidence: EntrantEvidence, figures: GateFigures, gates: GatePolicy) -> Finding | None:
-    # The median over prompts: one stall of ours can bring a whole honest answer in one chunk.
+    # The (upper) median over prompts: a stall of ours can bring an honest answer in one chunk.
     if figures.spread_ppm < gates.min_stream_spread_ppm:
         return Finding(
             DisqualificationCode.FLUSHED,

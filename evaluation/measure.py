@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from evaluation.client import Answer, ChatRequest, ServerFaultError, ask, open_session
 from evaluation.forcing import force
-from evaluation.judge import CLAIMED_END, ForcedAnswer
+from evaluation.judge import CLAIMED_END, ForcedAnswer, repeat_gain_ppm
 from evaluation.plan import ContestPlan, Tokenizer
-from evaluation.prompts import PromptSet
+from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet
 from ledger.codes import VoidCause
 
 ShouldStop = Callable[[], VoidCause | None]
@@ -76,6 +76,8 @@ class Questions:
 def measure(questions: Questions, base_url: str, entrant_id: str | None) -> Measured:
     """Warm-up, the scored prompts, then each repeat after its control, one at a time.
 
+    Further rounds of repeats follow while the repeats look replayed.
+
     The baseline (``entrant_id`` None) is not asked repeats: nobody is judged by them but entrants.
     Raises :class:`StoppedError`; a server's own fault is returned, with the answers before it.
     """
@@ -84,19 +86,17 @@ def measure(questions: Questions, base_url: str, entrant_id: str | None) -> Meas
 
 async def _measure(questions: Questions, base_url: str, entrant_id: str | None) -> Measured:
     prompts, measured = questions.prompts, Measured()
-    again: list[_Asked] = []
-    if entrant_id is not None:
-        for place, control in zip(prompts.repeated, prompts.controls, strict=True):
-            again.append((control, measured.controls))
-            again.append((prompts.scored[place], measured.repeats))
     discarded: list[Answer] = []
-    phases: dict[str, list[_Asked]] = {
-        "warmup": [(content, discarded) for content in prompts.warmup],
-        "prompts": [(content, measured.answers) for content in prompts.scored],
-        "repeats": again,
-    }
+    phases: list[tuple[str, list[_Asked]]] = [
+        ("warmup", [(content, discarded) for content in prompts.warmup]),
+        ("prompts", [(content, measured.answers) for content in prompts.scored]),
+    ]
+    if entrant_id is not None:
+        phases += [("repeats", asked) for asked in _repeat_rounds(prompts, measured)]
     async with open_session() as session:
-        for phase, asked in phases.items():
+        for phase, asked in phases:
+            if measured.repeats and not _looks_replayed(questions, measured):
+                break
             for done, (content, answers) in enumerate(asked):
                 questions.stop_if_asked()
                 questions.on_progress(phase, entrant_id, done, len(asked))
@@ -109,6 +109,26 @@ async def _measure(questions: Questions, base_url: str, entrant_id: str | None) 
                     return measured
             questions.on_progress(phase, entrant_id, len(asked), len(asked))
     return measured
+
+
+def _repeat_rounds(prompts: PromptSet, measured: Measured) -> list[list[_Asked]]:
+    """Every repeat right after a control of its own, as many rounds as there are controls for."""
+    rounds: list[list[_Asked]] = []
+    controls = iter(prompts.controls)
+    for _ in range(MAX_REPEAT_ROUNDS if prompts.repeated else 0):
+        rounds.append([])
+        for place in prompts.repeated:
+            rounds[-1].append((next(controls), measured.controls))
+            rounds[-1].append((prompts.scored[place], measured.repeats))
+    return rounds
+
+
+def _looks_replayed(questions: Questions, measured: Measured) -> bool:
+    """Whether the repeats so far are suspiciously quick. A server that replays stays so however
+    often it is asked; chance on a busy machine does not."""
+    fresh = (*measured.answers, *measured.controls)
+    gain_ppm = repeat_gain_ppm(fresh, measured.repeats)
+    return gain_ppm is not None and gain_ppm > questions.plan.policy.gates.max_repeat_gain_ppm
 
 
 def force_answers(

@@ -41,7 +41,8 @@ class PromptSet(msgspec.Struct, frozen=True, kw_only=True):
 
     ``repeated`` holds the places in ``scored`` of the prompts asked once more at the end, for the
     replay check; ``controls`` has a prompt never asked before to go right before each of them, for
-    up to :data:`MAX_REPEAT_ROUNDS` rounds of repeats. ``digest`` is ``sha256:<hex>`` over all the other fields.
+    up to :data:`MAX_REPEAT_ROUNDS` rounds of repeats. ``digest`` is ``sha256:<hex>`` over all the
+    other fields.
     """
 
     seed: int

@@ -15,6 +15,7 @@ from evaluation.contest import ContestOutcome, run_contest
 from evaluation.evidence import EvidenceStore, read_evidence, rejudge
 from evaluation.judge import EntrantVerdict
 from evaluation.plan import ContestPlan, EntrantRole, PlannedEntrant
+from evaluation.prompts import MAX_REPEAT_ROUNDS
 from evaluation.reference import tokenizer
 from evaluation.reference.image import reference_image_kinds, write_image
 from evaluation.reference.model import ModelConfig, init_weights
@@ -187,6 +188,13 @@ def test_every_verdict_can_be_recomputed_from_its_evidence(
         assert found.prompts_digest == outcome.prompts_digest
 
 
+def test_replaying_is_confirmed_before_it_is_a_verdict(ground: Ground, round_of_all: Round) -> None:
+    _, verdicts, _ = round_of_all
+    found = read_evidence(ground.evidence.get(verdicts["replay"].evidence_digest))
+    rounds = MAX_REPEAT_ROUNDS * POLICY.repeated_prompts
+    assert len(found.repeats) == len(found.controls) == rounds
+
+
 def test_no_server_is_left_running(round_of_all: Round) -> None:
     _, _, pids = round_of_all
     # The baseline, every entrant that started, the reference.
@@ -195,11 +203,11 @@ def test_no_server_is_left_running(round_of_all: Round) -> None:
 
 
 CHEAP = ContestPolicy(
-    prompts=2,
-    warmup_prompts=0,
+    prompts=3,
+    warmup_prompts=1,
     repeated_prompts=0,
     context_tokens=128,
-    output_tokens=8,
+    output_tokens=20,
     startup_timeout_s=60,
     prompt_timeout_s=30,
 )

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from evaluation.plan import PlanError
-from evaluation.prompts import PromptSet, prompts_for, seed_from_block_hash
+from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet, prompts_for, seed_from_block_hash
 from evaluation.reference import tokenizer
 from ledger.policy import ContestPolicy
 
@@ -51,7 +51,8 @@ def test_all_prompts_differ_in_a_tail_and_are_exactly_as_long_as_asked(
     everything = [*found.warmup, *found.scored, *found.controls]
     assert len(found.warmup) == policy.warmup_prompts
     assert len(found.scored) == policy.prompts
-    assert len(found.controls) == len(found.repeated) == policy.repeated_prompts
+    assert len(found.repeated) == policy.repeated_prompts
+    assert len(found.controls) == MAX_REPEAT_ROUNDS * policy.repeated_prompts
     assert len(set(found.repeated)) == len(found.repeated)
     assert len(set(everything)) == len(everything)
     shared = policy.context_tokens // 2
