@@ -37,7 +37,7 @@ from evaluation.measure import (
     measure,
 )
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer, checked
-from evaluation.prompts import prompts_for, seed_from_block_hash
+from evaluation.prompts import prompts_for
 from evaluation.runners.port import (
     InfrastructureFaultError,
     Runner,
@@ -45,6 +45,7 @@ from evaluation.runners.port import (
     ServerStartError,
 )
 from ledger.codes import DisqualificationCode, VoidCause
+from ledger.rules.seed import seed_from_block_hash
 
 _EXIT_SEEN_S: Final = 0.5
 

@@ -7,7 +7,6 @@ that the same block gives the same prompts under every version of Python, for ev
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,7 +15,6 @@ import msgspec
 from evaluation.plan import PlanError, Tokenizer
 from ledger.policy import ContestPolicy
 
-_BLOCK_HASH: Final = re.compile(r"0x[0-9a-f]{64}")
 _INSTRUCTION: Final = "Continue this text at length. "
 _TAIL_PART: Final = 16
 """One token in so many of a prompt is its own; the rest is the preamble all prompts share."""
@@ -51,18 +49,6 @@ class PromptSet(msgspec.Struct, frozen=True, kw_only=True):
     repeated: tuple[int, ...]
     controls: tuple[str, ...]
     digest: str
-
-
-def seed_from_block_hash(block_hash: str) -> int:
-    """The attempt's seed: first 8 bytes, big-endian, of SHA-256 of a block hash (DOMAIN 4).
-
-    What is hashed are the 32 raw bytes of the block hash, not its hex text. Raises
-    :class:`PlanError` unless ``block_hash`` is ``0x`` and 64 lower-case hex digits.
-    """
-    if not _BLOCK_HASH.fullmatch(block_hash):
-        msg = f"{block_hash!r} is no block hash; it must be 0x and 64 lower-case hex digits"
-        raise PlanError(msg)
-    return int.from_bytes(hashlib.sha256(bytes.fromhex(block_hash[2:])).digest()[:8], "big")
 
 
 def prompts_for(seed: int, contest: ContestPolicy, tokenizer: Tokenizer) -> PromptSet:

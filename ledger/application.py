@@ -24,7 +24,7 @@ from ledger.facts import Context, Fact, Observation
 from ledger.keys import ArenaKey, arena_id, natural_id
 from ledger.observations import BlockObserved, FactConflictSeen
 from ledger.store.codec import FactMapper
-from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact
+from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_fact
 from ledger.store.recorder import ArenaRecorder, FactConflictError, HeadMovedError
 
 MAX_TRIES: Final = 20
@@ -34,6 +34,7 @@ _FIRST_PAUSE_S: Final = 0.002
 
 AggregateT = TypeVar("AggregateT", bound=Aggregate)
 ObservationT = TypeVar("ObservationT", bound=Observation)
+FactT = TypeVar("FactT", bound=Fact)
 ResultT = TypeVar("ResultT")
 
 
@@ -52,6 +53,8 @@ class Unit:
         self.ledger = ledger
         self.context = context
         self.facts: list[Fact] = []
+        self.read_at: dict[UUID, int] = {}
+        """The version each aggregate had when this unit read it: what its facts rest on."""
         self._loaded: dict[UUID, Aggregate] = {}
 
     @property
@@ -71,12 +74,13 @@ class Unit:
             found = self.ledger.load(kind, aggregate_id)
             found.sink = self.facts
             self._loaded[aggregate_id] = found
+            self.read_at[aggregate_id] = found.version
         if not isinstance(found, kind):
             msg = f"{aggregate_id} is a {type(found).__name__}, not a {kind.__name__}"
             raise TypeError(msg)
         return found
 
-    def observe(self, kind: type[ObservationT], fact_key: str, **content: Any) -> ObservationT:
+    def observe(self, kind: type[ObservationT], fact_key: str, /, **content: Any) -> ObservationT:
         """Note something seen."""
         fact = kind.seen(self.context, fact_key, **content)
         self.facts.append(fact)
@@ -137,6 +141,12 @@ class Ledger(Application[UUID]):
         with self.engine.connect() as connection:
             return known_fact(connection, fact_key)
 
+    def newest(self, kind: type[FactT]) -> FactT | None:
+        """The last recorded fact of a type, or None."""
+        with self.engine.connect() as connection:
+            fact = newest_fact(connection, self.arena, kind.topic)
+        return fact if isinstance(fact, kind) else None
+
     # -- writing ----------------------------------------------------------------------------
 
     def decide(self, work: Callable[[Unit], ResultT], *, opening_at: int | None = None) -> ResultT:
@@ -151,7 +161,7 @@ class Ledger(Application[UUID]):
             result = work(unit)
             try:
                 if unit.facts:
-                    self.save(*unit.facts)
+                    self.save(*unit.facts, read_at=unit.read_at)
             except (HeadMovedError, IntegrityError):
                 # Chance keeps two writers that met once from meeting at every try.
                 time.sleep(_FIRST_PAUSE_S * (attempt + 1) * (1 + random.random()))  # noqa: S311

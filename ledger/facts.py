@@ -85,7 +85,7 @@ class Observation(Fact, frozen=True, kw_only=True):
     """Something merely seen: no rule, no state, a stream of its own under its fact key."""
 
     @classmethod
-    def seen(cls, context: Context, fact_key: str, **content: Any) -> Self:
+    def seen(cls, context: Context, fact_key: str, /, **content: Any) -> Self:
         """The observation of that key, ready to be recorded."""
         return cls(
             originator_id=natural_id("observation", fact_key),

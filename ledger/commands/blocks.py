@@ -173,6 +173,33 @@ class BlockFacts:
     commits: tuple[CommitFound, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class OpeningState:
+    """Who held what in the state of the block an arena opened at."""
+
+    block_hash: str
+    neurons: tuple[NeuronChange, ...]
+    subnet_owner: tuple[str, str] | None
+
+
+def record_opening(ledger: Ledger, state: OpeningState) -> None:
+    """Record the state an arena opened with; recording it again changes nothing."""
+
+    def work(unit: Unit) -> None:
+        facts = BlockFacts(
+            number=unit.block,
+            hash=state.block_hash,
+            parent_hash="",
+            timestamp_ms=None,
+            spec_version=0,
+            neurons=state.neurons,
+            subnet_owner=state.subnet_owner,
+        )
+        _record_registry(unit, facts)
+
+    ledger.decide(work)
+
+
 def record_block(ledger: Ledger, facts: BlockFacts) -> None:
     """Record one finalized block and everything in it; recording it again changes nothing."""
 

@@ -49,7 +49,7 @@ class Aggregate:
         raise NotImplementedError
 
     def record(
-        self, context: Context, event: type[EventT], fact_key: str, **content: Any
+        self, context: Context, event: type[EventT], fact_key: str, /, **content: Any
     ) -> EventT:
         """Make a fact of this aggregate pending, and apply it."""
         fact = event(

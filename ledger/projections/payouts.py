@@ -41,6 +41,7 @@ class _Vector(msgspec.Struct):
     for_block: int
     digest: str
     shares_ppm: dict[str, int]
+    landed_block: int | None = None
 
 
 class PayoutsProjection:
@@ -58,10 +59,10 @@ class PayoutsProjection:
                 for hotkey, ppm in zip(fact.hotkeys, fact.shares_ppm, strict=True):
                     shares[hotkey] = shares.get(hotkey, 0) + ppm
                 _keep(rows, position, "sent", _Vector(fact.for_block, fact.digest, shares))
-            case WeightsReceipt() if fact.success:
+            case WeightsReceipt() if fact.success and fact.block is not None:
                 sent = _kept(rows, "sent")
                 if sent is not None and sent.for_block == fact.for_block:
-                    _keep(rows, position, "in_force", sent)
+                    _land(rows, position, sent, fact.block)
             case EpochObserved():
                 burn_uid = view.policy_at(fact.block).weights.burn_uid
                 _pay(rows, position, fact, burn_uid)
@@ -70,7 +71,7 @@ class PayoutsProjection:
 
 
 def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None:
-    vector = _kept(rows, "in_force")
+    vector = _in_force(rows, epoch.block)
     shares = dict(vector.shares_ppm) if vector else {}
     total = sum(epoch.incentive_alpha)
     columns = zip(
@@ -114,6 +115,24 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
             withheld_alpha=0,
             dividends_alpha=0,
         )
+
+
+def _land(rows: Rows, position: int, vector: _Vector, block: int) -> None:
+    """Keep the two newest landed vectors: a receipt may be recorded after the next epoch is."""
+    landed = _Vector(vector.for_block, vector.digest, vector.shares_ppm, block)
+    before = _kept(rows, "landed")
+    if before is not None:
+        _keep(rows, position, "landed_before", before)
+    _keep(rows, position, "landed", landed)
+
+
+def _in_force(rows: Rows, epoch_block: int) -> _Vector | None:
+    """The last vector that the chain held before an epoch's block."""
+    for key in ("landed", "landed_before"):
+        vector = _kept(rows, key)
+        if vector is not None and (vector.landed_block or 0) < epoch_block:
+            return vector
+    return None
 
 
 def _keep(rows: Rows, position: int, key: str, vector: _Vector) -> None:

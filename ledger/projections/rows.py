@@ -122,6 +122,7 @@ class Rows:
 
     def put(self, table: Table, position: int, *key: Any, **changes: Any) -> None:
         """From ``position`` on the row has these values, besides those it keeps."""
+        changes = _storable(changes)
         old = self._version(table, key)
         if old is not None and old.since == position:
             old.values.update(changes)
@@ -144,7 +145,7 @@ class Rows:
         line = self._lines.get((table, position), 0)
         self._lines[table, position] = line + 1
         self._appended.setdefault(table, []).append(
-            {"log_id": self._log_id, "position": position, "line": line, **values}
+            {"log_id": self._log_id, "position": position, "line": line, **_storable(values)}
         )
 
     # -- what the runner does ---------------------------------------------------------------
@@ -191,6 +192,14 @@ class Rows:
             row = self._connection.execute(query).mappings().first()
             known[key] = _from_row(table, row) if row else None
         return known[key]
+
+
+def _storable(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with NUL shown as U+2400: a server's log may hold it, PostgreSQL's text cannot."""
+    return {
+        name: value.replace("\0", "\u2400") if isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 def _from_row(table: Table, row: RowMapping) -> _Version:

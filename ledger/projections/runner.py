@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from ledger.facts import Fact
 from ledger.projections.rows import Rows
@@ -95,6 +96,11 @@ def _locked_position(connection: Connection, name: str, log_id: int) -> int:
     )
     position: int | None = connection.execute(query.with_for_update()).scalar()
     if position is None:
-        connection.execute(insert(tracking).values(projection=name, log_id=log_id, position=0))
+        try:
+            with connection.begin_nested():
+                first = insert(tracking).values(projection=name, log_id=log_id, position=0)
+                connection.execute(first)
+        except IntegrityError:  # another process began this view first: go on where it stands
+            return int(connection.execute(query.with_for_update()).scalar_one())
         return 0
     return position

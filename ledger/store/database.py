@@ -31,10 +31,13 @@ def open_engine(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite":
             return _sqlite(parsed)
-        return create_engine(parsed, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError) as error:
+        if parsed.get_backend_name() == "postgresql":
+            return create_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
         msg = f"LEDGER_DATABASE_URL is no database this program can open: {error}"
         raise DatabaseError(msg) from error
+    msg = f"LEDGER_DATABASE_URL names a {parsed.get_backend_name()}; use sqlite or postgresql"
+    raise DatabaseError(msg)
 
 
 @contextmanager

@@ -92,3 +92,16 @@ def known_fact(connection: Connection, fact_key: str) -> Fact | None:
     query = select(events.c.topic, events.c.state).where(events.c.fact_key == fact_key)
     row = connection.execute(query).first()
     return decode(row[0], bytes(row[1])) if row else None
+
+
+def newest_fact(connection: Connection, arena: ArenaKey, topic: str) -> Fact | None:
+    """The last fact of a topic in an arena's log, or None."""
+    query = (
+        select(events.c.topic, events.c.state)
+        .join(logs, logs.c.log_id == events.c.log_id)
+        .where(logs.c.arena == str(arena), events.c.topic == topic)
+        .order_by(events.c.position.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return decode(row[0], bytes(row[1])) if row else None

@@ -9,13 +9,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.exc import DatabaseError as SqlDatabaseError
 
 import migrations
 from ledger.store.database import DatabaseError, writing
 
 SchemaState = Literal["empty", "current", "older"]
+
+_UPGRADE_LOCK: Final = 0x6361_6368_656F_6E
+"""PostgreSQL's advisory lock held while migrating: processes that start together take turns."""
 
 _DIRECTORY: Final = Path(migrations.__file__).parent
 
@@ -67,6 +70,8 @@ def upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(_DIRECTORY))
     with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -7,7 +7,7 @@ is the order of reading. It is plain and correct: it commits once per call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -20,10 +20,10 @@ from eventsourcing.persistence import (
     StoredEvent,
     Subscription,
 )
-from sqlalchemy import Connection, Engine, RowMapping, Select, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 
-from ledger.facts import Fact
+from ledger.facts import Fact, Observation
 from ledger.keys import ArenaKey
 from ledger.store.codec import StoredFact, decode
 from ledger.store.database import writing
@@ -63,14 +63,17 @@ class ArenaRecorder(ApplicationRecorder):
     def insert_events(
         self,
         stored_events: Sequence[StoredEvent],
+        *,
+        read_at: Mapping[UUID, int] | None = None,
         **kwargs: Any,  # noqa: ARG002  the library's signature; we track in projections instead
     ) -> Sequence[int] | None:
         """Append facts in one transaction; their positions, in order.
 
         A fact whose key is recorded with the same content is skipped, and its old position is
-        returned. Raises :class:`FactConflictError`, :class:`HeadMovedError`,
-        :class:`BlockOrderError`, or the library's ``IntegrityError`` where an aggregate's version
-        is taken (decide again).
+        returned. ``read_at`` is the version of every aggregate the decision rests on, also of those
+        it only read: new facts are refused where one of them moved on meanwhile. Raises
+        :class:`FactConflictError`, :class:`HeadMovedError`, :class:`BlockOrderError`, or the
+        library's ``IntegrityError`` where an aggregate was written meanwhile (decide again).
         """
         facts = [cast("StoredFact", stored) for stored in stored_events]
         if not facts:
@@ -81,14 +84,18 @@ class ArenaRecorder(ApplicationRecorder):
             raise ValueError(msg)
         try:
             with writing(self.engine) as connection:
-                return self._append(connection, facts)
+                return self._append(connection, facts, read_at or {})
         except SqlIntegrityError as error:
             msg = "an aggregate or a fact key was written by somebody else meanwhile"
             raise IntegrityError(msg) from error
 
-    def _append(self, connection: Connection, facts: Sequence[StoredFact]) -> Sequence[int]:
+    def _append(
+        self, connection: Connection, facts: Sequence[StoredFact], read_at: Mapping[UUID, int]
+    ) -> Sequence[int]:
         head = self._locked_head(connection, facts[0])
-        known = self._known(connection, [fact.fact_key for fact in facts])
+        known: dict[str, Mapping[str, Any]] = {
+            **self._known(connection, [fact.fact_key for fact in facts])
+        }
         position, block = head.position, head.effective_block
         positions: list[int] = []
         rows: list[dict[str, Any]] = []
@@ -101,19 +108,20 @@ class ArenaRecorder(ApplicationRecorder):
             block = _block_of(stored, block)
             position += 1
             positions.append(position)
-            rows.append(
-                {
-                    "log_id": head.log_id,
-                    "position": position,
-                    "originator_id": stored.originator_id,
-                    "originator_version": stored.originator_version,
-                    "topic": stored.topic,
-                    "fact_key": stored.fact_key,
-                    "effective_block": stored.effective_block,
-                    "state": stored.state,
-                }
-            )
+            row = {
+                "log_id": head.log_id,
+                "position": position,
+                "originator_id": stored.originator_id,
+                "originator_version": stored.originator_version,
+                "topic": stored.topic,
+                "fact_key": stored.fact_key,
+                "effective_block": stored.effective_block,
+                "state": stored.state,
+            }
+            known[stored.fact_key] = row  # the same fact may come twice in one batch
+            rows.append(row)
         if rows:
+            self._must_be_unmoved(connection, read_at)
             connection.execute(insert(events), rows)
             connection.execute(
                 update(logs)
@@ -121,6 +129,21 @@ class ArenaRecorder(ApplicationRecorder):
                 .values(position=position, effective_block=block)
             )
         return positions
+
+    def _must_be_unmoved(self, connection: Connection, read_at: Mapping[UUID, int]) -> None:
+        identities = list(read_at)
+        moved: dict[UUID, int] = {}
+        for start in range(0, len(identities), _KEYS_PER_QUERY):
+            query = (
+                select(events.c.originator_id, func.max(events.c.originator_version))
+                .where(events.c.originator_id.in_(identities[start : start + _KEYS_PER_QUERY]))
+                .group_by(events.c.originator_id)
+            )
+            moved |= {row[0]: row[1] for row in connection.execute(query)}
+        stale = [identity for identity, version in moved.items() if version != read_at[identity]]
+        if stale:
+            msg = f"{len(stale)} aggregates were written by somebody else meanwhile"
+            raise IntegrityError(msg)
 
     def _locked_head(self, connection: Connection, first: StoredFact) -> LogHead:
         query = select(logs).where(logs.c.arena == str(self.arena)).with_for_update()
@@ -240,11 +263,18 @@ class ArenaRecorder(ApplicationRecorder):
         raise NotSupportedError(msg)
 
 
-def _same_or_conflict(old: RowMapping, stored: StoredFact) -> None:
+def _same_or_conflict(old: Mapping[str, Any], stored: StoredFact) -> None:
     known = decode(old["topic"], bytes(old["state"]))
     offered = decode(stored.topic, stored.state)
-    if known.topic != offered.topic or known.content() != offered.content():
-        raise FactConflictError(known, offered)
+    if known.topic == offered.topic and known.content() == offered.content():
+        return
+    same_aggregate = known.originator_id == offered.originator_id
+    overtaken = same_aggregate and offered.originator_version <= known.originator_version
+    if overtaken and not isinstance(known, Observation):
+        # Decided before the recorded one was seen: not a contradiction, only too late.
+        msg = f"'{known.fact_key}' was decided by somebody else meanwhile"
+        raise IntegrityError(msg)
+    raise FactConflictError(known, offered)
 
 
 def _block_of(stored: StoredFact, block: int) -> int:

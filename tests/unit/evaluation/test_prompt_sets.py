@@ -7,9 +7,10 @@ import hashlib
 import pytest
 
 from evaluation.plan import PlanError
-from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet, prompts_for, seed_from_block_hash
+from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet, prompts_for
 from evaluation.reference import tokenizer
 from ledger.policy import ContestPolicy
+from ledger.rules.seed import seed_from_block_hash
 
 BLOCK_HASH = "0x" + "ab" * 32
 GOLDEN = "sha256:b27a33c4a1e8b7a855bf3d25f431d9f15ac0183526b68158249fda78c43403bf"

@@ -1,0 +1,75 @@
+"""`db`: the database's schema, and its views."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import typer
+
+from api.cli.options import Database
+from api.cli.session import opened, settings_of
+
+_REMEDY: Final = {
+    "current": "it is this program's",
+    "empty": "it has no tables yet; the first command that opens it makes them",
+    "older": "an older program made it; bring it up with 'cacheon-ledger db upgrade'",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `db upgrade`, `db rebuild` and `db check` to ``app``."""
+    commands = typer.Typer(no_args_is_help=True, help="The database: its schema and its views.")
+    commands.command("upgrade")(upgrade)
+    commands.command("rebuild")(rebuild)
+    commands.command("check")(check)
+    app.add_typer(commands, name="db")
+
+
+def upgrade(database: Database = None) -> None:
+    """Make the tables, or bring an older schema up to this program's."""
+    from ledger.store.database import open_engine
+    from ledger.store.migrate import schema_state, upgrade
+
+    engine = open_engine(settings_of(database).database_url)
+    try:
+        before = schema_state(engine)
+        upgrade(engine)
+    finally:
+        engine.dispose()
+    done = "was current already" if before == "current" else f"was {before} and is current now"
+    sys.stdout.write(f"the schema {done}\n")
+
+
+def rebuild(database: Database = None) -> None:
+    """Drop every view and replay the log into it. The log itself is not touched."""
+    from ledger.projections.all import PROJECTIONS
+    from ledger.projections.runner import rebuild
+
+    with opened(settings_of(database)) as services:
+        facts = sum(head.position for head in services.arenas())
+        for number, projection in enumerate(PROJECTIONS, start=1):
+            _progress(f"[{number}/{len(PROJECTIONS)}] {projection.name}: replaying {facts} facts")
+            rebuild(services.engine, (projection,))
+    sys.stdout.write(f"{len(PROJECTIONS)} views rebuilt from {facts} facts\n")
+
+
+def check(database: Database = None) -> None:
+    """Say how the database's schema stands to this program's (exit code 9 unless current)."""
+    from api.errors import ExitCode
+    from ledger.store.database import open_engine
+    from ledger.store.migrate import schema_state
+
+    engine = open_engine(settings_of(database).database_url)
+    try:
+        state = schema_state(engine)
+    finally:
+        engine.dispose()
+    sys.stdout.write(f"{state}: {_REMEDY[state]}\n")
+    if state != "current":
+        raise typer.Exit(ExitCode.DATABASE_UNUSABLE)
+
+
+def _progress(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

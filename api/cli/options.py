@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+MAX_BLOCK = 2**63 - 1
+"""What a block column holds."""
+
+
+class OutputFormat(StrEnum):
+    """How a result is written to stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Format = Annotated[
+    OutputFormat,
+    typer.Option("--format", help="A table for people, or the JSON that the HTTP API gives."),
+]
+AtBlock = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=MAX_BLOCK, help="Ask as of this block; the newest in the log by default."
+    ),
+]
+Network = Annotated[
+    str | None, typer.Option(help="The arena's network (LEDGER_NETWORK, else finney).")
+]
+Netuid = Annotated[
+    int | None,
+    typer.Option(min=0, max=65_535, help="The arena's subnet (LEDGER_NETUID, else 14)."),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(help="A SQLAlchemy URL (LEDGER_DATABASE_URL, else sqlite:///ledger.db)."),
+]
+Actor = Annotated[
+    str,
+    typer.Option(
+        envvar=["LEDGER_ACTOR", "USER"], help="Who does this; it is recorded with the fact."
+    ),
+]

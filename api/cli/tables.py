@@ -1,0 +1,428 @@
+"""How each read is laid out as tables. Keys are those of its JSON, so both show the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from api.cli.cells import Kind, percent
+from api.cli.output import Column, Layout, Rows, Section
+from ledger.units import decimal_text
+
+
+def _one(title: str, *columns: Column) -> Section:
+    return Section(title, columns, lambda data: [data])
+
+
+def _share_rows(data: Mapping[str, Any]) -> Rows:
+    values = dict(zip(data["uids"], data["values"], strict=True))
+    return [{**share, "u16": values.get(share["uid"], 0)} for share in data["shares"]]
+
+
+def _sent_rows(data: list[Mapping[str, Any]]) -> Rows:
+    return [
+        {
+            **vector,
+            "vector": ", ".join(
+                f"{uid}: {percent(ppm)}"
+                for uid, ppm in zip(vector["uids"], vector["shares_ppm"], strict=True)
+            ),
+        }
+        for vector in data
+    ]
+
+
+def _paused_rows(data: Mapping[str, Any]) -> Rows:
+    return [{"switch": switch, "reason": reason} for switch, reason in data["paused"].items()]
+
+
+def _entrant_rows(data: list[Mapping[str, Any]]) -> Rows:
+    return [
+        {**entrant, "track": contest["track"], "seed_block": contest["seed_block"]}
+        for contest in data
+        for entrant in contest["entrants"]
+    ]
+
+
+def _break_rows(data: list[Mapping[str, Any]]) -> Rows:
+    return [
+        {**found, "asset": line["asset"], "period": line["period"]}
+        for line in data
+        for found in line["breaks"]
+    ]
+
+
+def _log_rows(data: list[Mapping[str, Any]]) -> Rows:
+    return [line for line in data if line["log_tail"]]
+
+
+def _policy_rows(data: Mapping[str, Any]) -> Rows:
+    return [{"rule": path, "value": value} for path, value in _leaves("", data["policy"])]
+
+
+def _leaves(path: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        return [
+            leaf
+            for name, inner in value.items()
+            for leaf in _leaves(f"{path}.{name}" if path else name, inner)
+        ]
+    if path.endswith("_rao") and isinstance(value, int):
+        return [(path, f"{value} ({decimal_text(value, 'TAO')} TAO)")]
+    return [(path, value)]
+
+
+WEIGHTS: Final[Layout] = (
+    _one(
+        "Vector",
+        Column("block", "block", Kind.NUMBER),
+        Column("policy", "policy"),
+        Column("emission paused", "emission_paused"),
+        Column("burn UID", "burn_uid", Kind.NUMBER),
+        Column("burn UID is the owner's", "burn_uid_eligible"),
+        Column("digest", "digest", Kind.ID),
+    ),
+    Section(
+        "Shares",
+        (
+            Column("UID", "uid", Kind.NUMBER),
+            Column("u16 of the UID", "u16", Kind.NUMBER),
+            Column("share", "ppm", Kind.PPM),
+            Column("reason", "reason"),
+            Column("track", "track"),
+            Column("hotkey", "hotkey", Kind.ID),
+        ),
+        _share_rows,
+    ),
+)
+
+SENT_WEIGHTS: Final[Layout] = (
+    Section(
+        "Vectors sent",
+        (
+            Column("for block", "block", Kind.NUMBER),
+            Column("landed at", "landed_block", Kind.NUMBER),
+            Column("success", "success"),
+            Column("reason", "reason", Kind.PROSE),
+            Column("shares by UID", "vector", Kind.PROSE),
+            Column("digest", "digest", Kind.ID),
+            Column("validator", "validator_hotkey", Kind.ID),
+            Column("error", "error", Kind.PROSE),
+        ),
+        _sent_rows,
+    ),
+)
+
+_RAMP: Final = Section(
+    "Pool",
+    (
+        Column("block", "block", Kind.NUMBER),
+        Column("track", "track"),
+        Column("phase", "phase"),
+        Column("pool", "pool_ppm", Kind.PPM),
+        Column("paused", "paused"),
+    ),
+    lambda data: data["ramp"],
+)
+
+EMISSIONS: Final[Layout] = (
+    _RAMP,
+    Section(
+        "Epochs (alpha)",
+        (
+            Column("epoch", "epoch_block", Kind.NUMBER),
+            Column("track", "track"),
+            Column("phase", "phase"),
+            Column("paused", "paused"),
+            Column("pool", "pool_ppm", Kind.PPM),
+            Column("king", "king_hotkey", Kind.ID),
+            Column("score", "king_score_ppm", Kind.PPM),
+            Column("miner incentive", "miner_incentive_alpha", Kind.ALPHA),
+            Column("of it burned", "burned_alpha", Kind.ALPHA),
+            Column("dividends", "validator_dividends_alpha", Kind.ALPHA),
+        ),
+        lambda data: data["epochs"],
+    ),
+)
+
+TREASURY: Final[Layout] = (
+    Section(
+        "Closed periods: opening + inflows - outflows + residual = closing",
+        (
+            Column("period", "period", Kind.NUMBER),
+            Column("after", "from_block", Kind.NUMBER),
+            Column("up to", "to_block", Kind.NUMBER),
+            Column("asset", "asset"),
+            Column("opening", "opening", Kind.AMOUNT),
+            Column("inflows", "inflows", Kind.AMOUNT),
+            Column("outflows", "outflows", Kind.AMOUNT),
+            Column("residual", "residual", Kind.AMOUNT),
+            Column("closing", "closing", Kind.AMOUNT),
+            Column("status", "status"),
+            Column("unexplained", "unexplained", Kind.AMOUNT),
+        ),
+    ),
+    Section(
+        "Breaks",
+        (
+            Column("period", "period", Kind.NUMBER),
+            Column("asset", "asset"),
+            Column("kind", "kind"),
+            Column("amount", "amount", Kind.AMOUNT),
+            Column("reference", "reference", Kind.ID),
+        ),
+        _break_rows,
+        only_if_any=True,
+    ),
+)
+
+ACCOUNTS: Final[Layout] = (
+    Section(
+        "Balances of the journal (debits above zero)",
+        (
+            Column("account", "account"),
+            Column("asset", "asset"),
+            Column("balance", "amount", Kind.AMOUNT),
+        ),
+    ),
+)
+
+RENTALS: Final[Layout] = (
+    Section(
+        "Rentals (USD)",
+        (
+            Column("provider", "provider"),
+            Column("tier", "tier"),
+            Column("status", "status"),
+            Column("instance", "instance"),
+            Column("per hour", "usd_micros_per_hour", Kind.USD),
+            Column("seconds", "seconds", Kind.NUMBER),
+            Column("cost", "cost_usd_micros", Kind.USD),
+            Column("billed", "billed_usd_micros", Kind.USD),
+            Column("contest", "contest_id", Kind.ID),
+            Column("rental", "rental_id", Kind.ID),
+        ),
+    ),
+)
+
+BUYBACKS: Final[Layout] = (
+    Section(
+        "Buybacks",
+        (
+            Column("number", "number", Kind.NUMBER),
+            Column("status", "status"),
+            Column("at most TAO", "max_rao", Kind.TAO),
+            Column("price limit", "max_price_rao", Kind.TAO),
+            Column("planned by", "planned_by"),
+            Column("approved by", "approved_by"),
+            Column("spent TAO", "spent_rao", Kind.TAO),
+            Column("burned alpha", "burned_alpha", Kind.ALPHA),
+            Column("block", "block", Kind.NUMBER),
+            Column("extrinsic", "extrinsic_hash", Kind.ID),
+            Column("detail", "detail", Kind.PROSE),
+        ),
+    ),
+)
+
+PAYMENTS: Final[Layout] = (
+    Section(
+        "Payments to the treasury (TAO)",
+        (
+            Column("block", "block", Kind.NUMBER),
+            Column("amount", "amount_rao", Kind.TAO),
+            Column("overpaid", "overpaid_rao", Kind.TAO),
+            Column("status", "status"),
+            Column("sender", "sender", Kind.ID),
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("extrinsic", "extrinsic_hash", Kind.ID),
+            Column("submission", "submission_id", Kind.ID),
+        ),
+    ),
+)
+
+PAYOUTS: Final[Layout] = (
+    _one(
+        "Statement (alpha)",
+        Column("address", "address", Kind.ID),
+        Column("up to block", "block", Kind.NUMBER),
+        Column("entitled", "entitled_alpha", Kind.ALPHA),
+        Column("paid", "paid_alpha", Kind.ALPHA),
+        Column("withheld", "withheld_alpha", Kind.ALPHA),
+        Column("dividends", "dividends_alpha", Kind.ALPHA),
+    ),
+    Section(
+        "Epochs (alpha)",
+        (
+            Column("epoch", "epoch_block", Kind.NUMBER),
+            Column("UID", "uid", Kind.NUMBER),
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("vector of", "vector_block", Kind.NUMBER),
+            Column("share", "share_ppm", Kind.PPM),
+            Column("entitled", "entitled_alpha", Kind.ALPHA),
+            Column("paid", "paid_alpha", Kind.ALPHA),
+            Column("withheld", "withheld_alpha", Kind.ALPHA),
+            Column("dividends", "dividends_alpha", Kind.ALPHA),
+        ),
+        lambda data: data["lines"],
+    ),
+)
+
+_SUBMISSION_COLUMNS: Final = (
+    Column("block", "block", Kind.NUMBER),
+    Column("track", "track"),
+    Column("hotkey", "hotkey", Kind.ID),
+    Column("UID", "uid", Kind.NUMBER),
+    Column("status", "status"),
+    Column("queue", "queue_place", Kind.NUMBER),
+    Column("score", "score_ppm", Kind.PPM),
+    Column("codes", "codes"),
+    Column("rules", "rules"),
+    Column("detail", "detail", Kind.PROSE),
+    Column("fee TAO", "fee_rao", Kind.TAO),
+    Column("submission", "submission_id", Kind.ID),
+)
+
+SUBMISSIONS: Final[Layout] = (Section("Submissions", _SUBMISSION_COLUMNS),)
+
+SUBMISSIONS_OF_HOTKEY: Final[Layout] = (
+    *SUBMISSIONS,
+    Section(
+        "What its server logged last",
+        (Column("submission", "submission_id", Kind.ID), Column("log", "log_tail", Kind.PROSE)),
+        _log_rows,
+        only_if_any=True,
+    ),
+)
+
+QUEUE: Final[Layout] = (
+    Section(
+        "Queue",
+        (
+            Column("place", "queue_place", Kind.NUMBER),
+            Column("track", "track"),
+            Column("block", "block", Kind.NUMBER),
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("attempts", "attempts", Kind.NUMBER),
+            Column("image", "image", Kind.PROSE),
+            Column("submission", "submission_id", Kind.ID),
+        ),
+    ),
+)
+
+REIGNS: Final[Layout] = (
+    Section(
+        "Reigns",
+        (
+            Column("track", "track"),
+            Column("reign", "number", Kind.NUMBER),
+            Column("king", "hotkey", Kind.ID),
+            Column("won at", "won_at_block", Kind.NUMBER),
+            Column("ended at", "ended_at_block", Kind.NUMBER),
+            Column("ended by", "ended_by"),
+            Column("defended", "defended", Kind.NUMBER),
+            Column("score", "won_score_ppm", Kind.PPM),
+            Column("last score", "last_score_ppm", Kind.PPM),
+            Column("needed", "needed_ppm", Kind.PPM),
+            Column("reached", "reached_ppm", Kind.PPM),
+            Column("why", "why", Kind.PROSE),
+            Column("note", "annotation", Kind.PROSE),
+        ),
+    ),
+)
+
+CONTESTS: Final[Layout] = (
+    Section(
+        "Contests",
+        (
+            Column("seed block", "seed_block", Kind.NUMBER),
+            Column("track", "track"),
+            Column("attempt", "attempt", Kind.NUMBER),
+            Column("status", "status"),
+            Column("ended at", "ended_at_block", Kind.NUMBER),
+            Column("void because", "void_cause"),
+            Column("baseline e2e (µs)", "baseline_median_e2e_us", Kind.NUMBER),
+            Column("king after", "king_hotkey", Kind.ID),
+            Column("detail", "detail", Kind.PROSE),
+            Column("contest", "contest_id", Kind.ID),
+        ),
+    ),
+    Section(
+        "Entrants",
+        (
+            Column("seed block", "seed_block", Kind.NUMBER),
+            Column("track", "track"),
+            Column("place", "place", Kind.NUMBER),
+            Column("role", "role"),
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("status", "status"),
+            Column("score", "score_ppm", Kind.PPM),
+            Column("lower", "lower_ppm", Kind.PPM),
+            Column("e2e (µs)", "median_e2e_us", Kind.NUMBER),
+            Column("code", "code"),
+            Column("detail", "detail", Kind.PROSE),
+        ),
+        _entrant_rows,
+    ),
+)
+
+STATUS: Final[Layout] = (
+    _one(
+        "Arena",
+        Column("network", "network"),
+        Column("netuid", "netuid", Kind.NUMBER),
+        Column("block", "block", Kind.NUMBER),
+        Column("facts", "position", Kind.NUMBER),
+        Column("policy", "policy"),
+        Column("queued", "queued", Kind.NUMBER),
+        Column("open contests", "open_contests", Kind.NUMBER),
+        Column("burn UID", "burn_uid", Kind.NUMBER),
+        Column("burn UID is the owner's", "burn_uid_eligible"),
+        Column("last vector sent for", "last_sent_block", Kind.NUMBER),
+        Column("it succeeded", "last_sent_success"),
+    ),
+    Section(
+        "Thrones",
+        (
+            Column("track", "track"),
+            Column("king", "king_hotkey", Kind.ID),
+            Column("score", "king_score_ppm", Kind.PPM),
+            Column("runner-up", "runner_up_hotkey", Kind.ID),
+            Column("score", "runner_up_score_ppm", Kind.PPM),
+        ),
+        lambda data: data["thrones"],
+    ),
+    _RAMP,
+    Section(
+        "Paused",
+        (Column("switch", "switch"), Column("reason", "reason", Kind.PROSE)),
+        _paused_rows,
+        only_if_any=True,
+    ),
+)
+
+ARENAS: Final[Layout] = (
+    Section(
+        "Arenas",
+        (
+            Column("network", "network"),
+            Column("netuid", "netuid", Kind.NUMBER),
+            Column("block", "block", Kind.NUMBER),
+            Column("facts", "position", Kind.NUMBER),
+            Column("genesis", "genesis", Kind.ID),
+        ),
+    ),
+)
+
+POLICY: Final[Layout] = (
+    _one(
+        "Policy in force",
+        Column("at block", "block", Kind.NUMBER),
+        Column("since block", "from_block", Kind.NUMBER),
+        Column("digest", "digest", Kind.ID),
+    ),
+    Section(
+        "Rules",
+        (Column("rule", "rule"), Column("value", "value", Kind.PROSE)),
+        _policy_rows,
+    ),
+)

@@ -1,0 +1,358 @@
+"""Playing the season: what the operator, the validator and the treasurer do, block by block.
+
+A season is a list of steps, each at a block. A step may be killed anywhere and run again: what it
+recorded stands, the rest is done now. A step whose block lies behind the log's newest is over,
+because the chain only moves on when a step is done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from api.app import Services
+from api.demo import provider, season
+from api.demo.accounts import VALIDATOR_HOTKEY
+from api.demo.season import NETUID, NETWORK, ROUNDS, TRACK, Window
+from api.demo.world import TOKENIZER, World
+from chain.buyback import execute_buyback, settle_buyback
+from chain.publish import SentBefore, WeightPublisher
+from chain.reader import BlockReader
+from evaluation.desk import ContestDesk
+from evaluation.measure import Progress
+from evaluation.runners.port import RunningServer
+from ledger.application import Ledger, Unit
+from ledger.codes import VoidCause
+from ledger.commands.arena import adopt_policy, open_arena, pause, resume
+from ledger.commands.blocks import record_balances
+from ledger.commands.copies import find_copies
+from ledger.decisions.rental import Rental
+from ledger.decisions.treasury import Treasury
+from ledger.keys import ArenaKey, natural_id, treasury_id
+from ledger.queries.contests import contests, last_seed_block, open_contests
+from ledger.queries.submissions import of_fingerprints_shared, queue, submissions
+from ledger.queries.weights import (
+    burn_uid_eligible,
+    policy_in_force,
+    registry,
+    sent_vectors,
+    vector_in_force,
+)
+
+OPERATOR: Final = "operator"
+TREASURER: Final = "treasurer"
+SECOND_TREASURER: Final = "second treasurer"
+BUYBACK_RAO: Final = 2_000_000_000
+BUYBACK_MAX_PRICE_RAO: Final = 60_000_000
+VERSION_KEY: Final = 1
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to do at ``block``; it is over once the log is past ``until``."""
+
+    block: int
+    until: int
+    what: str
+    do: Callable[[], None]
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Who is told how the season goes: one line per happening, and the progress of a contest."""
+
+    say: Say = lambda _: None
+    block: Callable[[int, int], None] = lambda *_: None
+    contest: Progress = field(default=lambda *_: None)
+
+
+class Season:
+    """One playing of the season over one database; playing it again finishes what is left."""
+
+    def __init__(self, services: Services, world: World, watcher: Watcher) -> None:
+        self._services = services
+        self._world = world
+        self._watch = watcher
+        self._ledger = self._open()
+        with services.at(NETWORK, NETUID) as scope:
+            held = registry(scope)
+        self._reader = BlockReader(world.chain, self._ledger, held)
+        self._publisher = WeightPublisher(
+            world.chain, self._ledger, validator_hotkey=VALIDATOR_HOTKEY, version_key=VERSION_KEY
+        )
+        self._desk = ContestDesk(
+            self._ledger,
+            world.runner,
+            world.evidence,
+            tokenizer=TOKENIZER,
+            host=socket.gethostname(),
+            model_dir=world.model_dir,
+        )
+
+    def play(self) -> None:
+        """Play to the end."""
+        self._recover()
+        for step in self._steps():
+            if self._head() > step.until:
+                continue
+            self._advance_to(step.block)
+            self._watch.say(f"block {step.block}: {step.what}")
+            step.do()
+        self._advance_to(season.ENDS_AT)
+        self._services.refresh()
+
+    # -- the way through ------------------------------------------------------------------------
+
+    def _open(self) -> Ledger:
+        return open_arena(
+            self._services.engine,
+            ArenaKey(self._world.chain.genesis_hash(), NETUID),
+            network=NETWORK,
+            at_block=season.OPENS_AT,
+            policy=self._world.policies[0],
+            actor=OPERATOR,
+        )
+
+    def _recover(self) -> None:
+        """What a killed run left open is settled before anything new is done."""
+        self._publisher.settle()
+        treasury = self._ledger.load(Treasury, treasury_id(self._ledger.arena))
+        for number, buyback in treasury.buybacks.items():
+            if buyback.sent is not None and not buyback.ended:
+                settle_buyback(self._world.chain, self._ledger, number)
+        with self._services.at(NETWORK, NETUID) as scope:
+            left_open = open_contests(scope)
+        self._desk.recover(left_open)
+        self._reader.observe_opening()
+        self._ingest()
+
+    def _head(self) -> int:
+        return self._ledger.head().effective_block
+
+    def _advance_to(self, block: int) -> None:
+        while self._world.chain.finalized_head().number < block:
+            self._world.chain.advance()
+        self._ingest()
+
+    def _ingest(self) -> None:
+        self._reader.ingest(on_block=lambda number, _: self._watch.block(number, season.ENDS_AT))
+
+    def _steps(self) -> list[Step]:
+        steps = [self._policy_step(1), self._policy_step(2)]
+        for number, window in enumerate(ROUNDS, start=1):
+            what = f"round {number}: {window.name}"
+            do = self._with(self._round, window)
+            steps.append(Step(window.start, window.end - 1, what, do))
+            do = self._with(self._end_rental, window)
+            steps.append(Step(window.end, window.end, "the rented machine goes back", do))
+        for _, label, _, _, reported_at in season.CONVERSIONS:
+            do = self._with(self._report_conversion, label)
+            steps.append(Step(reported_at, reported_at, f"a conversion is booked ({label})", do))
+        opening = season.OPENS_AT
+        steps.append(Step(opening, opening, "the provider's statement", self._provider_balance))
+        for end in season.PERIODS_END:
+            steps.append(Step(end, end, "the books of a period close", self._close_period))
+        pause_at, resume_at = season.PAUSED_AT, season.RESUMED_AT
+        steps.append(Step(pause_at, pause_at, "evaluation and emission pause", self._pause))
+        steps.append(Step(resume_at, resume_at, "evaluation and emission resume", self._resume))
+        audit, buyback = season.AUDIT_AT, season.BUYBACK_AT
+        steps.append(Step(audit, audit, "contents are compared for copies", self._audit))
+        steps.append(Step(buyback, buyback, "alpha is bought back and burned", self._buyback))
+        # Last at its block, because sending weights moves the chain on.
+        steps += [
+            Step(block, block, "the validator looks at its weights", self._publish)
+            for block in season.VECTOR_BLOCKS
+        ]
+        return sorted(steps, key=lambda step: step.block)
+
+    @staticmethod
+    def _with(do: Callable[..., None], argument: object) -> Callable[[], None]:
+        return lambda: do(argument)
+
+    # -- the operator ---------------------------------------------------------------------------
+
+    def _policy_step(self, number: int) -> Step:
+        from_block = (season.SECOND_POLICY_FROM, season.THIRD_POLICY_FROM)[number - 1]
+        policy = self._world.policies[number]
+
+        def adopt() -> None:
+            adopt_policy(self._ledger, policy, from_block=from_block, actor=OPERATOR)
+
+        what = f"policy '{policy.name}' is adopted from block {from_block}"
+        return Step(from_block - 1, from_block - 1, what, adopt)
+
+    def _pause(self) -> None:
+        reason = "an exploit is being looked into"
+        pause(self._ledger, "evaluation", reason=reason, actor=OPERATOR)
+        pause(self._ledger, "emission", reason=reason, actor=OPERATOR)
+
+    def _resume(self) -> None:
+        reason = "the gates catch the exploit"
+        resume(self._ledger, "evaluation", reason=reason, actor=OPERATOR)
+        resume(self._ledger, "emission", reason=reason, actor=OPERATOR)
+
+    def _audit(self) -> None:
+        with self._services.at(NETWORK, NETUID) as scope:
+            known = [line["submission_id"] for line in submissions(scope)]
+            suspects = of_fingerprints_shared(scope)
+        copies = find_copies(self._ledger, suspects)
+        self._watch.say(f"{len(known)} submissions compared, {len(copies)} copies found")
+
+    # -- rounds ---------------------------------------------------------------------------------
+
+    def _round(self, window: Window) -> None:
+        self._start_rental(window)
+        while not self._completed(window):
+            self._advance_to(self._head() + 1)
+            if self._head() >= window.end:
+                msg = f"the round '{window.name}' found no quiet block before {window.end}"
+                raise RuntimeError(msg)
+            self._attempt(window)
+
+    def _completed(self, window: Window) -> bool:
+        return any(line["status"] == "completed" for line in self._attempts(window))
+
+    def _attempts(self, window: Window) -> list[dict[str, object]]:
+        with self._services.at(NETWORK, NETUID) as scope:
+            return [
+                line for line in contests(scope) if window.start < line["seed_block"] <= window.end
+            ]
+
+    def _attempt(self, window: Window) -> None:
+        with self._services.at(NETWORK, NETUID) as scope:
+            waiting = queue(scope, TRACK)
+            before = last_seed_block(scope, TRACK)
+        seed_block = self._head()
+        if seed_block <= before:
+            return  # the next block will be later than the last attempt's
+        attempts = self._attempts(window)
+        died = any(line["void_cause"] == VoidCause.BASELINE_FAILED.value for line in attempts)
+        kill = window.baseline_dies and not died
+        outcome = self._desk.run(
+            TRACK,
+            waiting,
+            seed_block=seed_block,
+            attempt=len(attempts) + 1,
+            on_progress=self._watch.contest,
+            on_server=_killing_the_baseline if kill else _leaving_it_alone,
+        )
+        cause = f" ({outcome.void_cause.value})" if outcome.void_cause else ""
+        self._watch.say(f"attempt with seed block {seed_block}: {outcome.status}{cause}")
+
+    # -- rentals --------------------------------------------------------------------------------
+
+    def _rental(self, unit: Unit, window: Window) -> Rental:
+        return unit.get(Rental, natural_id("demo rental", self._ledger.arena, window.start))
+
+    def _start_rental(self, window: Window) -> None:
+        started_at_s = self._time_s(window.start)
+
+        def work(unit: Unit) -> None:
+            rental = self._rental(unit, window)
+            rental.request(
+                unit.context,
+                provider=provider.NAME,
+                tier=provider.TIER,
+                max_usd_micros_per_hour=provider.USD_MICROS_PER_HOUR,
+                contest_id=None,
+            )
+            rental.start(
+                unit.context,
+                instance=f"demo-{window.start}",
+                usd_micros_per_hour=provider.USD_MICROS_PER_HOUR,
+                started_at_s=started_at_s,
+            )
+
+        self._ledger.decide(work)
+
+    def _end_rental(self, window: Window) -> None:
+        ended_at_s = self._time_s(window.end)
+
+        def work(unit: Unit) -> None:
+            rental = self._rental(unit, window)
+            rental.end(unit.context, ended_at_s, "the round is over")
+            rental.book_cost(unit.context, window.end)
+
+        self._ledger.decide(work)
+
+    def _time_s(self, block: int) -> int:
+        return (self._world.chain.block(block).timestamp_ms or 0) // 1_000
+
+    # -- the validator --------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        with self._services.at(NETWORK, NETUID) as scope:
+            vector, policy = vector_in_force(scope), policy_in_force(scope)
+            eligible, sent = burn_uid_eligible(scope), sent_vectors(scope)
+        last = SentBefore(sent[-1].block, sent[-1].digest, sent[-1].success) if sent else None
+        receipt = self._publisher.publish(
+            vector, policy.weights, last=last, burn_uid_eligible=eligible
+        )
+        if receipt is not None:
+            self._watch.say(f"weights {receipt.digest[:19]}… sent, success: {receipt.success}")
+
+    # -- the treasurer --------------------------------------------------------------------------
+
+    def _report_conversion(self, label: str) -> None:
+        block, _, rao, usd_micros, _ = next(row for row in season.CONVERSIONS if row[1] == label)
+        extrinsic_hash = self._world.chain.labels[label].extrinsic_hash
+
+        def work(unit: Unit) -> None:
+            unit.get(Treasury, treasury_id(unit.context.arena)).convert(
+                unit.context,
+                reference=extrinsic_hash,
+                sold_rao=rao,
+                bought_usd_micros=usd_micros,
+                usd_micros_per_tao=usd_micros * 1_000_000_000 // rao,
+                provider=provider.NAME,
+                source="exchange confirmation",
+                about_block=block,
+                actor=TREASURER,
+            )
+
+        self._ledger.decide(work)
+
+    def _provider_balance(self) -> None:
+        block = self._head()
+        statement = provider.statement_usd_micros(block)
+        record_balances(
+            self._ledger, (("USD", provider.NAME, statement, "provider"),), about_block=block
+        )
+
+    def _close_period(self) -> None:
+        block = self._head()
+        self._reader.observe_balances()
+        self._provider_balance()
+
+        def work(unit: Unit) -> None:
+            unit.get(Treasury, treasury_id(unit.context.arena)).close_period(
+                unit.context, block, season.OPENS_AT, TREASURER
+            )
+
+        self._ledger.decide(work)
+
+    def _buyback(self) -> None:
+        def plan(unit: Unit) -> None:
+            treasury = unit.get(Treasury, treasury_id(unit.context.arena))
+            if not treasury.buybacks:
+                treasury.plan_buyback(unit.context, BUYBACK_RAO, BUYBACK_MAX_PRICE_RAO, TREASURER)
+            treasury.approve_buyback(unit.context, 1, SECOND_TREASURER)
+
+        self._ledger.decide(plan)
+        execute_buyback(self._world.chain, self._ledger, 1, amount_rao=BUYBACK_RAO)
+
+
+def _leaving_it_alone(_role: str, _server: RunningServer) -> None:
+    """Nobody interferes."""
+
+
+def _killing_the_baseline(role: str, server: RunningServer) -> None:
+    """The demo's accident: the baseline's process is killed, for real, as it is about to start."""
+    if role == "baseline" and server.pid is not None:
+        os.kill(server.pid, signal.SIGKILL)

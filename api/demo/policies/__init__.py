@@ -1,0 +1,1 @@
+"""The demo's three policies, as templates: addresses and image digests are filled in."""

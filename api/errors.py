@@ -1,0 +1,249 @@
+"""What went wrong, for people and for programs: one sentence, an exit code, an HTTP status.
+
+The one mapping that the command line and the HTTP API share. Classes are named by their path
+instead of being imported, so that reporting a mistyped block does not load a web server or a chain
+library; a test holds every path to a class that exists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+MAX_SENTENCE_CHARS: Final = 1_000
+
+
+class ExitCode(IntEnum):
+    """What the command ends with. 2 is a usage error, as every command line has it."""
+
+    DONE = 0
+    USAGE = 2
+    UNKNOWN_ARENA = 3
+    BLOCK_OUT_OF_RANGE = 4
+    MALFORMED_KEY = 5
+    IMPOSSIBLE_POLICY = 6
+    UNREADABLE_FILE = 7
+    REFUSED = 8
+    DATABASE_UNUSABLE = 9
+    DATABASE_FAILED = 10
+    PORT_IN_USE = 11
+    CHAIN_UNAVAILABLE = 12
+    UNKNOWN_ACCOUNT = 13
+    FACT_CONFLICT = 14
+    CONTENTION = 15
+    WRONG_SETTING = 16
+    VIEW_BEHIND = 17
+    UNREADABLE_LOG = 18
+    CHAIN_REFUSED = 19
+    DEFECT = 70
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+class InputFileError(Exception):
+    """A file named by the user that cannot be read as text; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One failure as it is told: ``code`` is a stable word, ``message`` one sentence."""
+
+    message: str
+    code: str
+    exit_code: ExitCode
+    http_status: int
+
+    @property
+    def is_defect(self) -> bool:
+        """Whether nobody but the program is at fault."""
+        return self.exit_code is ExitCode.DEFECT
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    code: str
+    exit_code: ExitCode
+    http_status: int
+    sentence: Callable[[BaseException], str | None] = str
+    """Gives None for an error of the class that nobody outside can have caused: a defect."""
+
+
+def problem_of(error: BaseException) -> Problem:
+    """How to tell ``error``; an exception nobody expected is told as a defect."""
+    for cls in type(error).__mro__:
+        kind = _KINDS.get(f"{cls.__module__}.{cls.__qualname__}")
+        if kind is None:
+            continue
+        sentence = kind.sentence(error)
+        if sentence is None:
+            break
+        return Problem(_one_line(sentence), kind.code, kind.exit_code, kind.http_status)
+    return Problem(
+        _one_line(f"an unexpected {type(error).__name__} happened: {error}"),
+        "internal_error",
+        ExitCode.DEFECT,
+        500,
+    )
+
+
+def read_text_file(path: Path, *, max_bytes: int) -> str:
+    """The text of a file the user named; raises :class:`InputFileError` with what is wrong.
+
+    At most one byte more than ``max_bytes`` is read, so that the caller's own limit can tell.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1).decode("utf-8")
+    except FileNotFoundError as error:
+        msg = f"there is no file '{path}'; check the path"
+        raise InputFileError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"the file '{path}' is not UTF-8 text (byte {error.start} is not); name a text file"
+        raise InputFileError(msg) from error
+    except OSError as error:
+        msg = f"the file '{path}' cannot be read: {error.strerror}; name a file you may read"
+        raise InputFileError(msg) from error
+
+
+# -- sentences ------------------------------------------------------------------------------
+
+_PASSWORD_IN_URL = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
+_PASSWORD_IN_DSN = re.compile(r"(password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
+
+_CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    (
+        ("database is locked", "table is locked", "lock timeout", "deadlock detected"),
+        "another program holds the database's lock; wait for it or stop it, then run this again",
+    ),
+    (
+        ("disk is full", "no space left", "could not extend file"),
+        "the disk of the database is full and nothing was recorded; free space, then run this "
+        "again",
+    ),
+    (
+        ("readonly database", "read-only"),
+        "the database is read-only; give this user the right to write to it",
+    ),
+    (
+        ("unable to open database file",),
+        "the database file cannot be opened; check that its folder exists and may be written to",
+    ),
+    (
+        ("not a database", "malformed"),
+        "the file is no SQLite database or is damaged; name another one, or restore a backup",
+    ),
+    (
+        ("authentication failed", "no password supplied", "does not exist"),
+        "the database server refuses the login or has no such database or role; check "
+        "LEDGER_DATABASE_URL",
+    ),
+    (
+        (
+            "connection refused",
+            "could not translate host name",
+            "name or service not known",
+            "failed to resolve host",
+            "timeout expired",
+            "connection timeout",
+            "server closed the connection",
+            "connection is lost",
+            "the connection is closed",
+            "terminating connection",
+            "no such file or directory",
+            "no route to host",
+            "network is unreachable",
+        ),
+        "the database server does not answer; check that it runs and that LEDGER_DATABASE_URL "
+        "names it",
+    ),
+)
+
+
+def _cause(error: BaseException) -> str | None:
+    """Cause and remedy of a database driver's error, by its words; None if they are unknown."""
+    words = str(getattr(error, "orig", None) or error).lower()
+    for marks, sentence in _CAUSES:
+        if any(mark in words for mark in marks):
+            return sentence
+    return None
+
+
+def _driver_failed(error: BaseException) -> str:
+    orig = getattr(error, "orig", None) or error
+    return _cause(error) or f"the database failed: {orig}; see its own log, then run this again"
+
+
+def _driver_failed_by_known_cause(error: BaseException) -> str | None:
+    return _cause(error)
+
+
+def _unusable(error: BaseException) -> str:
+    """The ledger's own sentence; where a driver's error is behind it, with what to do."""
+    remedy = _cause(error.__cause__) if error.__cause__ is not None else None
+    return f"{error} ({remedy})" if remedy else str(error)
+
+
+def _wrong_setting(error: BaseException) -> str:
+    faults = getattr(error, "errors", list)()
+    told = [
+        f"LEDGER_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+        for fault in faults
+    ]
+    return f"a setting is wrong: {'; '.join(told) or error}"
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    text = _PASSWORD_IN_URL.sub(r"\1:***@", text)
+    text = _PASSWORD_IN_DSN.sub(r"\1***", text)
+    if len(text) > MAX_SENTENCE_CHARS:
+        return text[: MAX_SENTENCE_CHARS - 1] + "…"
+    return text
+
+
+# -- the mapping ----------------------------------------------------------------------------
+
+_KINDS: Final[dict[str, _Kind]] = {
+    "ledger.application.UnknownArenaError": _Kind("unknown_arena", ExitCode.UNKNOWN_ARENA, 404),
+    "ledger.queries.scope.BlockOutOfRangeError": _Kind(
+        "block_out_of_range", ExitCode.BLOCK_OUT_OF_RANGE, 404
+    ),
+    "ledger.queries.scope.ViewBehindError": _Kind("view_behind", ExitCode.VIEW_BEHIND, 503),
+    "ledger.queries.payouts.UnknownAccountError": _Kind(
+        "unknown_account", ExitCode.UNKNOWN_ACCOUNT, 404
+    ),
+    "ledger.keys.KeyFormError": _Kind("malformed_key", ExitCode.MALFORMED_KEY, 422),
+    "ledger.policy.PolicyError": _Kind("impossible_policy", ExitCode.IMPOSSIBLE_POLICY, 422),
+    "ledger.decisions.base.DecisionRefusedError": _Kind("refused", ExitCode.REFUSED, 409),
+    "ledger.store.recorder.FactConflictError": _Kind("fact_conflict", ExitCode.FACT_CONFLICT, 409),
+    "ledger.store.recorder.BlockOrderError": _Kind("block_order", ExitCode.FACT_CONFLICT, 409),
+    "ledger.application.ContentionError": _Kind("contention", ExitCode.CONTENTION, 503),
+    "ledger.store.codec.FactCodecError": _Kind("unreadable_log", ExitCode.UNREADABLE_LOG, 500),
+    "ledger.store.database.DatabaseError": _Kind(
+        "database_unusable", ExitCode.DATABASE_UNUSABLE, 503, _unusable
+    ),
+    "sqlalchemy.exc.OperationalError": _Kind(
+        "database_failed", ExitCode.DATABASE_FAILED, 503, _driver_failed
+    ),
+    "sqlalchemy.exc.TimeoutError": _Kind(
+        "database_failed", ExitCode.DATABASE_FAILED, 503, _driver_failed
+    ),
+    "sqlalchemy.exc.DatabaseError": _Kind(
+        "database_failed", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
+    ),
+    "chain.port.ChainUnavailableError": _Kind("chain_unavailable", ExitCode.CHAIN_UNAVAILABLE, 503),
+    "chain.port.ChainError": _Kind("chain_refused", ExitCode.CHAIN_REFUSED, 502),
+    "api.http.server.PortInUseError": _Kind("port_in_use", ExitCode.PORT_IN_USE, 500),
+    "api.errors.InputFileError": _Kind("unreadable_file", ExitCode.UNREADABLE_FILE, 422),
+    "pydantic_core._pydantic_core.ValidationError": _Kind(
+        "wrong_setting", ExitCode.WRONG_SETTING, 500, _wrong_setting
+    ),
+    "builtins.BrokenPipeError": _Kind("broken_pipe", ExitCode.BROKEN_PIPE, 499, lambda _: ""),
+    "builtins.KeyboardInterrupt": _Kind(
+        "interrupted", ExitCode.INTERRUPTED, 499, lambda _: "interrupted"
+    ),
+}

@@ -1,0 +1,53 @@
+"""Whether an address appears in an arena's log: an unknown one is told apart from an unpaid one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, Select, select
+
+from ledger.projections.payouts import payouts
+from ledger.projections.submissions import submissions
+from ledger.projections.treasury import payments
+from ledger.projections.weights import neurons, published, subnet_owner
+from ledger.queries.payouts import UnknownAccountError
+from ledger.queries.scope import Scope
+
+_APPENDED: Final[tuple[Column[str], ...]] = (payouts.c.hotkey, payouts.c.coldkey)
+_VERSIONED: Final[tuple[Column[str], ...]] = (
+    neurons.c.hotkey,
+    neurons.c.coldkey,
+    submissions.c.hotkey,
+    submissions.c.coldkey,
+    payments.c.sender,
+    payments.c.hotkey,
+    published.c.validator_hotkey,
+    subnet_owner.c.hotkey,
+    subnet_owner.c.coldkey,
+)
+
+
+def require_known(scope: Scope, address: str) -> None:
+    """Raise ``UnknownAccountError`` for an address that nothing up to the scope's block names.
+
+    Earlier versions of a row count too: who held a UID once has a statement for ever.
+    """
+    queries = [_named(column, "position", scope, address) for column in _APPENDED]
+    queries += [_named(column, "since", scope, address) for column in _VERSIONED]
+    if any(scope.connection.execute(query).first() is not None for query in queries):
+        return
+    msg = (
+        f"address {address} appears nowhere in the log of {scope.head.network}/"
+        f"{scope.head.netuid} up to block {scope.block}"
+    )
+    raise UnknownAccountError(msg)
+
+
+def _named(column: Column[str], order: str, scope: Scope, address: str) -> Select[tuple[int]]:
+    table = column.table
+    return (
+        select(table.c.log_id)
+        .where(table.c.log_id == scope.head.log_id, table.c[order] <= scope.position)
+        .where(column == address)
+        .limit(1)
+    )

@@ -1,0 +1,73 @@
+"""What surrounds every request: errors told in one form, defects logged, safe headers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.answers import ErrorAnswer, ErrorDetail
+from api.http.errors import Problem, problem_of
+from api.http.reading import encoded
+from api.pages.problem import problem_page
+
+API_PREFIX: Final = "/v1/"
+
+_log = structlog.get_logger("api.http")
+
+_SAFE_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class Guard:
+    """ASGI middleware: the last one to see an exception that no handler took.
+
+    The client gets one sentence; the traceback goes to the log and nowhere else.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def safely(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), *_SAFE_HEADERS]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, safely)
+        except Exception as error:
+            problem = problem_of(error)
+            _log.exception("request failed", path=scope["path"], code=problem.code)
+            if started:
+                raise  # half an answer cannot be taken back; the connection must break
+            await told(Request(scope), problem)(scope, receive, safely)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """The handler of every exception that has a meaning for the client."""
+    return told(request, problem_of(error))
+
+
+def told(request: Request, problem: Problem) -> Response:
+    """A problem as the client reads it: JSON under ``/v1/``, a page elsewhere."""
+    headers = {"Cache-Control": "no-store"}
+    if problem.status == 503:
+        headers["Retry-After"] = "1"
+    if not request.url.path.startswith(API_PREFIX):
+        return problem_page(problem.status, problem.message, headers)
+    body = encoded(ErrorAnswer(ErrorDetail(problem.code, problem.message)))
+    return Response(body, problem.status, headers, "application/json")

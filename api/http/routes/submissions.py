@@ -1,0 +1,67 @@
+"""Submissions, the queue, and the contests behind them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.http.answers import ContestLine, Listing, SubmissionLine, shaped
+from api.http.reading import Ask, Paged
+from api.http.routes.emissions import MAX_ADDRESS_CHARS
+from api.http.schema import described
+from ledger.queries.contests import contests as contests_of
+from ledger.queries.submissions import submissions as submissions_of
+
+router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["submissions"])
+
+Hotkey = Annotated[
+    str | None, Query(max_length=MAX_ADDRESS_CHARS, description="only this hotkey's")
+]
+
+
+@router.get(
+    "/submissions",
+    summary="Submissions",
+    description="Every commit so far in the order in which they became known: state, refusal and "
+    "disqualification codes with the rules they stand for, fee in rao, score in ppm, place in the "
+    "queue.",
+    responses=described(Listing[SubmissionLine]),
+)
+def submissions(ask: Ask, page: Paged, hotkey: Hotkey = None) -> Response:
+    """The commits and what became of them."""
+    return ask.answer(
+        lambda scope: page.listing(scope, shaped(SubmissionLine, submissions_of(scope, hotkey)))
+    )
+
+
+@router.get(
+    "/queue",
+    summary="Queue",
+    description="The submissions that wait for a contest, in the order of judging.",
+    responses=described(Listing[SubmissionLine]),
+)
+def queue(ask: Ask, page: Paged) -> Response:
+    """Who waits."""
+    return ask.answer(
+        lambda scope: page.listing(
+            scope,
+            shaped(
+                SubmissionLine,
+                [line for line in submissions_of(scope) if line["queue_place"] is not None],
+            ),
+        )
+    )
+
+
+@router.get(
+    "/contests",
+    summary="Contests",
+    description="Every attempt by seed block with its baseline, its entrants in judging order "
+    "(scores in ppm of the baseline's time saved, times in microseconds, margins in thousandths "
+    "of a logit) and in sentences what the verdict meant for the throne.",
+    responses=described(Listing[ContestLine]),
+)
+def contests(ask: Ask, page: Paged) -> Response:
+    """The attempts and their verdicts."""
+    return ask.answer(lambda scope: page.listing(scope, shaped(ContestLine, contests_of(scope))))
