@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 MAX_SENTENCE_CHARS: Final = 1_000
 
@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     VIEW_BEHIND = 17
     UNREADABLE_LOG = 18
     CHAIN_REFUSED = 19
+    CANNOT_LISTEN = 20
     DEFECT = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -188,7 +189,7 @@ def _unusable(error: BaseException) -> str:
 
 
 def _wrong_setting(error: BaseException) -> str:
-    faults = getattr(error, "errors", list)()
+    faults: list[dict[str, Any]] = getattr(error, "errors", list)()
     told = [
         f"LEDGER_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
         for fault in faults
@@ -214,7 +215,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     ),
     "ledger.queries.scope.ViewBehindError": _Kind("view_behind", ExitCode.VIEW_BEHIND, 503),
     "ledger.queries.payouts.UnknownAccountError": _Kind(
-        "unknown_account", ExitCode.UNKNOWN_ACCOUNT, 404
+        "unknown_address", ExitCode.UNKNOWN_ACCOUNT, 404
     ),
     "ledger.keys.KeyFormError": _Kind("malformed_key", ExitCode.MALFORMED_KEY, 422),
     "ledger.policy.PolicyError": _Kind("impossible_policy", ExitCode.IMPOSSIBLE_POLICY, 422),
@@ -227,17 +228,18 @@ _KINDS: Final[dict[str, _Kind]] = {
         "database_unusable", ExitCode.DATABASE_UNUSABLE, 503, _unusable
     ),
     "sqlalchemy.exc.OperationalError": _Kind(
-        "database_failed", ExitCode.DATABASE_FAILED, 503, _driver_failed
+        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed
     ),
     "sqlalchemy.exc.TimeoutError": _Kind(
-        "database_failed", ExitCode.DATABASE_FAILED, 503, _driver_failed
+        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed
     ),
     "sqlalchemy.exc.DatabaseError": _Kind(
-        "database_failed", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
+        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
     ),
     "chain.port.ChainUnavailableError": _Kind("chain_unavailable", ExitCode.CHAIN_UNAVAILABLE, 503),
     "chain.port.ChainError": _Kind("chain_refused", ExitCode.CHAIN_REFUSED, 502),
     "api.http.server.PortInUseError": _Kind("port_in_use", ExitCode.PORT_IN_USE, 500),
+    "api.http.server.CannotListenError": _Kind("cannot_listen", ExitCode.CANNOT_LISTEN, 500),
     "api.errors.InputFileError": _Kind("unreadable_file", ExitCode.UNREADABLE_FILE, 422),
     "pydantic_core._pydantic_core.ValidationError": _Kind(
         "wrong_setting", ExitCode.WRONG_SETTING, 500, _wrong_setting

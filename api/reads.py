@@ -1,84 +1,72 @@
-"""Reads that are more than one query: shaped here once, for the command line and HTTP alike.
+"""The answers of every read of an arena, shaped once: a scope and a page in, an answer type out.
 
-Every function takes a :class:`~ledger.queries.scope.Scope` and gives values that ``msgspec`` turns
-into JSON. What a single query of :mod:`ledger.queries` answers is asked there directly.
+What these functions give is the body that the HTTP API sends for the same question; the command
+line writes it as JSON or lays it out as tables. Nothing here knows a web framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ledger.projections import weights as weights_view
-from ledger.queries.contests import contests
-from ledger.queries.emissions import EpochLine, RampPoint, epochs, ramp_now
-from ledger.queries.payouts import Statement, UnknownAccountError, statement
-from ledger.queries.scope import Scope
-from ledger.queries.submissions import submissions
-from ledger.queries.weights import (
-    paused_switches,
-    policy_in_force,
-    registry,
-    sent_vectors,
-    thrones,
-    vector_view,
+from api.http.addresses import require_known
+from api.http.answers import (
+    AccountBalance,
+    Arenas,
+    BuybackLine,
+    ContestLine,
+    Emissions,
+    Listing,
+    Part,
+    PaymentLine,
+    Payouts,
+    ReignLine,
+    RentalLine,
+    SubmissionLine,
+    TreasuryAnswer,
+    shaped,
 )
+from api.http.status import arena_line
+from ledger.projections import weights as weights_view
+from ledger.queries import contests as ask_contests
+from ledger.queries import reigns as ask_reigns
+from ledger.queries import submissions as ask_submissions
+from ledger.queries import treasury as ask_treasury
+from ledger.queries.emissions import epochs, ramp_now
+from ledger.queries.payouts import statement
+from ledger.queries.scope import Scope
+from ledger.queries.weights import SentVector, policy_in_force, sent_vectors
 from ledger.store.logs import LogHead
 
+DEFAULT_LIMIT: Final = 1_000
+MAX_LIMIT: Final = 10_000
 
-class ArenaLine(msgspec.Struct, frozen=True):
-    """An arena's log: its name, its chain, and where it stands."""
-
-    network: str
-    netuid: int
-    genesis: str
-    block: int
-    position: int
+ItemT = TypeVar("ItemT")
 
 
-class ThroneLine(msgspec.Struct, frozen=True):
-    """Who holds a track's throne; scores in ppm, None where nobody sits."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list is asked for: ``limit`` items after the first ``offset``."""
 
-    track: str
-    king_hotkey: str | None
-    king_score_ppm: int | None
-    runner_up_hotkey: str | None
-    runner_up_score_ppm: int | None
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
 
+    def cut(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
+        """The items of the window."""
+        return items[self.offset : self.offset + self.limit]
 
-class Status(msgspec.Struct, frozen=True):
-    """An arena at a block, at a glance. ``paused`` gives the reason by switch.
+    def part(self, items: Sequence[ItemT]) -> Part[ItemT]:
+        """The window of a list inside an answer."""
+        return Part(len(items), self.cut(items))
 
-    ``last_sent_block`` is the block the newest vector was sent for, ``last_sent_success`` what
-    became of it (None: not known yet, or nothing was sent).
-    """
-
-    network: str
-    netuid: int
-    genesis: str
-    block: int
-    position: int
-    policy: str
-    policy_digest: str
-    paused: dict[str, str]
-    thrones: tuple[ThroneLine, ...]
-    ramp: tuple[RampPoint, ...]
-    queued: int
-    open_contests: int
-    vector_digest: str
-    burn_uid: int
-    burn_uid_eligible: bool | None
-    last_sent_block: int | None
-    last_sent_success: bool | None
-
-
-class Emissions(msgspec.Struct, frozen=True):
-    """The pool of each track now, and every epoch so far."""
-
-    ramp: tuple[RampPoint, ...]
-    epochs: tuple[EpochLine, ...]
+    def listing(self, scope: Scope, items: Sequence[ItemT]) -> Listing[ItemT]:
+        """The window of a list that is the answer."""
+        return Listing(
+            scope.block, scope.position, len(items), self.limit, self.offset, self.cut(items)
+        )
 
 
 class PolicyView(msgspec.Struct, frozen=True):
@@ -90,89 +78,102 @@ class PolicyView(msgspec.Struct, frozen=True):
     policy: dict[str, Any]
 
 
-def arena_lines(heads: Iterable[LogHead]) -> list[ArenaLine]:
+def arenas(heads: Iterable[LogHead]) -> Arenas:
     """All arenas of the database, in the order they were opened."""
-    return [
-        ArenaLine(
-            head.network, head.netuid, head.arena.genesis, head.effective_block, head.position
-        )
-        for head in heads
-    ]
+    return Arenas([arena_line(head) for head in heads])
 
 
-def status(scope: Scope) -> Status:
-    """The arena at the scope's block, at a glance."""
-    policy, vector, sent = policy_in_force(scope), vector_view(scope), sent_vectors(scope)
-    seats = thrones(scope)
-    return Status(
-        network=scope.head.network,
-        netuid=scope.head.netuid,
-        genesis=scope.head.arena.genesis,
+def sent(scope: Scope, window: Window) -> Listing[SentVector]:
+    """The vectors sent so far, oldest first."""
+    return window.listing(scope, sent_vectors(scope))
+
+
+def emissions(scope: Scope, window: Window) -> Emissions:
+    """The ramp at the scope's block, and the epochs up to it."""
+    return Emissions(
+        scope.block,
+        scope.position,
+        window.limit,
+        window.offset,
+        ramp_now(scope),
+        window.part(epochs(scope)),
+    )
+
+
+def payouts(scope: Scope, window: Window, address: str) -> Payouts:
+    """The statement of a hotkey or coldkey.
+
+    Raises :class:`~ledger.queries.payouts.UnknownAccountError` for an address that is nowhere in
+    the log: "earned nothing" and "mistyped" must not read alike.
+    """
+    whole = statement(scope, address)
+    if not whole.lines:
+        require_known(scope, address)
+    return Payouts(
+        address=address,
         block=scope.block,
         position=scope.position,
-        policy=policy.name,
-        policy_digest=vector.policy_digest,
-        paused=paused_switches(scope),
-        thrones=tuple(
-            ThroneLine(
-                track,
-                seats[track].king_hotkey if track in seats else None,
-                seats[track].king_score_ppm if track in seats else None,
-                seats[track].runner_up_hotkey if track in seats else None,
-                seats[track].runner_up_score_ppm if track in seats else None,
-            )
-            for track in sorted(policy.tracks)
-        ),
-        ramp=tuple(ramp_now(scope)),
-        queued=len(queue_lines(scope)),
-        open_contests=sum(line["status"] in {"planned", "running"} for line in contests(scope)),
-        vector_digest=vector.digest,
-        burn_uid=vector.burn_uid,
-        burn_uid_eligible=vector.burn_uid_eligible,
-        last_sent_block=sent[-1].block if sent else None,
-        last_sent_success=sent[-1].success if sent else None,
+        entitled_alpha=whole.entitled_alpha,
+        paid_alpha=whole.paid_alpha,
+        withheld_alpha=whole.withheld_alpha,
+        dividends_alpha=whole.dividends_alpha,
+        total=len(whole.lines),
+        limit=window.limit,
+        offset=window.offset,
+        lines=window.cut(whole.lines),
     )
 
 
-def emissions(scope: Scope) -> Emissions:
-    """The ramp at the scope's block and the epochs up to it."""
-    return Emissions(tuple(ramp_now(scope)), tuple(epochs(scope)))
+def submissions(scope: Scope, window: Window, hotkey: str | None) -> Listing[SubmissionLine]:
+    """The commits so far and what became of them; of one hotkey, or of all."""
+    found = ask_submissions.submissions(scope, hotkey)
+    return window.listing(scope, shaped(SubmissionLine, found))
 
 
-def queue_lines(scope: Scope) -> list[dict[str, Any]]:
+def queue(scope: Scope, window: Window) -> Listing[SubmissionLine]:
     """The submissions that wait for a contest, in the order of judging."""
-    return [line for line in submissions(scope) if line["queue_place"] is not None]
+    found = ask_submissions.submissions(scope)
+    waiting = [line for line in found if line["queue_place"] is not None]
+    return window.listing(scope, shaped(SubmissionLine, waiting))
 
 
-def known_statement(scope: Scope, address: str) -> Statement:
-    """The statement of a hotkey or coldkey that the log knows.
+def reigns(scope: Scope, window: Window) -> Listing[ReignLine]:
+    """The thrones' history."""
+    return window.listing(scope, shaped(ReignLine, ask_reigns.reigns(scope)))
 
-    Raises :class:`~ledger.queries.payouts.UnknownAccountError` for an address that no payout, no
-    submission and no UID has: "earned nothing" and "mistyped" must not read alike.
-    """
-    found = statement(scope, address)
-    if found.lines or _is_known(scope, address):
-        return found
-    msg = (
-        f"no payout, submission or UID of '{address}' is in the log of {scope.head.network}/"
-        f"{scope.head.netuid} up to block {scope.block}; check the address"
+
+def contests(scope: Scope, window: Window) -> Listing[ContestLine]:
+    """The attempts and their verdicts."""
+    return window.listing(scope, shaped(ContestLine, ask_contests.contests(scope)))
+
+
+def treasury(scope: Scope, window: Window) -> TreasuryAnswer:
+    """Reconciled periods, the journal's balances, buybacks and rentals."""
+    return TreasuryAnswer(
+        block=scope.block,
+        position=scope.position,
+        limit=window.limit,
+        offset=window.offset,
+        lines=window.part(ask_treasury.treasury_lines(scope)),
+        balances=window.part(shaped(AccountBalance, ask_treasury.account_balances(scope))),
+        buybacks=window.part(shaped(BuybackLine, ask_treasury.buybacks(scope))),
+        rentals=window.part(shaped(RentalLine, ask_treasury.rentals(scope))),
     )
-    raise UnknownAccountError(msg)
 
 
-def policy_view(scope: Scope) -> PolicyView:
+def payments(scope: Scope, window: Window, *, unclaimed_only: bool) -> Listing[PaymentLine]:
+    """The payments to the treasury, or those nobody claimed."""
+    found = ask_treasury.payments(scope, unclaimed_only=unclaimed_only)
+    return window.listing(scope, shaped(PaymentLine, found))
+
+
+def policy(scope: Scope) -> PolicyView:
     """The policy in force at the scope's block, and since when."""
-    policy = policy_in_force(scope)
+    found = policy_in_force(scope)
     starts = [row["from_block"] for row in scope.rows(weights_view.policies)]
     return PolicyView(
         block=scope.block,
         from_block=max(start for start in starts if start <= scope.block),
-        digest=policy.digest(),
-        policy=msgspec.json.decode(policy.canonical_json(), type=dict[str, Any]),
+        digest=found.digest(),
+        policy=msgspec.json.decode(found.canonical_json(), type=dict[str, Any]),
     )
-
-
-def _is_known(scope: Scope, address: str) -> bool:
-    if any(address in keys for keys in registry(scope).values()):
-        return True
-    return any(address in {line["hotkey"], line["coldkey"]} for line in submissions(scope))

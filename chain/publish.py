@@ -11,8 +11,8 @@ from typing import Final
 
 from chain.port import Block, BlockRef, Chain, SendRefusedError, ValidatorWeights
 from ledger.application import Ledger, Unit
+from ledger.commands.alerts import raise_alert
 from ledger.observations import (
-    AlertRaised,
     WeightsReadBack,
     WeightsReceipt,
     WeightsSubmitted,
@@ -117,12 +117,12 @@ class WeightPublisher:
         if lag > policy.max_ingest_lag_blocks:
             limit = policy.max_ingest_lag_blocks
             detail = f"weights not sent: ingest lags {lag} blocks, {limit} are allowed"
-            self._alert("ingest_lag", detail)
+            raise_alert(self._ledger, "ingest_lag", detail)
             return True
         if burn_uid_eligible is not True:
             what = "is not known to belong" if burn_uid_eligible is None else "does not belong"
             detail = f"weights not sent: burn UID {policy.burn_uid} {what} to the subnet's owner"
-            self._alert("burn_uid_not_eligible", detail)
+            raise_alert(self._ledger, "burn_uid_not_eligible", detail)
             return True
         return False
 
@@ -184,7 +184,7 @@ class WeightPublisher:
         ours = [item for item in held if item.hotkey == self._validator]
         if not ours:
             detail = f"the chain holds no weights of {self._validator} at block {block.number}"
-            self._alert("weights_not_held", detail)
+            raise_alert(self._ledger, "weights_not_held", detail)
             return
         self._note_held(ours[0], block)
 
@@ -202,13 +202,6 @@ class WeightPublisher:
                 values=values,
                 digest=vector_digest(uids, values),
             )
-
-        self._ledger.decide(note)
-
-    def _alert(self, kind: str, detail: str) -> None:
-        def note(unit: Unit) -> None:
-            key = f"alert:{unit.context.arena}:{kind}:{unit.block}"
-            unit.observe(AlertRaised, key, kind=kind, detail=detail, block=unit.block)
 
         self._ledger.decide(note)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
+from uuid import UUID
 
 from chain.payments import (
     gather_payment,
@@ -17,6 +18,7 @@ from chain.payments import (
 )
 from chain.port import Block, ChainError, ChainEvent, ChainReader, ChainUnavailableError, Commit
 from ledger.application import Ledger
+from ledger.commands.alerts import raise_alert
 from ledger.commands.blocks import (
     AlphaBurned,
     BlockFacts,
@@ -32,6 +34,8 @@ from ledger.commands.blocks import (
     record_block,
     record_opening,
 )
+from ledger.decisions.base import DecisionRefusedError
+from ledger.decisions.submission import Submission
 from ledger.observations import BlockObserved
 from ledger.rules.payload import CommitPayload, parse_payload
 from ledger.rules.payments import PaymentEvidence
@@ -88,17 +92,26 @@ class BlockReader:
         self.observe_balances()
 
     def observe_balances(self) -> None:
-        """Record the treasury's finalized balances at the log's newest block."""
+        """Record the treasury's finalized balances at the log's newest block.
+
+        One that the node cannot give stays unknown, which the books show as such, and raises an
+        alert; asking again later at the same block fills it in.
+        """
         head = self._ledger.head()
         treasury = self._treasury(head.effective_block)
         block = self._chain.block(head.effective_block)
-        tao = self._chain.balance_rao(treasury, block.hash)
-        alpha = self._chain.stake_alpha(treasury, self._netuid, block.hash)
-        record_balances(
-            self._ledger,
-            (("TAO", treasury, tao, "chain"), ("ALPHA", treasury, alpha, "chain")),
-            about_block=block.number,
+        asked: tuple[tuple[str, Callable[[], int]], ...] = (
+            ("TAO", lambda: self._chain.balance_rao(treasury, block.hash)),
+            ("ALPHA", lambda: self._chain.stake_alpha(treasury, self._netuid, block.hash)),
         )
+        for asset, ask in asked:
+            try:
+                balances = ((asset, treasury, ask(), "chain"),)
+            except ChainUnavailableError as error:
+                detail = f"the {asset} balance of {treasury} is unknown: {error}"
+                raise_alert(self._ledger, "balance_unknown", detail[:1_000])
+            else:
+                record_balances(self._ledger, balances, about_block=block.number)
 
     def ingest(
         self, until_block: int | None = None, *, on_block: Callable[[int, int], None] | None = None
@@ -217,12 +230,13 @@ class BlockReader:
                 )
             except ChainUnavailableError as error:
                 evidence, unanswered = None, str(error)
+        # Our registry knows who holds the hotkey: an unregistered one's commit has failed (R9).
+        held = {hotkey: (uid, coldkey) for uid, (hotkey, coldkey) in self._registry.items()}
+        uid, coldkey = held.get(commit.hotkey, (None, None))
         return CommitFound(
             hotkey=commit.hotkey,
-            coldkey=self._chain.owner(commit.hotkey, block.hash),
-            uid=next(
-                (uid for uid, (held, _) in self._registry.items() if held == commit.hotkey), None
-            ),
+            coldkey=coldkey,
+            uid=uid,
             form=commit.form,
             index=commit.index,
             payload=commit.payload,
@@ -231,6 +245,20 @@ class BlockReader:
             evidence=evidence,
             unanswered=unanswered,
         )
+
+
+def evidence_for(chain: ChainReader, ledger: Ledger, submission: UUID) -> PaymentEvidence:
+    """Look up the payment of a commit that was deferred; raises what the chain raises."""
+    commit = ledger.load(Submission, submission).commit
+    if commit is None:
+        msg = f"submission {submission} is unknown here"
+        raise DecisionRefusedError(msg)
+    parsed = parse_payload(commit.payload.encode())
+    if not isinstance(parsed, CommitPayload):
+        return PaymentEvidence()
+    return gather_payment(
+        chain, hotkey=commit.hotkey, payload=parsed, commit_block_number=commit.block
+    )
 
 
 def deposits_of(block: Block, treasury: str) -> tuple[Deposit, ...]:

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from ledger.decisions.arena import Arena
 from ledger.decisions.base import Aggregate
 from ledger.facts import Context, Fact, Observation
-from ledger.keys import ArenaKey, arena_id, natural_id
+from ledger.keys import ArenaKey, arena_id, block_key, natural_id
 from ledger.observations import BlockObserved, FactConflictSeen
 from ledger.store.codec import FactMapper
 from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_fact
@@ -89,7 +89,7 @@ class Unit:
     def advance(self, number: int, **content: Any) -> BlockObserved:
         """Move the arena's time to a finalized block; what follows in this unit happens there."""
         self.context = replace(self.context, block=number)
-        key = f"block:{self.context.arena}:{number}"
+        key = block_key(self.context.arena, number)
         return self.observe(BlockObserved, key, number=number, **content)
 
     def because(self, fact: Fact) -> None:

@@ -59,6 +59,11 @@ def arena_id(arena: ArenaKey) -> UUID:
     return natural_id("arena", arena)
 
 
+def block_key(arena: ArenaKey, number: int) -> str:
+    """The fact key of a finalized block of that arena."""
+    return f"block:{arena}:{number}"
+
+
 def payment_id(genesis: str, block_hash: str, extrinsic_index: int) -> UUID:
     """Identity of a payment: genesis, block hash, extrinsic index (whatever arena it is for)."""
     return natural_id("payment", genesis, block_hash, extrinsic_index)

@@ -149,14 +149,14 @@ def show_policy(
     database: Database = None,
 ) -> None:
     """Show the policy in force, with every default written out."""
-    from api.reads import policy_view
+    from api import reads
 
     settings = settings_of(database, network, netuid)
     with (
         opened(settings) as services,
         services.at(settings.network, settings.netuid, at_block) as scope,
     ):
-        found = policy_view(scope)
+        found = reads.policy(scope)
     show(found, POLICY, output_format)
 
 

@@ -47,15 +47,12 @@ def cell(value: Any, kind: Kind, row: Mapping[str, Any], *, short: bool) -> str:
         return UNKNOWN
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if kind is Kind.AMOUNT:
-        return decimal_text(value, row["asset"])
-    if kind in _ASSET_OF:
-        return decimal_text(value, _ASSET_OF[kind])
     if kind is Kind.PPM:
         return percent(value)
-    if isinstance(value, list):
-        return printable(", ".join(str(part) for part in value))
-    text = printable(str(value))
+    if kind is Kind.AMOUNT or kind in _ASSET_OF:
+        return decimal_text(value, _ASSET_OF.get(kind) or row["asset"])
+    text = ", ".join(str(part) for part in value) if isinstance(value, list) else str(value)
+    text = printable(text)
     return shortened(text) if kind is Kind.ID and short else text
 
 

@@ -20,7 +20,7 @@ class ReportingGroup(TyperGroup):
     A defect says so and how to see its traceback; ``--debug`` shows the traceback of any error.
     """
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; ends with :class:`typer.Exit` for every error but a usage error."""
         try:
             result = super().invoke(ctx)

@@ -18,8 +18,8 @@ EPILOG: Final = (
     "6 impossible policy; 7 unreadable file; 8 refused by a rule; 9 database cannot be used as it "
     "is; 10 database failed (locked, full, unreachable); 11 port in use; 12 chain unavailable; "
     "13 unknown account; 14 conflict with a recorded fact; 15 other writers were faster; 16 wrong "
-    "setting; 17 a view is behind; 18 unreadable log; 19 refused by the chain; 70 a defect of this "
-    "program; 130 interrupted; 141 the reader of the output went away."
+    "setting; 17 a view is behind; 18 unreadable log; 19 refused by the chain; 20 cannot listen "
+    "there; 70 a defect of this program; 130 interrupted; 141 the reader of the output went away."
 )
 
 app = typer.Typer(

@@ -10,6 +10,9 @@ import typer
 MAX_BLOCK = 2**63 - 1
 """What a block column holds."""
 
+DEFAULT_LIMIT = 1_000
+"""As over HTTP."""
+
 
 class OutputFormat(StrEnum):
     """How a result is written to stdout."""
@@ -28,6 +31,8 @@ AtBlock = Annotated[
         min=0, max=MAX_BLOCK, help="Ask as of this block; the newest in the log by default."
     ),
 ]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many items of each list at most.")]
+Offset = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="How many items to leave out.")]
 Network = Annotated[
     str | None, typer.Option(help="The arena's network (LEDGER_NETWORK, else finney).")
 ]

@@ -42,7 +42,7 @@ class Section:
 
     title: str
     columns: tuple[Column, ...]
-    rows: Callable[[Any], Rows] = lambda data: data
+    rows: Callable[[Any], Rows] = lambda data: data["items"]
     only_if_any: bool = False
 
 
@@ -54,8 +54,9 @@ def show(result: Any, layout: Layout, output_format: OutputFormat) -> None:
     import msgspec
 
     if output_format is OutputFormat.JSON:
+        # Bytes, and in the order HTTP has: neither depends on the terminal's encoding.
         sys.stdout.flush()
-        sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(result, order="deterministic") + b"\n")
         sys.stdout.buffer.flush()
         return
     data, console = msgspec.to_builtins(result), _console()

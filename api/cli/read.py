@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.cli import tables
-from api.cli.options import AtBlock, Database, Format, Netuid, Network, OutputFormat
+from api.cli.options import (
+    DEFAULT_LIMIT,
+    AtBlock,
+    Database,
+    Format,
+    Limit,
+    Netuid,
+    Network,
+    Offset,
+    OutputFormat,
+)
 from api.cli.output import Layout, show
 from api.cli.session import opened, settings_of
 
@@ -41,13 +52,15 @@ def status(
     database: Database = None,
 ) -> None:
     """The arena at a glance: thrones, pool, queue, pauses."""
-    from api.reads import status
+    from api.http.status import status_of
 
-    _read(status, tables.STATUS, at_block, output_format, network, netuid, database)
+    _read(status_of, tables.STATUS, at_block, output_format, network, netuid, database)
 
 
 def weights(
     sent: Annotated[bool, typer.Option("--sent", help="The vectors sent so far instead.")] = False,
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -55,15 +68,20 @@ def weights(
     database: Database = None,
 ) -> None:
     """The weight vector, with the reason of each UID's share."""
-    from ledger.queries.weights import sent_vectors, vector_view
+    from api import reads
+    from ledger.queries.weights import vector_view
 
+    window = reads.Window(limit, offset)
+    query: Callable[[Scope], Any] = vector_view
+    layout = tables.WEIGHTS
     if sent:
-        _read(sent_vectors, tables.SENT_WEIGHTS, at_block, output_format, network, netuid, database)
-    else:
-        _read(vector_view, tables.WEIGHTS, at_block, output_format, network, netuid, database)
+        query, layout = (lambda scope: reads.sent(scope, window)), tables.SENT_WEIGHTS
+    _read(query, layout, at_block, output_format, network, netuid, database)
 
 
 def emissions(
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -71,9 +89,18 @@ def emissions(
     database: Database = None,
 ) -> None:
     """The pool of each track, and what each epoch paid."""
-    from api.reads import emissions
+    from api import reads
 
-    _read(emissions, tables.EMISSIONS, at_block, output_format, network, netuid, database)
+    window = reads.Window(limit, offset)
+    _read(
+        lambda scope: reads.emissions(scope, window),
+        tables.EMISSIONS,
+        at_block,
+        output_format,
+        network,
+        netuid,
+        database,
+    )
 
 
 def treasury(
@@ -84,14 +111,19 @@ def treasury(
     unclaimed: Annotated[
         bool, typer.Option("--unclaimed", help="Of the payments, those nobody claimed.")
     ] = False,
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
 ) -> None:
-    """The treasury's closed periods, reconciled; or one of its books."""
-    from ledger.queries import treasury as books
+    """The treasury's closed periods, reconciled; or one of its books.
+
+    As JSON, a book is that list of the HTTP API's treasury answer.
+    """
+    from api import reads
 
     if accounts + rentals + buybacks + payments > 1:
         msg = "--accounts, --rentals, --buybacks and --payments are one question each: ask one"
@@ -99,25 +131,26 @@ def treasury(
     if unclaimed and not payments:
         msg = "--unclaimed narrows --payments: give both"
         raise typer.BadParameter(msg)
-    query: Callable[[Scope], Any] = books.treasury_lines
-    layout = tables.TREASURY
+    window = reads.Window(limit, offset)
+    query: Callable[[Scope], Any]
     if accounts:
-        query, layout = books.account_balances, tables.ACCOUNTS
+        query, layout = (lambda scope: reads.treasury(scope, window).balances), tables.ACCOUNTS
     elif rentals:
-        query, layout = books.rentals, tables.RENTALS
+        query, layout = (lambda scope: reads.treasury(scope, window).rentals), tables.RENTALS
     elif buybacks:
-        query, layout = books.buybacks, tables.BUYBACKS
+        query, layout = (lambda scope: reads.treasury(scope, window).buybacks), tables.BUYBACKS
     elif payments:
+        query = lambda scope: reads.payments(scope, window, unclaimed_only=unclaimed)  # noqa: E731
         layout = tables.PAYMENTS
-
-        def query(scope: Scope) -> Any:
-            return books.payments(scope, unclaimed_only=unclaimed)
-
+    else:
+        query, layout = (lambda scope: reads.treasury(scope, window)), tables.TREASURY
     _read(query, layout, at_block, output_format, network, netuid, database)
 
 
 def payouts(
     address: Annotated[str, typer.Argument(help="A hotkey, or a coldkey for all of its hotkeys.")],
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -125,10 +158,11 @@ def payouts(
     database: Database = None,
 ) -> None:
     """A statement: entitled against paid, epoch by epoch."""
-    from api.reads import known_statement
+    from api import reads
 
+    window = reads.Window(limit, offset)
     _read(
-        lambda scope: known_statement(scope, address),
+        lambda scope: reads.payouts(scope, window, address),
         tables.PAYOUTS,
         at_block,
         output_format,
@@ -140,6 +174,8 @@ def payouts(
 
 def submissions(
     hotkey: Annotated[str | None, typer.Argument(help="Only this hotkey's, with logs.")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -147,10 +183,11 @@ def submissions(
     database: Database = None,
 ) -> None:
     """Every commit: its state, its place in the queue, the codes of its refusal."""
-    from ledger.queries.submissions import submissions
+    from api import reads
 
+    window = reads.Window(limit, offset)
     _read(
-        lambda scope: submissions(scope, hotkey),
+        lambda scope: reads.submissions(scope, window, hotkey),
         tables.SUBMISSIONS if hotkey is None else tables.SUBMISSIONS_OF_HOTKEY,
         at_block,
         output_format,
@@ -161,6 +198,8 @@ def submissions(
 
 
 def reigns(
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -168,12 +207,23 @@ def reigns(
     database: Database = None,
 ) -> None:
     """Who held each throne, from when to when, and why it changed hands."""
-    from ledger.queries.reigns import reigns
+    from api import reads
 
-    _read(reigns, tables.REIGNS, at_block, output_format, network, netuid, database)
+    window = reads.Window(limit, offset)
+    _read(
+        lambda scope: reads.reigns(scope, window),
+        tables.REIGNS,
+        at_block,
+        output_format,
+        network,
+        netuid,
+        database,
+    )
 
 
 def contests(
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -181,12 +231,23 @@ def contests(
     database: Database = None,
 ) -> None:
     """Every attempt at a contest, with its entrants and verdicts."""
-    from ledger.queries.contests import contests
+    from api import reads
 
-    _read(contests, tables.CONTESTS, at_block, output_format, network, netuid, database)
+    window = reads.Window(limit, offset)
+    _read(
+        lambda scope: reads.contests(scope, window),
+        tables.CONTESTS,
+        at_block,
+        output_format,
+        network,
+        netuid,
+        database,
+    )
 
 
 def queue(
+    limit: Limit = DEFAULT_LIMIT,
+    offset: Offset = 0,
     at_block: AtBlock = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -194,9 +255,18 @@ def queue(
     database: Database = None,
 ) -> None:
     """The submissions that wait for a contest, in the order of judging."""
-    from api.reads import queue_lines
+    from api import reads
 
-    _read(queue_lines, tables.QUEUE, at_block, output_format, network, netuid, database)
+    window = reads.Window(limit, offset)
+    _read(
+        lambda scope: reads.queue(scope, window),
+        tables.QUEUE,
+        at_block,
+        output_format,
+        network,
+        netuid,
+        database,
+    )
 
 
 def arenas(
@@ -204,10 +274,10 @@ def arenas(
     database: Database = None,
 ) -> None:
     """Every arena of the database and where its log stands."""
-    from api.reads import arena_lines
+    from api import reads
 
     with opened(settings_of(database)) as services:
-        found = arena_lines(services.arenas())
+        found = reads.arenas(services.arenas())
     show(found, tables.ARENAS, output_format)
 
 
@@ -227,3 +297,15 @@ def _read(
     ):
         found = query(scope)
     show(found, layout, output_format)
+    for shown, total in _cut(found):
+        sys.stderr.write(f"{shown} of {total} items shown; see --limit and --offset for the rest\n")
+
+
+def _cut(answer: Any) -> Iterator[tuple[int, int]]:
+    """(shown, total) of every list in an answer that a limit or offset cut."""
+    for part in (answer, *(getattr(answer, name, None) for name in answer.__struct_fields__)):
+        items = getattr(part, "items", None)
+        items = getattr(part, "lines", None) if items is None else items
+        total = getattr(part, "total", None)
+        if total is not None and items is not None and len(items) < total:
+            yield len(items), total

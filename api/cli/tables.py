@@ -1,4 +1,4 @@
-"""How each read is laid out as tables. Keys are those of its JSON, so both show the same numbers."""
+"""How each read is laid out as tables, over the keys of its JSON: both show the same numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _share_rows(data: Mapping[str, Any]) -> Rows:
     return [{**share, "u16": values.get(share["uid"], 0)} for share in data["shares"]]
 
 
-def _sent_rows(data: list[Mapping[str, Any]]) -> Rows:
+def _sent_rows(data: Mapping[str, Any]) -> Rows:
     return [
         {
             **vector,
@@ -28,7 +28,7 @@ def _sent_rows(data: list[Mapping[str, Any]]) -> Rows:
                 for uid, ppm in zip(vector["uids"], vector["shares_ppm"], strict=True)
             ),
         }
-        for vector in data
+        for vector in data["items"]
     ]
 
 
@@ -36,24 +36,24 @@ def _paused_rows(data: Mapping[str, Any]) -> Rows:
     return [{"switch": switch, "reason": reason} for switch, reason in data["paused"].items()]
 
 
-def _entrant_rows(data: list[Mapping[str, Any]]) -> Rows:
+def _entrant_rows(data: Mapping[str, Any]) -> Rows:
     return [
         {**entrant, "track": contest["track"], "seed_block": contest["seed_block"]}
-        for contest in data
+        for contest in data["items"]
         for entrant in contest["entrants"]
     ]
 
 
-def _break_rows(data: list[Mapping[str, Any]]) -> Rows:
+def _break_rows(data: Mapping[str, Any]) -> Rows:
     return [
         {**found, "asset": line["asset"], "period": line["period"]}
-        for line in data
+        for line in data["lines"]["items"]
         for found in line["breaks"]
     ]
 
 
-def _log_rows(data: list[Mapping[str, Any]]) -> Rows:
-    return [line for line in data if line["log_tail"]]
+def _log_rows(data: Mapping[str, Any]) -> Rows:
+    return [line for line in data["items"] if line["log_tail"]]
 
 
 def _policy_rows(data: Mapping[str, Any]) -> Rows:
@@ -141,7 +141,7 @@ EMISSIONS: Final[Layout] = (
             Column("of it burned", "burned_alpha", Kind.ALPHA),
             Column("dividends", "validator_dividends_alpha", Kind.ALPHA),
         ),
-        lambda data: data["epochs"],
+        lambda data: data["epochs"]["items"],
     ),
 )
 
@@ -161,6 +161,7 @@ TREASURY: Final[Layout] = (
             Column("status", "status"),
             Column("unexplained", "unexplained", Kind.AMOUNT),
         ),
+        lambda data: data["lines"]["items"],
     ),
     Section(
         "Breaks",
@@ -371,20 +372,19 @@ STATUS: Final[Layout] = (
         Column("network", "network"),
         Column("netuid", "netuid", Kind.NUMBER),
         Column("block", "block", Kind.NUMBER),
+        Column("newest", "head_block", Kind.NUMBER),
         Column("facts", "position", Kind.NUMBER),
         Column("policy", "policy"),
-        Column("queued", "queued", Kind.NUMBER),
-        Column("open contests", "open_contests", Kind.NUMBER),
+        Column("queued", "queue_length", Kind.NUMBER),
         Column("burn UID", "burn_uid", Kind.NUMBER),
         Column("burn UID is the owner's", "burn_uid_eligible"),
-        Column("last vector sent for", "last_sent_block", Kind.NUMBER),
-        Column("it succeeded", "last_sent_success"),
     ),
     Section(
         "Thrones",
         (
             Column("track", "track"),
             Column("king", "king_hotkey", Kind.ID),
+            Column("since", "since_block", Kind.NUMBER),
             Column("score", "king_score_ppm", Kind.PPM),
             Column("runner-up", "runner_up_hotkey", Kind.ID),
             Column("score", "runner_up_score_ppm", Kind.PPM),
@@ -406,10 +406,11 @@ ARENAS: Final[Layout] = (
         (
             Column("network", "network"),
             Column("netuid", "netuid", Kind.NUMBER),
-            Column("block", "block", Kind.NUMBER),
-            Column("facts", "position", Kind.NUMBER),
+            Column("newest block", "head_block", Kind.NUMBER),
+            Column("facts", "head_position", Kind.NUMBER),
             Column("genesis", "genesis", Kind.ID),
         ),
+        lambda data: data["arenas"],
     ),
 )
 

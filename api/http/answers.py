@@ -101,15 +101,17 @@ class ThroneLine(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """An arena at a block, in one look. ``paused`` gives the reason by switch."""
+    """An arena at a block, in one look. ``paused`` gives the reason by switch.
+
+    ``block`` and ``position`` are the head's unless an earlier block was asked for; the head itself
+    is left out otherwise, so that an answer about the past never changes.
+    """
 
     network: str
     netuid: int
     genesis: str
     block: BlockInt
     position: int
-    head_block: BlockInt
-    head_position: int
     policy: str
     policy_digest: str
     paused: dict[str, str]

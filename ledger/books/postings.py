@@ -89,6 +89,10 @@ def _converted(fact: TaoConverted) -> Entry:
 
 def _contributed(fact: Contributed) -> Entry:
     asset, account = _place(fact, fact.asset, fact.provider)
+    if asset == accounts.TAO:
+        # Every transfer to the address is in the books as a payment nobody claimed yet; that this
+        # one is a gift moves no TAO again.
+        account = accounts.UNCLAIMED
     return Entry(
         fact.about_block,
         _move(asset, fact.amount, accounts.CONTRIBUTIONS, account),

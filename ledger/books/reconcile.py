@@ -113,8 +113,13 @@ def _line(
     ]
     inflows = sum(line.amount for line in lines if line.amount > 0)
     outflows = -sum(line.amount for line in lines if line.amount < 0)
-    opening = _observed(asset, balances, period.from_block)
-    closing = _observed(asset, balances, period.to_block)
+    known = {
+        line.account
+        for line in balances
+        if line.asset == asset and line.about_block <= period.to_block
+    }
+    opening = _observed(asset, balances, period.from_block, known)
+    closing = _observed(asset, balances, period.to_block, known)
     breaks = tuple(_breaks(period, asset, lines, seen))
     residual = None
     if opening is not None and closing is not None:
@@ -133,12 +138,14 @@ def _line(
     )
 
 
-def _observed(asset: str, balances: Sequence[ObservedBalance], block: int) -> int | None:
+def _observed(
+    asset: str, balances: Sequence[ObservedBalance], block: int, known: set[str]
+) -> int | None:
     """The sum over every account of the asset observed at exactly that block.
 
-    An account that is observed anywhere and not there makes the sum unknown.
+    A known account (observed up to the period's end) that is not observed there makes the sum
+    unknown.
     """
-    known = {line.account for line in balances if line.asset == asset}
     there = {
         line.account: line.amount
         for line in balances
@@ -156,10 +163,12 @@ def _breaks(
     for item in seen:
         if item.asset == asset and period.from_block < item.block <= period.to_block:
             out[item.reference] = out.get(item.reference, 0) + item.amount
+    # Net by extrinsic: what is bought and burned in one neither enters nor leaves.
     booked: dict[str, int] = {}
     for line in lines:
-        if line.amount < 0 and line.reference is not None and line.account == accounts.TREASURY:
+        if line.reference is not None and line.account == accounts.TREASURY:
             booked[line.reference] = booked.get(line.reference, 0) - line.amount
+    booked = {reference: net for reference, net in booked.items() if net > 0 or reference in out}
     breaks = []
     for reference in sorted(out.keys() | booked.keys()):
         on_chain, in_books = out.get(reference, 0), booked.get(reference, 0)

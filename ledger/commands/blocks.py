@@ -19,10 +19,11 @@ from ledger.decisions.arena import Arena
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import Payment
 from ledger.decisions.submission import Submission
-from ledger.keys import payment_id, submission_id
+from ledger.keys import block_key, payment_id, submission_id
 from ledger.observations import (
     AlphaBurnSeen,
     BalanceObserved,
+    BlockObserved,
     EpochObserved,
     NetworkFeeSeen,
     NeuronObserved,
@@ -40,6 +41,10 @@ from ledger.rules.payments import (
     executed_to,
     judge_payment,
 )
+
+MAX_REMARKS: Final = 16
+MAX_REMARK_CHARS: Final = 256
+"""How much of a payment's remarks is kept: anybody may send a batch of megabytes of them."""
 
 MAX_PAYLOAD_CHARS: Final = 4_096
 """How much of a payload is kept as text; its SHA-256 covers all of it."""
@@ -152,6 +157,11 @@ class CommitFound:
         """The place in the block: ``r<n>`` among reveals, ``x<n>`` as an extrinsic."""
         return f"{'r' if self.form == 'timelocked' else 'x'}{self.index}"
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """The order of judging inside the block: reveals before extrinsics, then by place."""
+        return (0 if self.form == "timelocked" else 1, self.index)
+
 
 @dataclass(frozen=True, slots=True)
 class BlockFacts:
@@ -201,22 +211,28 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
 
 
 def record_block(ledger: Ledger, facts: BlockFacts) -> None:
-    """Record one finalized block and everything in it; recording it again changes nothing."""
+    """Record one finalized block and everything in it; recording it again changes nothing.
+
+    Raises ``FactConflictError`` (and records the alarm) for another block under a recorded number.
+    """
+    header = {
+        "hash": facts.hash,
+        "parent_hash": facts.parent_hash,
+        "timestamp_ms": facts.timestamp_ms,
+        "spec_version": facts.spec_version,
+    }
 
     def work(unit: Unit) -> None:
         if facts.number <= unit.block:
+            key = block_key(unit.context.arena, facts.number)
+            if unit.ledger.known(key) is not None:
+                unit.observe(BlockObserved, key, number=facts.number, **header)
             return
-        block = unit.advance(
-            facts.number,
-            hash=facts.hash,
-            parent_hash=facts.parent_hash,
-            timestamp_ms=facts.timestamp_ms,
-            spec_version=facts.spec_version,
-        )
+        block = unit.advance(facts.number, **header)
         unit.because(block)
         _record_registry(unit, facts)
         _record_money(unit, facts)
-        for commit in facts.commits:
+        for commit in sorted(facts.commits, key=lambda found: found.order):
             _record_commit(unit, facts, commit)
 
     ledger.decide(work)
@@ -333,7 +349,7 @@ def _record_money(unit: Unit, facts: BlockFacts) -> None:
             treasury=treasury,
             amount_rao=deposit.amount_rao,
             outer_call=deposit.outer_call,
-            remarks=deposit.remarks,
+            remarks=_kept_remarks(deposit.remarks),
         )
     for out in facts.withdrawals:
         unit.observe(
@@ -356,10 +372,13 @@ def _record_money(unit: Unit, facts: BlockFacts) -> None:
             payer=treasury,
             fee_rao=fee.fee_rao,
         )
+    burns_of: dict[int, int] = {}
     for burn in facts.burns:
+        burns_of[burn.extrinsic_index] = place = burns_of.get(burn.extrinsic_index, 0) + 1
+        further = f":{place}" if place > 1 else ""  # one batch may burn several times
         unit.observe(
             AlphaBurnSeen,
-            f"burn:{arena}:{facts.hash}:{burn.extrinsic_index}",
+            f"burn:{arena}:{facts.hash}:{burn.extrinsic_index}{further}",
             block=facts.number,
             block_hash=facts.hash,
             extrinsic_index=burn.extrinsic_index,
@@ -414,13 +433,14 @@ def _record_commit(unit: Unit, facts: BlockFacts, commit: CommitFound) -> None:
     if seen is None:
         return
     outer, unit.context = unit.context, unit.context.because(seen)
-    if commit.evidence is None:
+    judged = CommitFacts(
+        str(identity), commit.hotkey, facts.number, commit.parsed, commit.succeeded
+    )
+    needs_chain = commit.succeeded and parsed is not None
+    if commit.evidence is None and needs_chain:
         submission.defer(unit.context, commit.unanswered)
     else:
-        judged = CommitFacts(
-            str(identity), commit.hotkey, facts.number, commit.parsed, commit.succeeded
-        )
-        _judge(unit, submission, judged, commit.evidence)
+        _judge(unit, submission, judged, commit.evidence or PaymentEvidence())
     unit.context = outer
 
 
@@ -477,9 +497,13 @@ def _payment_of(unit: Unit, commit: CommitFacts, evidence: PaymentEvidence) -> P
             treasury=treasury,
             amount_rao=amount_rao,
             outer_call=extrinsic.outer_call,
-            remarks=extrinsic.remarks,
+            remarks=_kept_remarks(extrinsic.remarks),
         )
     return payment
+
+
+def _kept_remarks(remarks: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(remark[:MAX_REMARK_CHARS] for remark in remarks[:MAX_REMARKS])
 
 
 def _fee_policy(arena: Arena, block: int) -> FeePolicy:

@@ -14,7 +14,13 @@ from ledger.application import Ledger, Unit
 from ledger.codes import DepositionCause, DisqualificationCode, VoidCause
 from ledger.decisions.arena import Arena, RunnerUp
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.contest import Contest, EntrantMeasured, JudgedEntrant, PlannedEntrant
+from ledger.decisions.contest import (
+    Contest,
+    ContestPlanned,
+    EntrantMeasured,
+    JudgedEntrant,
+    PlannedEntrant,
+)
 from ledger.decisions.payment import Payment
 from ledger.decisions.submission import CommitSeen, Submission
 from ledger.keys import contest_id
@@ -49,9 +55,11 @@ def plan_contest(
 ) -> UUID:
     """Fix an attempt: king and runner-up of the track, then the challengers in judging order.
 
-    The seed block must be recorded, and later than every entrant's commit or reveal. Of several
-    queued submissions of one hotkey the latest runs and supersedes the others. Refused while
-    evaluation is paused. Returns the contest's id; planning the same attempt again gives it too.
+    The seed block must be recorded, later than every entrant's commit or reveal and later than the
+    seed block of every attempt an entrant was in before (DOMAIN 4). Challengers must wait in this
+    track's queue. Of several queued submissions of one hotkey the latest runs and supersedes the
+    others. Refused while evaluation is paused. Returns the contest's id; planning the same attempt
+    again gives it too.
     """
 
     def work(unit: Unit) -> UUID:
@@ -75,6 +83,7 @@ def plan_contest(
                     f"{commit.hotkey} at block {commit.block}"
                 )
                 raise DecisionRefusedError(msg)
+            _must_be_later(unit, entrant, seed_block)
         planned = contest.plan_as(
             unit.context,
             track=track,
@@ -94,7 +103,10 @@ def plan_contest(
 
 
 def complete_contest(ledger: Ledger, contest: UUID) -> None:
-    """Judge a contest whose baseline and entrants are all measured: scores, throne, runner-up."""
+    """Judge a contest whose baseline and entrants are all measured: scores, throne, runner-up.
+
+    A contest over which evaluation was paused is void instead (DOMAIN 5).
+    """
 
     def work(unit: Unit) -> None:
         found = unit.get(Contest, contest)
@@ -102,7 +114,11 @@ def complete_contest(ledger: Ledger, contest: UUID) -> None:
             msg = f"contest {contest} is unknown here"
             raise DecisionRefusedError(msg)
         plan, arena = found.plan, unit.arena
-        track = arena.policy_at(plan.effective_block).track(plan.track)
+        if found.ended is None and _was_paused(arena, plan):
+            detail = "evaluation was paused while the contest ran"
+            _void(unit, found, plan, VoidCause.EVALUATION_PAUSED, detail)
+            return
+        track = _planned_track(arena, plan)
         seed = seed_from_block_hash(plan.seed_block_hash)
         scores = {
             entrant.submission_id: _score(found.measured.get(entrant.submission_id), track, seed)
@@ -130,16 +146,36 @@ def void_contest(ledger: Ledger, contest: UUID, *, cause: VoidCause, detail: str
 
     def work(unit: Unit) -> None:
         found = unit.get(Contest, contest)
-        if found.ended is not None or found.plan is None:
-            return
-        track = unit.arena.policy_at(found.plan.effective_block).track(found.plan.track)
-        unit.because(found.void(unit.context, cause, detail))
-        for entrant in found.plan.entrants:
-            submission = unit.get(Submission, entrant.submission_id)
-            if submission.status == "contested":
-                _wait_again(unit, submission, contest, track, cause=cause.value, detail=detail)
+        if found.ended is None and found.plan is not None:
+            _void(unit, found, found.plan, cause, detail)
 
     ledger.decide(work)
+
+
+def _void(
+    unit: Unit, contest: Contest, plan: ContestPlanned, cause: VoidCause, detail: str
+) -> None:
+    track = _planned_track(unit.arena, plan)
+    unit.because(contest.void(unit.context, cause, detail))
+    for entrant in plan.entrants:
+        submission = unit.get(Submission, entrant.submission_id)
+        if submission.status == "contested":
+            _wait_again(unit, submission, contest.id, track, cause=cause.value, detail=detail)
+
+
+def _was_paused(arena: Arena, plan: ContestPlanned) -> bool:
+    """Whether evaluation is paused, or was at a block after the contest was planned."""
+    last = arena.last_paused_at.get("evaluation")
+    return "evaluation" in arena.paused or (last is not None and last > plan.effective_block)
+
+
+def _planned_track(arena: Arena, plan: ContestPlanned) -> TrackPolicy:
+    """The track's rules as the plan fixed them, whatever was adopted since."""
+    for adopted in arena.policies:
+        if adopted.policy.digest() == plan.policy_digest:
+            return adopted.policy.track(plan.track)
+    msg = f"contest policy {plan.policy_digest} was never adopted by this arena"
+    raise DecisionRefusedError(msg)
 
 
 # -- planning -------------------------------------------------------------------------------
@@ -159,6 +195,13 @@ def _entrants(
     king, runner_up = arena.kings.get(track), arena.runners_up.get(track)
     seated = [place.submission_id for place in (king, runner_up) if place is not None]
     line = [unit.get(Submission, identity) for identity in challengers if identity not in seated]
+    for submission in line:
+        if submission.status != "queued" or _commit(submission).track != track:
+            msg = (
+                f"submission {submission.id} is {submission.status} on track "
+                f"'{_commit(submission).track}', so it is no challenger waiting on '{track}'"
+            )
+            raise DecisionRefusedError(msg)
     line.sort(key=lambda submission: commit_order(_commit(submission)))
     latest = {_commit(submission).hotkey: submission for submission in line}
     for submission in line:
@@ -177,6 +220,18 @@ def _entrants(
     if runner_up is not None and unit.get(Submission, runner_up.submission_id).status == "scored":
         entrants.append(_planned(unit.get(Submission, runner_up.submission_id), "runner_up"))
     return entrants + [_planned(submission, "challenger") for submission in running]
+
+
+def _must_be_later(unit: Unit, entrant: PlannedEntrant, seed_block: int) -> None:
+    """Nobody may meet prompts that an earlier attempt showed, or could have shown."""
+    before = unit.get(Submission, entrant.submission_id).contest_id
+    plan = unit.get(Contest, before).plan if before is not None else None
+    if plan is not None and plan.seed_block >= seed_block:
+        msg = (
+            f"seed block {seed_block} is not later than seed block {plan.seed_block} of the "
+            f"attempt {entrant.hotkey} was in before"
+        )
+        raise DecisionRefusedError(msg)
 
 
 def _planned(submission: Submission, role: str) -> PlannedEntrant:
@@ -233,12 +288,14 @@ def _decide(unit: Unit, contest: Contest, track: TrackPolicy, seed: int) -> Thro
     challengers = []
     for entrant in plan.entrants:
         fact = contest.measured.get(entrant.submission_id)
+        # A copy found while the contest ran is nobody's rival any more.
+        out = _copied(unit, entrant.submission_id)
         candidate = Candidate(
             submission_id=entrant.submission_id,
             hotkey=entrant.hotkey,
             order=commit_order(_commit(unit.get(Submission, entrant.submission_id))),
             measured=_measured(fact),
-            disqualified=fact is not None and fact.status == "disqualified",
+            disqualified=out or (fact is not None and fact.status == "disqualified"),
         )
         held = unit.arena.kings.get(plan.track)
         if entrant.role == "challenger":
@@ -357,8 +414,6 @@ def _settle_throne(unit: Unit, track: str, contest: UUID, decision: ThroneDecisi
                 detail = "its own server failed in the round"
                 arena.depose(unit.context, track, DepositionCause.DISQUALIFIED, detail)
             case Crowned():
-                if _copied(unit, step.submission_id):
-                    continue
                 arena.crown(
                     unit.context,
                     track=track,
@@ -383,7 +438,7 @@ def _settle_throne(unit: Unit, track: str, contest: UUID, decision: ThroneDecisi
 def _name_runner_up(unit: Unit, track: str, contest: UUID, decision: ThroneDecision) -> None:
     arena, seat = unit.arena, decision.runner_up
     king = arena.kings.get(track)
-    if seat is None or (king and king.hotkey == seat.hotkey) or _copied(unit, seat.submission_id):
+    if seat is None or (king and king.hotkey == seat.hotkey):
         arena.name_runner_up(unit.context, track, None)
         return
     if seat.score is None:

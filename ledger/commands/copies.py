@@ -12,6 +12,7 @@ from ledger.application import Ledger, Unit
 from ledger.codes import DepositionCause
 from ledger.commands.contests import commit_order
 from ledger.decisions.submission import CommitSeen, Submission
+from ledger.facts import Context
 
 
 def record_fingerprint(ledger: Ledger, submission: UUID, fingerprint: str) -> None:
@@ -26,43 +27,49 @@ def record_fingerprint(ledger: Ledger, submission: UUID, fingerprint: str) -> No
 def find_copies(ledger: Ledger, submissions: Sequence[UUID]) -> list[UUID]:
     """Among submissions of one fingerprint, disqualify every other hotkey's later one.
 
-    Ids of other fingerprints, refused commits and unknown contents are ignored. A copy that sits on
-    a throne is deposed and the runner-up follows; as runner-up it loses that place. Returns the
-    copies found now.
+    Ids of other fingerprints, unknown contents and commits that were not accepted (yet) are
+    ignored. A copy that is runner-up loses that place; one that sits on a throne is deposed and the
+    runner-up follows, unless it is a copy too. Returns the copies found now.
     """
 
     def work(unit: Unit) -> list[UUID]:
         groups: dict[str, list[tuple[CommitSeen, Submission]]] = {}
         for identity in dict.fromkeys(submissions):
             submission = unit.get(Submission, identity)
-            if submission.fingerprint and submission.commit and submission.status != "refused":
+            if submission.fingerprint and submission.commit and submission.payment_id:
                 line = groups.setdefault(submission.fingerprint, [])
                 line.append((submission.commit, submission))
-        copies = []
+        copies: dict[UUID, Submission] = {}
         for line in groups.values():
             line.sort(key=lambda pair: commit_order(pair[0]))
             first_commit, original = line[0]
             for commit, submission in line[1:]:
                 if commit.hotkey != first_commit.hotkey and submission.status != "copy":
-                    _condemn(unit, submission, original)
-                    copies.append(submission.id)
-        return copies
+                    submission.find_copy(unit.context, original)
+                    copies[submission.id] = original
+        _unseat(unit, copies)
+        return list(copies)
 
     return ledger.decide(work)
 
 
-def _condemn(unit: Unit, copy: Submission, original: Submission) -> None:
-    copy.find_copy(unit.context, original)
-    outer = unit.context
-    if copy.last is not None:
-        unit.because(copy.last)
-    arena = unit.arena
+def _unseat(unit: Unit, copies: dict[UUID, Submission]) -> None:
+    """Copies (with their originals) lose their places; runners-up first, lest one succeeds."""
+    arena, outer = unit.arena, unit.context
     for track, runner_up in list(arena.runners_up.items()):
-        if runner_up.submission_id == copy.id:
+        if runner_up.submission_id in copies:
+            unit.context = _because_copied(unit, outer, runner_up.submission_id)
             arena.name_runner_up(unit.context, track, None)
     for track, king in list(arena.kings.items()):
-        if king.submission_id == copy.id:
+        original = copies.get(king.submission_id)
+        if original is not None:
+            unit.context = _because_copied(unit, outer, king.submission_id)
             owner = original.commit.hotkey if original.commit else "another hotkey"
             detail = f"its content is an earlier commit of {owner}"
             arena.succeed(unit.context, track, DepositionCause.COPY, detail)
     unit.context = outer
+
+
+def _because_copied(unit: Unit, outer: Context, copy: UUID) -> Context:
+    found = unit.get(Submission, copy).last
+    return outer.because(found) if found is not None else outer

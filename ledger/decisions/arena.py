@@ -148,6 +148,7 @@ class Arena(Aggregate):
         self.opened_at_block = 0
         self.policies: list[PolicyFrom] = []
         self.paused: set[str] = set()
+        self.last_paused_at: dict[str, int] = {}
         self.kings: dict[str, Crown] = {}
         self.runners_up: dict[str, RunnerUp] = {}
         self.crownings = 0
@@ -174,8 +175,11 @@ class Arena(Aggregate):
         """Adopt a policy from a block on. The past cannot be given other rules."""
         self._must_be_open(context.arena)
         digest = policy.digest()
-        if any(p.from_block == from_block and p.policy.digest() == digest for p in self.policies):
+        same_start = [p.policy.digest() for p in self.policies if p.from_block == from_block]
+        if same_start and same_start[-1] == digest:
             return
+        # Going back to a policy that another one replaced from the same block is a new fact.
+        again = f":{len(self.policies)}" if digest in same_start else ""
         if from_block < context.block:
             msg = (
                 f"policy '{policy.name}' cannot start at block {from_block}: block {context.block} "
@@ -189,7 +193,7 @@ class Arena(Aggregate):
         self.record(
             context,
             PolicyAdopted,
-            f"policy-adopted:{context.arena}:{from_block}:{digest}",
+            f"policy-adopted:{context.arena}:{from_block}:{digest}{again}",
             from_block=from_block,
             policy_json=policy.canonical_json().decode(),
             policy_digest=digest,
@@ -362,6 +366,7 @@ class Arena(Aggregate):
                 self.policies.append(PolicyFrom(fact.from_block, policy))
             case Paused():
                 self.paused.add(fact.switch)
+                self.last_paused_at[fact.switch] = fact.effective_block
             case Resumed():
                 self.paused.discard(fact.switch)
             case KingCrowned():

@@ -167,16 +167,20 @@ class Contest(Aggregate):
         )
 
     def measure_baseline(self, context: Context, **content: object) -> None:
-        """Note the baseline's figures."""
+        """Note the baseline's figures; the same again is a no-op."""
         self._must_be_open("take a baseline")
-        self.record(context, BaselineMeasured, f"baseline-measured:{self.id}", **content)
+        if self.baseline is None or self.baseline.content() != content:
+            self.record(context, BaselineMeasured, f"baseline-measured:{self.id}", **content)
 
     def measure(self, context: Context, submission_id: UUID, **content: object) -> None:
-        """Note one entrant's figures."""
+        """Note one entrant's figures; the same again is a no-op."""
         self._must_be_open("take a measurement")
         if self.plan is None or submission_id not in {e.submission_id for e in self.plan.entrants}:
             msg = f"submission {submission_id} is no entrant of contest {self.id}"
             raise DecisionRefusedError(msg)
+        known = self.measured.get(submission_id)
+        if known is not None and known.content() == {"submission_id": submission_id, **content}:
+            return
         self.record(
             context,
             EntrantMeasured,

@@ -77,6 +77,7 @@ class Rental(Aggregate):
         self.started: RentalStarted | None = None
         self.ended: RentalEnded | None = None
         self.booked = False
+        self.invoiced: dict[tuple[str, str], int] = {}
 
     def request(self, context: Context, **content: object) -> None:
         """Before the call."""
@@ -126,8 +127,10 @@ class Rental(Aggregate):
     def match_invoice(
         self, context: Context, invoice: str, line: str, billed_usd_micros: int
     ) -> None:
-        """Note what the provider billed."""
+        """Note what the provider billed; the same line again is a no-op."""
         self._must(self.requested is not None, "be invoiced before it was requested")
+        if self.invoiced.get((invoice, line)) == billed_usd_micros:
+            return
         self.record(
             context,
             RentalInvoiceMatched,
@@ -163,7 +166,9 @@ class Rental(Aggregate):
                 self.ended = fact
             case RentalCostBooked():
                 self.booked = True
-            case RentalInvoiceMatched() | RentalOrphanStopped():
+            case RentalInvoiceMatched():
+                self.invoiced[fact.invoice, fact.line] = fact.billed_usd_micros
+            case RentalOrphanStopped():
                 pass  # evidence beside the meter; no rule depends on it
             case _:
                 msg = f"a rental cannot take a {fact.topic}"

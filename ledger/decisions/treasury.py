@@ -38,7 +38,10 @@ class TaoConverted(Fact, frozen=True, kw_only=True):
 
 @fact("treasury.contributed.v1")
 class Contributed(Fact, frozen=True, kw_only=True):
-    """Somebody gave money that no fee stands for: TAO to the address, or dollars to a provider."""
+    """Somebody gave money that no fee stands for: TAO to the address, or dollars to a provider.
+
+    TAO arrived in the extrinsic ``reference``, which the log holds as an unclaimed payment.
+    """
 
     asset: Asset
     amount: int
@@ -130,6 +133,7 @@ class Buyback:
     approved_by: str | None = None
     sent: BuybackSent | None = None
     ended: bool = False
+    failed: bool = False
 
 
 class Treasury(Aggregate):
@@ -138,29 +142,32 @@ class Treasury(Aggregate):
     def __init__(self, aggregate_id: UUID) -> None:
         super().__init__(aggregate_id)
         self.buybacks: dict[int, Buyback] = {}
-        self.references: set[str] = set()
+        self.references: dict[str, Fact] = {}
         self.closed_to_block: int | None = None
         self.periods = 0
 
     # -- commands ---------------------------------------------------------------------------
 
     def convert(self, context: Context, *, reference: str, **content: object) -> None:
-        """Book a conversion; the same reference again is a no-op."""
-        if reference not in self.references:
-            key = f"converted:{context.arena}:{reference}"
-            self.record(context, TaoConverted, key, reference=reference, **content)
+        """Book a conversion; the same booking again is a no-op."""
+        for name in ("sold_rao", "bought_usd_micros"):
+            self._must_be_positive("a conversion", name, content.get(name))
+        key = f"converted:{context.arena}:{reference}"
+        self._book(context, TaoConverted, key, reference, content)
 
     def contribute(self, context: Context, *, reference: str, **content: object) -> None:
-        """Book a contribution; the same reference again is a no-op."""
-        if reference not in self.references:
-            key = f"contributed:{context.arena}:{reference}"
-            self.record(context, Contributed, key, reference=reference, **content)
+        """Book a contribution; the same booking again is a no-op."""
+        self._must_be_positive("a contribution", "amount", content.get("amount"))
+        key = f"contributed:{context.arena}:{reference}"
+        self._book(context, Contributed, key, reference, content)
 
     def adjust(self, context: Context, *, reference: str, **content: object) -> None:
-        """Book an adjustment; the same reference again is a no-op."""
-        if reference not in self.references:
-            key = f"adjusted:{context.arena}:{reference}"
-            self.record(context, Adjusted, key, reference=reference, **content)
+        """Book an adjustment; the same booking again is a no-op."""
+        if not str(content.get("reason", "")).strip():
+            msg = f"adjustment '{reference}' cannot be booked without a reason"
+            raise DecisionRefusedError(msg)
+        key = f"adjusted:{context.arena}:{reference}"
+        self._book(context, Adjusted, key, reference, content)
 
     def plan_buyback(
         self, context: Context, max_rao: int, max_price_rao: int, actor: str
@@ -217,10 +224,13 @@ class Treasury(Aggregate):
         )
 
     def execute_buyback(self, context: Context, number: int, **content: object) -> None:
-        """Match it to what the chain did; matching it again is a no-op."""
+        """Match it to what the chain did; matching it to the same again is a no-op."""
         buyback = self._buyback(number)
         if buyback.sent is None:
             msg = f"buyback {number} was never sent"
+            raise DecisionRefusedError(msg)
+        if buyback.failed:
+            msg = f"buyback {number} is recorded as failed; book what the chain did by adjustments"
             raise DecisionRefusedError(msg)
         if not buyback.ended:
             self.record(
@@ -232,8 +242,15 @@ class Treasury(Aggregate):
             )
 
     def fail_buyback(self, context: Context, number: int, reason: str) -> None:
-        """The chain refused it."""
-        if not self._buyback(number).ended:
+        """The chain refused it; saying so again is a no-op."""
+        buyback = self._buyback(number)
+        if buyback.sent is None:
+            msg = f"buyback {number} was never sent, so it cannot have failed"
+            raise DecisionRefusedError(msg)
+        if buyback.ended and not buyback.failed:
+            msg = f"buyback {number} was executed, so it cannot have failed"
+            raise DecisionRefusedError(msg)
+        if not buyback.ended:
             self.record(
                 context,
                 BuybackFailed,
@@ -265,6 +282,28 @@ class Treasury(Aggregate):
 
     # -- inside -----------------------------------------------------------------------------
 
+    def _book(
+        self,
+        context: Context,
+        kind: type[TaoConverted] | type[Contributed] | type[Adjusted],
+        key: str,
+        reference: str,
+        content: dict[str, object],
+    ) -> None:
+        """Book a reference once. The same key with other content is the recorder's to refuse."""
+        known = self.references.get(reference)
+        if known is not None and not isinstance(known, kind):
+            msg = f"reference '{reference}' is booked already, by a {known.topic}"
+            raise DecisionRefusedError(msg)
+        if known is None or known.content() != {"reference": reference, **content}:
+            self.record(context, kind, key, reference=reference, **content)
+
+    @staticmethod
+    def _must_be_positive(what: str, name: str, value: object) -> None:
+        if not isinstance(value, int) or value <= 0:
+            msg = f"{what} needs a {name} above zero, not {value!r}"
+            raise DecisionRefusedError(msg)
+
     def _buyback(self, number: int) -> Buyback:
         try:
             return self.buybacks[number]
@@ -276,7 +315,7 @@ class Treasury(Aggregate):
         """Change the state by one fact."""
         match fact:
             case TaoConverted() | Contributed() | Adjusted():
-                self.references.add(fact.reference)
+                self.references[fact.reference] = fact
             case BuybackPlanned():
                 self.buybacks[fact.number] = Buyback(fact)
             case BuybackApproved():
@@ -285,6 +324,7 @@ class Treasury(Aggregate):
                 self.buybacks[fact.number].sent = fact
             case BuybackExecuted() | BuybackFailed():
                 self.buybacks[fact.number].ended = True
+                self.buybacks[fact.number].failed = isinstance(fact, BuybackFailed)
             case PeriodClosed():
                 self.closed_to_block = fact.to_block
                 self.periods = fact.number

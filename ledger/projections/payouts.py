@@ -58,10 +58,13 @@ class PayoutsProjection:
                 shares: dict[str, int] = {}
                 for hotkey, ppm in zip(fact.hotkeys, fact.shares_ppm, strict=True):
                     shares[hotkey] = shares.get(hotkey, 0) + ppm
-                _keep(rows, position, "sent", _Vector(fact.for_block, fact.digest, shares))
-            case WeightsReceipt() if fact.success and fact.block is not None:
-                sent = _kept(rows, "sent")
-                if sent is not None and sent.for_block == fact.for_block:
+                key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
+                _keep(rows, position, key, _Vector(fact.for_block, fact.digest, shares))
+            case WeightsReceipt():
+                key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
+                sent = _kept(rows, key)
+                rows.end(state, position, key)
+                if sent is not None and fact.success and fact.block is not None:
                     _land(rows, position, sent, fact.block)
             case EpochObserved():
                 burn_uid = view.policy_at(fact.block).weights.burn_uid

@@ -176,15 +176,18 @@ def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
                 amount=fact.amount_rao,
                 what=f"transfer to {fact.destination}",
             )
-        case AlphaBurnSeen() if fact.spent_rao is not None:
+        case AlphaBurnSeen():
+            # Bought and burned at once, only the TAO left; else the alpha came out of the stake.
+            spent = fact.spent_rao
+            alpha = accounts.alpha(fact.netuid)
             rows.append(
                 outflows,
                 position,
                 block=fact.block,
                 reference=fact.extrinsic_hash,
-                asset=accounts.TAO,
-                amount=fact.spent_rao,
-                what=f"{fact.how}: {fact.alpha} alpha burned",
+                asset=alpha if spent is None else accounts.TAO,
+                amount=fact.alpha if spent is None else spent,
+                what=fact.how,
             )
         case PeriodClosed():
             rows.append(

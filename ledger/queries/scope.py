@@ -84,4 +84,5 @@ def scope_at(connection: Connection, head: LogHead, at_block: int | None) -> Sco
 def plain(row: RowMapping, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """A view's row as JSON-able values, without the columns that say where it is kept."""
     hidden = {"log_id", "since", "until", "position", "line", *without}
-    return {name: value for name, value in row.items() if name not in hidden}
+    # SQLAlchemy names a column "until" by a subclass of str, which strict converters refuse.
+    return {str(name): value for name, value in row.items() if name not in hidden}

@@ -35,6 +35,11 @@ def queue(scope: Scope, track: str) -> list[UUID]:
     return [UUID(row["submission_id"]) for row in _queue(rows) if row["track"] == track]
 
 
+def deferred(scope: Scope) -> list[dict[str, Any]]:
+    """The commits whose payment no node could show yet."""
+    return [line for line in submissions(scope) if line["status"] == "deferred"]
+
+
 def of_fingerprints_shared(scope: Scope) -> list[UUID]:
     """Submissions whose content fingerprint another hotkey's submission has too."""
     by_print: dict[str, list[RowMapping]] = {}

@@ -50,6 +50,9 @@ def encode(fact: Fact) -> bytes:
     if not 0 < len(fact.fact_key) <= MAX_FACT_KEY_CHARS:
         msg = f"the key of a {fact.topic} must have 1 to {MAX_FACT_KEY_CHARS} characters"
         raise FactCodecError(msg)
+    if "\0" in fact.fact_key:
+        msg = f"the key of a {fact.topic} holds a NUL character, which PostgreSQL cannot keep"
+        raise FactCodecError(msg)
     return state
 
 

@@ -20,7 +20,7 @@ from eventsourcing.persistence import (
     StoredEvent,
     Subscription,
 )
-from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 
 from ledger.facts import Fact, Observation
@@ -93,9 +93,7 @@ class ArenaRecorder(ApplicationRecorder):
         self, connection: Connection, facts: Sequence[StoredFact], read_at: Mapping[UUID, int]
     ) -> Sequence[int]:
         head = self._locked_head(connection, facts[0])
-        known: dict[str, Mapping[str, Any]] = {
-            **self._known(connection, [fact.fact_key for fact in facts])
-        }
+        known = self._known(connection, [fact.fact_key for fact in facts])
         position, block = head.position, head.effective_block
         positions: list[int] = []
         rows: list[dict[str, Any]] = []
@@ -162,14 +160,14 @@ class ArenaRecorder(ApplicationRecorder):
             row = connection.execute(query).mappings().one()
         return LogHead.of(row)
 
-    def _known(self, connection: Connection, keys: Sequence[str]) -> dict[str, RowMapping]:
-        found: dict[str, RowMapping] = {}
+    def _known(self, connection: Connection, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             query = select(
                 events.c.fact_key, events.c.position, events.c.topic, events.c.state
             ).where(events.c.fact_key.in_(keys[start : start + _KEYS_PER_QUERY]))
             for row in connection.execute(query).mappings():
-                found[row["fact_key"]] = row
+                found[row["fact_key"]] = dict(row)
         return found
 
     # -- reading aggregates -----------------------------------------------------------------

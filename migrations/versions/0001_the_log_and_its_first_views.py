@@ -544,6 +544,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("projection", "log_id", name=op.f("pk_tracking")),
     )
     # ### end Alembic commands ###
+    _guard_the_log()
+
+
+def _guard_the_log() -> None:
+    """Make UPDATE, DELETE and TRUNCATE of recorded events fail: the log only grows."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION refuse_to_rewrite_events() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER events_are_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_rewrite_events()"
+        )
+        return
+    for change in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER events_refuse_{change.lower()} BEFORE {change} ON events "
+            "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END"
+        )
 
 
 def downgrade() -> None:
@@ -551,6 +571,8 @@ def downgrade() -> None:
     op.drop_table("tracking")
     op.drop_index(op.f("ix_events_log_id_effective_block_position"), table_name="events")
     op.drop_table("events")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_to_rewrite_events()")
     op.drop_index(op.f("ix_weights_thrones_log_id_until"), table_name="weights_thrones")
     op.drop_table("weights_thrones")
     op.drop_index(op.f("ix_weights_switches_log_id_until"), table_name="weights_switches")
