@@ -17,6 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ledger.rules.interval import fewest_blocks
 from ledger.units import PPM
 
 Ppm = Annotated[int, Meta(ge=0, le=PPM)]
@@ -255,7 +256,7 @@ def parse_policy_toml(text: str) -> Policy:
         raise PolicyError(msg)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, a number or a nest without end
         msg = f"the policy file is not TOML: {error}"
         raise PolicyError(msg) from error
     try:
@@ -289,10 +290,26 @@ def checked(policy: Policy) -> Policy:
             f"they must sum to {PPM}"
         )
         raise PolicyError(msg)
+    for name, track in policy.tracks.items():
+        _check_interval(name, track)
     if not policy.fee.treasury_ss58:
         msg = f"policy '{policy.name}' names no treasury address"
         raise PolicyError(msg)
     return policy
+
+
+def _check_interval(name: str, track: TrackPolicy) -> None:
+    """An interval over too few blocks never clears anything: such a throne could not be won."""
+    if not isinstance(track.scoring, ScoreInterval):
+        return
+    blocks = track.contest.prompts // track.contest.prompts_per_block
+    needed = fewest_blocks(track.scoring.confidence_ppm)
+    if blocks < needed:
+        msg = (
+            f"track '{name}' measures {blocks} blocks of prompts, and an interval at "
+            f"{track.scoring.confidence_ppm} ppm needs at least {needed}; ask more prompts"
+        )
+        raise PolicyError(msg)
 
 
 def policy_at(timeline: Sequence[PolicyFrom], block: int) -> Policy:
