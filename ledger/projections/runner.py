@@ -52,16 +52,24 @@ def catch_up(
     """
     with engine.connect() as connection:
         heads = all_heads(connection)
+        rows = connection.execute(select(tracking))
+        known = {(row.projection, row.log_id): row.position for row in rows}
     for projection in projections:
         for head in heads:
-            position = -1
+            # A view that is up to date is not written to: readers take no write lock.
+            position = known.get((projection.name, head.log_id), 0)
             while position < head.position:
                 position = _page(engine, projection, head)
                 if on_page is not None:
                     on_page(projection.name, position, head.position)
 
 
-def rebuild(engine: Engine, projections: Sequence[Projection]) -> None:
+def rebuild(
+    engine: Engine,
+    projections: Sequence[Projection],
+    *,
+    on_page: Callable[[str, int, int], None] | None = None,
+) -> None:
     """Drop the tables of these projections, make them anew and replay the log into them."""
     tables = [table for projection in projections for table in projection.tables]
     names = [projection.name for projection in projections]
@@ -69,7 +77,7 @@ def rebuild(engine: Engine, projections: Sequence[Projection]) -> None:
         METADATA.drop_all(connection, tables=tables)
         METADATA.create_all(connection, tables=tables)
         connection.execute(delete(tracking).where(tracking.c.projection.in_(names)))
-    catch_up(engine, projections)
+    catch_up(engine, projections, on_page=on_page)
 
 
 def _page(engine: Engine, projection: Projection, head: LogHead) -> int:

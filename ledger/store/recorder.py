@@ -23,7 +23,7 @@ from eventsourcing.persistence import (
 from sqlalchemy import Connection, Engine, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 
-from ledger.facts import Fact, Observation
+from ledger.facts import Fact
 from ledger.keys import ArenaKey
 from ledger.store.codec import StoredFact, decode
 from ledger.store.database import writing
@@ -71,7 +71,7 @@ class ArenaRecorder(ApplicationRecorder):
 
         A fact whose key is recorded with the same content is skipped, and its old position is
         returned. ``read_at`` is the version of every aggregate the decision rests on, also of those
-        it only read: new facts are refused where one of them moved on meanwhile. Raises
+        it only read: a decision is refused, whole, where one of them moved on meanwhile. Raises
         :class:`FactConflictError`, :class:`HeadMovedError`, :class:`BlockOrderError`, or the
         library's ``IntegrityError`` where an aggregate was written meanwhile (decide again).
         """
@@ -93,6 +93,7 @@ class ArenaRecorder(ApplicationRecorder):
         self, connection: Connection, facts: Sequence[StoredFact], read_at: Mapping[UUID, int]
     ) -> Sequence[int]:
         head = self._locked_head(connection, facts[0])
+        self._must_be_unmoved(connection, read_at)
         known = self._known(connection, [fact.fact_key for fact in facts])
         position, block = head.position, head.effective_block
         positions: list[int] = []
@@ -119,7 +120,6 @@ class ArenaRecorder(ApplicationRecorder):
             known[stored.fact_key] = row  # the same fact may come twice in one batch
             rows.append(row)
         if rows:
-            self._must_be_unmoved(connection, read_at)
             connection.execute(insert(events), rows)
             connection.execute(
                 update(logs)
@@ -266,12 +266,6 @@ def _same_or_conflict(old: Mapping[str, Any], stored: StoredFact) -> None:
     offered = decode(stored.topic, stored.state)
     if known.topic == offered.topic and known.content() == offered.content():
         return
-    same_aggregate = known.originator_id == offered.originator_id
-    overtaken = same_aggregate and offered.originator_version <= known.originator_version
-    if overtaken and not isinstance(known, Observation):
-        # Decided before the recorded one was seen: not a contradiction, only too late.
-        msg = f"'{known.fact_key}' was decided by somebody else meanwhile"
-        raise IntegrityError(msg)
     raise FactConflictError(known, offered)
 
 

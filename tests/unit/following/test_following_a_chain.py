@@ -1,0 +1,125 @@
+"""Blocks become facts once each; an outage stops the reader and loses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from api.following import Follower
+from chain.port import ChainUnavailableError
+from chain.reader import BlockReader, OtherChainError
+from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
+from ledger.application import Ledger
+from ledger.commands.arena import open_arena
+from ledger.keys import ArenaKey
+from ledger.observations import AlertRaised, OwnerChanged
+from ledger.queries.submissions import submissions
+from ledger.queries.treasury import payments
+from ledger.queries.weights import registry
+from tests.unit.following.support import (
+    DIGEST,
+    MINER,
+    MINER_COLD,
+    NETUID,
+    NETWORK,
+    OPENS_AT,
+    TAO,
+    TREASURY,
+    follow,
+    policy,
+)
+
+PAY = Pay(label="fee", coldkey=MINER_COLD, hotkey=MINER, digest=DIGEST, treasury=TREASURY)
+COMMIT = Commit(hotkey=MINER, payload=paid_payload("registry.test/m:v1", DIGEST, "fee"))
+
+
+def test_a_paid_commit_is_accepted_and_read_once(tmp_path: Path) -> None:
+    place = follow(tmp_path, {OPENS_AT + 1: [PAY], OPENS_AT + 3: [COMMIT]})
+    place.advance(5)
+    position = place.ledger.head().position
+    assert place.follower.catch_up().blocks == 0
+    again = Follower(place.services, place.chain, NETWORK, NETUID)
+    assert again.catch_up().blocks == 0
+    assert place.ledger.head().position == position
+    with place.services.at(NETWORK, NETUID) as scope:
+        assert [line["status"] for line in submissions(scope)] == ["queued"]
+
+
+def test_an_outage_stops_the_reader_and_loses_nothing(tmp_path: Path) -> None:
+    place = follow(tmp_path, {OPENS_AT + 1: [PAY], OPENS_AT + 3: [COMMIT]})
+    for _ in range(6):
+        place.chain.advance()
+    place.chain.fail_next("commits", ChainUnavailableError("the node went away"))
+    with pytest.raises(ChainUnavailableError):
+        place.follower.catch_up()
+    caught = place.follower.catch_up()
+    assert caught.head_block == OPENS_AT + 6
+    with place.services.at(NETWORK, NETUID) as scope:
+        assert [line["status"] for line in submissions(scope)] == ["queued"]
+
+
+def test_a_payment_the_node_cannot_show_defers_and_is_judged_later(tmp_path: Path) -> None:
+    place = follow(tmp_path, {OPENS_AT + 1: [PAY], OPENS_AT + 3: [COMMIT]})
+    place.advance(2)
+    place.chain.advance()
+    for _ in range(2):  # once while the block is read, once when deferred commits are looked at
+        place.chain.fail_next("block_ref", ChainUnavailableError("pruned"))
+    assert place.follower.catch_up().deferred == 1
+    with place.services.at(NETWORK, NETUID) as scope:
+        assert [line["status"] for line in submissions(scope)] == ["deferred"]
+    caught = place.follower.catch_up()
+    assert (caught.judged, caught.deferred) == (1, 0)
+    with place.services.at(NETWORK, NETUID) as scope:
+        assert [line["status"] for line in submissions(scope)] == ["queued"]
+
+
+def test_money_of_nobody_stays_visible(tmp_path: Path) -> None:
+    gift = Transfer(source=MINER_COLD, destination=TREASURY, rao=TAO)
+    place = follow(tmp_path, {OPENS_AT + 1: [gift]})
+    place.advance(2)
+    with place.services.at(NETWORK, NETUID) as scope:
+        assert [line["amount_rao"] for line in payments(scope, unclaimed_only=True)] == [TAO]
+
+
+def test_a_recycled_uid_belongs_to_its_new_holder_from_its_block_on(tmp_path: Path) -> None:
+    newcomer = Register(hotkey=account("n"), coldkey=account("nc"), replacing_uid=2)
+    fund = Transfer(source=MINER_COLD, destination=account("nc"), rao=TAO)
+    place = follow(tmp_path, {OPENS_AT + 1: [fund], OPENS_AT + 2: [newcomer]})
+    place.advance(4)
+    for block, hotkey in ((OPENS_AT + 1, MINER), (OPENS_AT + 2, account("n"))):
+        with place.services.at(NETWORK, NETUID, block) as scope:
+            assert registry(scope)[2][0] == hotkey
+
+
+def test_a_swapped_coldkey_is_seen_at_its_block(tmp_path: Path) -> None:
+    swap = SwapColdkey(old=MINER_COLD, new=account("swapped"))
+    place = follow(tmp_path, {OPENS_AT + 2: [swap]})
+    place.advance(3)
+    seen = place.ledger.newest(OwnerChanged)
+    assert seen is not None
+    assert (seen.hotkey, seen.new_coldkey, seen.block) == (MINER, account("swapped"), OPENS_AT + 2)
+
+
+def test_a_node_of_another_chain_is_refused(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    other = open_arena(
+        place.services.engine,
+        ArenaKey("0x" + "11" * 32, NETUID),
+        network="elsewhere",
+        at_block=OPENS_AT,
+        policy=policy(),
+        actor="test",
+    )
+    assert isinstance(other, Ledger)
+    with pytest.raises(OtherChainError, match="give the right node"):
+        BlockReader(place.chain, other, {})
+
+
+def test_a_balance_the_node_cannot_give_stays_unknown_and_raises_an_alert(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.chain.fail_next("stake_alpha", ChainUnavailableError("no such read"))
+    BlockReader(place.chain, place.ledger, {}).observe_balances()
+    alert = place.ledger.newest(AlertRaised)
+    assert alert is not None
+    assert alert.kind == "balance_unknown"

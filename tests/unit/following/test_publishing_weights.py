@@ -1,0 +1,121 @@
+"""Weights are sent when due, once, with a receipt for every intent, whatever is lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chain.port import ChainUnavailableError
+from chain.simulated import SetSubnetOwner, account
+from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, WeightsSubmitted
+from ledger.queries.weights import sent_vectors
+from tests.unit.following.support import NETUID, NETWORK, OPENS_AT, Following, follow
+
+
+def set_weights_on_chain(place: Following) -> int:
+    head = place.chain.finalized_head().number
+    return sum(
+        extrinsic.call.name == "SubtensorModule.set_weights"
+        for number in range(OPENS_AT, head + 1)
+        for extrinsic in place.chain.block(number).extrinsics
+    )
+
+
+def test_the_first_vector_is_sent_received_and_read_back(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    receipt = place.publish()
+    assert receipt is not None
+    assert receipt.success
+    held = place.ledger.newest(WeightsReadBack)
+    assert held is not None
+    assert held.digest == receipt.digest
+    assert set_weights_on_chain(place) == 1
+
+
+def test_an_unchanged_vector_is_sent_again_only_when_stale(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.publish()
+    place.advance(18)  # one more block holds the weights themselves
+    assert place.publish() is None
+    place.advance(1)
+    receipt = place.publish()
+    assert receipt is not None
+    assert receipt.success
+    sent = place.ledger.newest(WeightsSubmitted)
+    assert sent is not None
+    assert "blocks old" in sent.reason
+
+
+def test_a_lost_answer_is_looked_up_and_never_sent_twice(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.chain.fail_next("set_weights", ChainUnavailableError("the answer was lost"), after=True)
+    with pytest.raises(ChainUnavailableError):
+        place.publish()
+    place.publisher().settle()
+    receipt = place.ledger.newest(WeightsReceipt)
+    assert receipt is not None
+    assert receipt.success
+    assert receipt.block == OPENS_AT + 1
+    place.follower.catch_up()
+    assert place.publish() is None
+    assert set_weights_on_chain(place) == 1
+
+
+def test_an_intent_that_was_never_sent_is_sent_while_the_chain_stands_still(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.chain.fail_next("set_weights", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        place.publish()
+    receipt = place.publish()
+    assert receipt is not None
+    assert receipt.success
+    assert set_weights_on_chain(place) == 1
+
+
+def test_an_intent_that_never_landed_gets_a_receipt_that_says_so(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.chain.fail_next("set_weights", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        place.publish()
+    place.advance(3)
+    place.publisher().settle()
+    receipt = place.ledger.newest(WeightsReceipt)
+    assert receipt is not None
+    assert not receipt.success
+    assert receipt.block is None
+    again = place.publish()
+    assert again is not None
+    assert again.success
+
+
+def test_a_refusal_of_the_chain_is_a_fact(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    receipt = place.publish(version_key=8)
+    assert receipt is not None
+    assert not receipt.success
+    assert "IncorrectWeightVersionKey" in (receipt.error or "")
+    with place.services.at(NETWORK, NETUID) as scope:
+        assert [line.success for line in sent_vectors(scope)] == [False]
+
+
+def test_nothing_is_sent_while_the_burn_uid_is_not_the_owners(tmp_path: Path) -> None:
+    owner = SetSubnetOwner(hotkey=account("new owner"), coldkey=account("new owner cold"))
+    place = follow(tmp_path, {OPENS_AT + 2: [owner]})
+    place.advance(3)
+    assert place.publish() is None
+    alert = place.ledger.newest(AlertRaised)
+    assert alert is not None
+    assert alert.kind == "burn_uid_not_eligible"
+    assert set_weights_on_chain(place) == 0
+
+
+def test_nothing_is_sent_while_ingest_lags(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    for _ in range(6):
+        place.chain.advance()
+    assert place.publish() is None
+    alert = place.ledger.newest(AlertRaised)
+    assert alert is not None
+    assert alert.kind == "ingest_lag"
+    assert set_weights_on_chain(place) == 0
