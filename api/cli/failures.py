@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from api.cli.cells import printable
 from api.errors import ExitCode, problem_of
 
 
@@ -30,9 +31,9 @@ class ReportingGroup(TyperGroup):
             raise
         except BrokenPipeError as error:
             _abandon_stdout()
-            raise typer.Exit(problem_of(error).exit_code) from error
+            raise typer.Exit(int(problem_of(error).exit_code)) from error
         except (Exception, KeyboardInterrupt) as error:
-            raise typer.Exit(_tell(error, debug=bool(ctx.params.get("debug")))) from error
+            raise typer.Exit(int(_tell(error, debug=bool(ctx.params.get("debug"))))) from error
         return result
 
 
@@ -44,7 +45,7 @@ def _tell(error: BaseException, *, debug: bool) -> ExitCode:
     if problem.is_defect and not debug:
         sentence += "; this is a defect; run with --debug for the traceback"
         sentence += " (cacheon-ledger --debug ...)"
-    sys.stderr.write(f"cacheon-ledger: {sentence}\n")
+    sys.stderr.write(f"cacheon-ledger: {printable(sentence)}\n")
     return problem.exit_code
 
 

@@ -6,6 +6,8 @@ runs, so that `--help` and a mistyped option answer at once.
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated, Final
 
 import typer
@@ -52,4 +54,8 @@ for module in (read, arena, database, serve, demo, ingest):
 
 def main() -> None:
     """Run the command line; ends the process with a documented exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names and reasons come from outside: one that the terminal cannot show is escaped.
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="cacheon-ledger")

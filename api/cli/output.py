@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -71,11 +72,16 @@ def show(result: Any, layout: Layout, output_format: OutputFormat) -> None:
 def _console() -> Console:
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave it to :mod:`api.cli.failures`; the library's own way ends with code 1."""
+            raise BrokenPipeError(errno.EPIPE, "the reader of the output went away")
+
     if sys.stdout.isatty():
-        return Console(file=sys.stdout)
+        return Plain(file=sys.stdout)
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() and int(columns) > 0 else _FILE_WIDTH
-    return Console(file=sys.stdout, width=width, force_terminal=False, color_system=None)
+    return Plain(file=sys.stdout, width=width, force_terminal=False, color_system=None)
 
 
 def _fitting(console: Console, section: Section, rows: Rows) -> Table:

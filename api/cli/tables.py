@@ -372,7 +372,6 @@ STATUS: Final[Layout] = (
         Column("network", "network"),
         Column("netuid", "netuid", Kind.NUMBER),
         Column("block", "block", Kind.NUMBER),
-        Column("newest", "head_block", Kind.NUMBER),
         Column("facts", "position", Kind.NUMBER),
         Column("policy", "policy"),
         Column("queued", "queue_length", Kind.NUMBER),

@@ -103,8 +103,8 @@ class ThroneLine(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """An arena at a block, in one look. ``paused`` gives the reason by switch.
 
-    ``block`` and ``position`` are the head's unless an earlier block was asked for; the head itself
-    is left out otherwise, so that an answer about the past never changes.
+    ``block`` and ``position`` are what was asked for; the head moves on, so that even a status of
+    the past is not the same for ever.
     """
 
     network: str
@@ -112,6 +112,8 @@ class Status(msgspec.Struct, frozen=True):
     genesis: str
     block: BlockInt
     position: int
+    head_block: BlockInt
+    head_position: int
     policy: str
     policy_digest: str
     paused: dict[str, str]

@@ -93,18 +93,19 @@ class Asking:
     netuid: int
     at_block: int | None
 
-    def answer(self, question: Callable[[Scope], object]) -> Response:
-        """The answer as JSON, with the headers that say what it rests on."""
+    def answer(self, question: Callable[[Scope], object], *, names_head: bool = False) -> Response:
+        """The answer as JSON, with the headers that say what it rests on.
+
+        An answer that names the log's head besides its own block is never cached for good.
+        """
         with open_scope(self.services, self.network, self.netuid, self.at_block) as scope:
             body, stamp = encoded(question(scope)), Stamp.of(scope)
         # Asked without a block, the same address answers otherwise tomorrow.
-        final = stamp.final and self.at_block is not None
+        final = stamp.final and self.at_block is not None and not names_head
         return stamped(self.request, body, stamp, final=final)
 
 
-def asking(
-    request: Request, network: Network, netuid: Netuid, at_block: AtBlock = None
-) -> Asking:
+def asking(request: Request, network: Network, netuid: Netuid, at_block: AtBlock = None) -> Asking:
     """The parameters of an arena's endpoints."""
     return Asking(request, request.app.state.services, network, netuid, at_block)
 

@@ -55,6 +55,8 @@ def status_of(scope: Scope) -> Status:
         genesis=head.arena.genesis,
         block=scope.block,
         position=scope.position,
+        head_block=head.effective_block,
+        head_position=head.position,
         policy=policy.name,
         policy_digest=policy.digest(),
         paused=paused_switches(scope),

@@ -102,9 +102,7 @@ def ramp_chart(
         corners = [first, *before, emission.start_block, end, last]
     axis = _Axis(first, last)
     followed = isinstance(emission, BlockRamp | KingTakesAll)
-    line = [
-        _point(axis, block, pool_ppm(emission, block, None)) for block in corners if followed
-    ]
+    line = [_point(axis, block, pool_ppm(emission, block, None)) for block in corners if followed]
     every = -(-len(epochs) // MAX_POINTS) if epochs else 1
     shown = list(reversed(epochs[::-1][::every]))
     points = [

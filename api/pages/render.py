@@ -53,7 +53,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "amount", "number", "short", "readable", "log_end"):
+    for name in ("percent", "amount", "seconds", "number", "short", "readable", "log_end"):
         found.filters[name] = getattr(text, name)
     found.filters["words"] = in_words
     found.globals.update(style=STYLE, script=SCRIPT, chart_width=charts.WIDTH)

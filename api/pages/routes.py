@@ -14,6 +14,7 @@ from api.http.reading import MAX_BLOCK, Network, Stamp, open_scope, stamped
 from api.pages.problem import problem_page
 from api.pages.render import PAGE_HEADERS, render
 from api.pages.view import arena_page
+from ledger.store.logs import all_heads
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,7 +48,8 @@ def page(
             here=f"/{quote(network, safe='')}/{netuid}",
             at=f"?at_block={scope.block}" if at_block else "",
             asked=bool(at_block),
-            arenas=services.arenas(),
+            # Not services.arenas(): a second connection a request would drain the pool.
+            arenas=all_heads(scope.connection),
         )
     media = "text/html; charset=utf-8"
     return stamped(request, body, stamp, final=False, media_type=media, headers=PAGE_HEADERS)

@@ -39,6 +39,16 @@ def amount(value: int | None, asset: str) -> Markup:
     )
 
 
+def seconds(value_us: int | None) -> Markup:
+    """A time in microseconds as seconds, the microseconds in the title."""
+    if value_us is None:
+        return Markup("–")
+    whole, part = divmod(value_us, 1_000_000)
+    return Markup('<span title="{} µs">{}.{} s</span>').format(
+        f"{value_us:,}", f"{whole:,}", f"{part // 1_000:03d}"
+    )
+
+
 def number(value: int | None) -> str:
     """A whole number with thousands apart."""
     return "–" if value is None else f"{value:,}"

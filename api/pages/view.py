@@ -23,7 +23,13 @@ from ledger.queries.treasury import (
     rentals,
     treasury_lines,
 )
-from ledger.queries.weights import VectorView, policy_in_force, vector_view
+from ledger.queries.weights import (
+    SentVector,
+    VectorView,
+    policy_in_force,
+    sent_vectors,
+    vector_view,
+)
 
 RECENT_SUBMISSIONS: Final = 25
 RECENT_CONTESTS: Final = 10
@@ -63,11 +69,11 @@ class ArenaPage:
     """Everything on the page."""
 
     status: Status
-    head_block: int
     opened_at: int
     alpha: str
     tracks: Sequence[TrackPart]
     vector: VectorView
+    sent: SentVector | None
     treasury: TreasuryPart
     queue: Sequence[dict[str, Any]]
     submissions: Sequence[dict[str, Any]]
@@ -82,11 +88,11 @@ def arena_page(scope: Scope) -> ArenaPage:
     commits, rounds = submissions(scope), contests(scope)
     return ArenaPage(
         status=status,
-        head_block=scope.head.effective_block,
         opened_at=_opened_at(scope),
         alpha=f"ALPHA:{scope.head.netuid}",
         tracks=_tracks(scope, status),
         vector=vector_view(scope),
+        sent=next(reversed(sent_vectors(scope)), None),
         treasury=_treasury(scope),
         queue=[line for line in commits if line["queue_place"] is not None],
         submissions=commits[::-1][:RECENT_SUBMISSIONS],
@@ -134,7 +140,7 @@ def _tracks(scope: Scope, status: Status) -> list[TrackPart]:
 
 def _treasury(scope: Scope) -> TreasuryPart:
     return TreasuryPart(
-        lines=treasury_lines(scope)[::-1][:RECENT_LINES],
+        lines=sorted(treasury_lines(scope), key=lambda line: -line.period)[:RECENT_LINES],
         balances=account_balances(scope),
         unclaimed=payments(scope, unclaimed_only=True)[::-1][:RECENT_LINES],
         buybacks=buybacks(scope)[::-1][:RECENT_LINES],

@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["arena"])
 )
 def status(ask: Ask) -> Response:
     """The arena in one look."""
-    return ask.answer(status_of)
+    return ask.answer(status_of, names_head=True)
 
 
 @router.get(

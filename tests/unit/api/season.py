@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 from api.app import Services
@@ -75,7 +75,9 @@ def address(name: str) -> str:
 
 TREASURY: Final = address("treasury")
 VALIDATOR: Final = address("validator")
-ALICE, BOB, CAROL, DAVE, ERIN = (address(name) for name in ("alice", "bob", "carol", "dave", "erin"))
+ALICE, BOB, CAROL, DAVE, ERIN = (
+    address(name) for name in ("alice", "bob", "carol", "dave", "erin")
+)
 UIDS: Final = {address("owner"): 0, ALICE: 1, BOB: 2, CAROL: 3, DAVE: 4, ERIN: 5, VALIDATOR: 9}
 
 POLICY: Final = f"""
@@ -143,26 +145,26 @@ def record_season(services: Services) -> Season:
     _register(ledger)
     submissions = {hotkey: _pay_and_commit(ledger, hotkey) for hotkey in (ALICE, BOB)}
     submissions[CAROL] = _commit_unpaid(ledger, CAROL)
-    _blocks(ledger, 110)
+    record_blocks(ledger, 110)
     first = _first_contest(ledger, submissions)
     _send_weights(services, ledger)
-    _blocks(ledger, 119)
+    record_blocks(ledger, 119)
     record_block(ledger, _epoch(120, {0: 900, 1: 100}))
     submissions[DAVE] = _pay_and_commit(ledger, DAVE)
-    _blocks(ledger, 125)
+    record_blocks(ledger, 125)
     second = _second_contest(ledger, submissions)
     _send_weights(services, ledger)
     _treasury(ledger, second)
-    _blocks(ledger, 143)
+    record_blocks(ledger, 143)
     submissions[ERIN] = _pay_and_commit(ledger, ERIN)
-    _blocks(ledger, 147)
+    record_blocks(ledger, 147)
     void = plan_contest(
         ledger, track=TRACK, challengers=[submissions[ERIN]], seed_block=147, attempt=1
     )
     void_contest(
         ledger, void, cause=VoidCause.BASELINE_FAILED, detail="the baseline did not become healthy"
     )
-    _blocks(ledger, HEAD)
+    record_blocks(ledger, HEAD)
     pause(ledger, "evaluation", reason=HOSTILE_REASON, actor="alice")
     services.refresh()
     return Season(ledger, submissions, first, second, void)
@@ -176,18 +178,16 @@ def _facts(number: int) -> BlockFacts:
     return BlockFacts(number, block_hash(number), block_hash(number - 1), stamp, 250)
 
 
-def _with(number: int, **parts: object) -> BlockFacts:
-    plain = _facts(number)
-    return BlockFacts(
-        plain.number, plain.hash, plain.parent_hash, plain.timestamp_ms, plain.spec_version, **parts
-    )  # type: ignore[arg-type]
+def _with(number: int, **parts: Any) -> BlockFacts:
+    return replace(_facts(number), **parts)
 
 
 def _next(ledger: Ledger) -> int:
     return ledger.head().effective_block + 1
 
 
-def _blocks(ledger: Ledger, to_block: int) -> None:
+def record_blocks(ledger: Ledger, to_block: int) -> None:
+    """Record blocks in which nothing happens, up to and with ``to_block``."""
     for number in range(_next(ledger), to_block + 1):
         record_block(ledger, _facts(number))
 
@@ -431,12 +431,12 @@ def _send_weights(services: Services, ledger: Ledger) -> None:
         )
 
     ledger.decide(send)
-    _blocks(ledger, for_block + 1)
+    record_blocks(ledger, for_block + 1)
     ledger.decide(land)
 
 
 def _treasury(ledger: Ledger, contest: UUID) -> None:
-    """A buyback, a rental, an outflow nobody booked; then the period closes on observed balances."""
+    """A buyback, a rental, an outflow that nobody booked; then the period closes."""
 
     def plan(unit: Unit) -> None:
         treasury = unit.get(Treasury, treasury_id(unit.context.arena))
@@ -508,7 +508,7 @@ def _treasury(ledger: Ledger, contest: UUID) -> None:
         )
 
     ledger.decide(executed)
-    _blocks(ledger, PERIOD_END - 1)
+    record_blocks(ledger, PERIOD_END - 1)
     record_block(ledger, _epoch(PERIOD_END, {0: 675, 4: 260, 1: 65}))
     in_rao = 4 * FEE_RAO + OVERPAID_RAO
     closing_rao = 5 * 10**9 + in_rao - 150_000_000 - LOST_RAO

@@ -1,0 +1,277 @@
+"""The API answers what the log says at a block, and says what the answer rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.app import Services
+from api.http.app import create_app
+from api.http.parameters import QUERY_PARAMETERS
+from tests.unit.api.season import (
+    ALICE,
+    ALPHA,
+    BOB,
+    CAROL,
+    DAVE,
+    ERIN,
+    FEE_RAO,
+    HEAD,
+    HOSTILE_LOG,
+    HOSTILE_REASON,
+    LOST_RAO,
+    OVERPAID_RAO,
+    TRACK,
+    UIDS,
+    VALIDATOR,
+    Season,
+    address,
+    coldkey_of,
+)
+
+ARENA = "/v1/arenas/demo/14"
+LISTS = ("weights/sent", "payments", "submissions", "queue", "reigns", "contests")
+ENDPOINTS = ("status", "weights", "emissions", "treasury", f"payouts/{DAVE}", *LISTS)
+
+
+@pytest.fixture(scope="module")
+def client(services: Services, season: Season) -> Iterator[TestClient]:
+    with TestClient(create_app(services)) as found:
+        yield found
+
+
+def answer(client: TestClient, path: str, at_block: int | None = None, **query: object) -> Any:
+    parameters = {**query, **({} if at_block is None else {"at_block": at_block})}
+    found = client.get(f"{ARENA}/{path}", params=parameters)
+    assert found.status_code == 200, found.text
+    return found.json()
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_every_answer_names_its_prefix_of_the_log(client: TestClient, path: str) -> None:
+    now = client.get(f"{ARENA}/{path}")
+    then = client.get(f"{ARENA}/{path}", params={"at_block": 130})
+    assert now.headers["X-Ledger-Block"] == str(HEAD)
+    assert then.headers["X-Ledger-Block"] == "130"
+    assert int(then.headers["X-Ledger-Position"]) < int(now.headers["X-Ledger-Position"])
+    assert then.json()["block"] == 130
+
+
+@pytest.mark.parametrize("path", ENDPOINTS[1:])
+def test_only_an_answer_that_cannot_change_is_cached_for_good(
+    client: TestClient, path: str
+) -> None:
+    def caching(**query: int) -> str:
+        return str(client.get(f"{ARENA}/{path}", params=query).headers["Cache-Control"])
+
+    assert "immutable" in caching(at_block=130)
+    # More facts can still be recorded at the newest block.
+    assert caching(at_block=HEAD) == caching() == "no-cache"
+
+
+def test_a_status_names_the_head_and_is_never_cached_for_good(client: TestClient) -> None:
+    found = client.get(f"{ARENA}/status", params={"at_block": 130})
+    assert found.json()["head_block"] == HEAD
+    assert found.headers["Cache-Control"] == "no-cache"
+
+
+def test_an_answer_the_client_has_is_not_sent_again(client: TestClient) -> None:
+    first = client.get(f"{ARENA}/weights")
+    again = client.get(f"{ARENA}/weights", headers={"If-None-Match": first.headers["ETag"]})
+    other = client.get(f"{ARENA}/weights", headers={"If-None-Match": '"another"'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert (other.status_code, other.content) == (200, first.content)
+
+
+def test_status_tells_king_pool_pause_and_queue_at_its_block(client: TestClient) -> None:
+    first, second, now = (answer(client, "status", block) for block in (115, 130, None))
+    assert [one["thrones"][0]["king_hotkey"] for one in (first, second, now)] == [ALICE, DAVE, DAVE]
+    assert [one["thrones"][0]["since_block"] for one in (first, second)] == [110, 125]
+    assert [one["ramp"][0]["pool_ppm"] for one in (first, second)] == [100_000, 235_000]
+    assert [one["paused"] for one in (second, now)] == [{}, {"evaluation": HOSTILE_REASON}]
+    assert [one["queue_length"] for one in (second, now)] == [0, 1]
+    vacant = answer(client, "status", 105)["thrones"]
+    assert vacant == [
+        {
+            "track": TRACK,
+            "king_hotkey": None,
+            "king_score_ppm": None,
+            "since_block": None,
+            "runner_up_hotkey": None,
+            "runner_up_score_ppm": None,
+        }
+    ]
+
+
+def test_weights_change_with_the_throne(client: TestClient) -> None:
+    def shares(block: int) -> dict[int, tuple[int, str]]:
+        lines = answer(client, "weights", block)["shares"]
+        return {line["uid"]: (line["ppm"], line["reason"]) for line in lines}
+
+    assert shares(105) == {0: (1_000_000, "no_king")}
+    assert shares(115) == {0: (900_000, "burn"), UIDS[ALICE]: (100_000, "king")}
+    assert shares(130)[UIDS[DAVE]] == (188_000, "king")
+    assert shares(130)[UIDS[ALICE]] == (47_000, "runner_up")
+
+
+def test_sent_vectors_appear_when_they_were_sent(client: TestClient) -> None:
+    assert answer(client, "weights/sent", 105)["total"] == 0
+    (first,) = answer(client, "weights/sent", 115)["items"]
+    assert (first["block"], first["success"], first["landed_block"]) == (110, True, 111)
+    assert first["digest"] == answer(client, "weights", 110)["digest"]
+    assert answer(client, "weights/sent")["total"] == 2
+
+
+def test_emissions_hold_the_epochs_up_to_the_block(client: TestClient) -> None:
+    then, now = answer(client, "emissions", 130), answer(client, "emissions")
+    assert [line["epoch_block"] for line in then["epochs"]["items"]] == [120]
+    assert [line["epoch_block"] for line in now["epochs"]["items"]] == [120, 140]
+    assert now["epochs"]["items"][0]["burned_alpha"] == 900 * ALPHA
+
+
+def test_the_treasury_names_what_left_without_a_booking(client: TestClient) -> None:
+    assert answer(client, "treasury", 139)["lines"]["total"] == 0
+    lines = {line["asset"]: line for line in answer(client, "treasury")["lines"]["items"]}
+    assert (lines["TAO"]["residual"], lines["TAO"]["status"]) == (-LOST_RAO, "explained")
+    assert [found["kind"] for found in lines["TAO"]["breaks"]] == ["on_chain_not_in_books"]
+    assert (lines["USD"]["residual"], lines["USD"]["status"]) == (0, "reconciled")
+    # Nobody observed an alpha balance: unknown is not zero.
+    assert (lines["ALPHA:14"]["closing"], lines["ALPHA:14"]["status"]) == (None, "unresolved")
+
+
+def test_unclaimed_payments_stay_visible(client: TestClient) -> None:
+    every = answer(client, "payments")["items"]
+    (lone,) = answer(client, "payments", unclaimed="true")["items"]
+    assert len(every) == 5
+    assert (lone["sender"], lone["status"]) == (coldkey_of(CAROL), "unclaimed")
+    assert {line["overpaid_rao"] for line in every if line["hotkey"] == BOB} == {OVERPAID_RAO}
+
+
+def test_statements_are_by_hotkey_or_coldkey(client: TestClient) -> None:
+    by_hotkey = answer(client, f"payouts/{DAVE}")
+    by_coldkey = answer(client, f"payouts/{coldkey_of(DAVE)}")
+    assert by_hotkey["paid_alpha"] == by_coldkey["paid_alpha"] == 260 * ALPHA
+    assert by_hotkey["lines"] == by_coldkey["lines"]
+    assert answer(client, f"payouts/{ALICE}", 130)["paid_alpha"] == 100 * ALPHA
+    assert answer(client, f"payouts/{ALICE}")["paid_alpha"] == 165 * ALPHA
+
+
+@pytest.mark.parametrize("known", [CAROL, coldkey_of(ERIN), address("owner")])
+def test_who_is_in_the_log_and_was_never_paid_has_an_empty_statement(
+    client: TestClient, known: str
+) -> None:
+    found = answer(client, f"payouts/{known}", 105)
+    assert (found["total"], found["paid_alpha"], found["lines"]) == (0, 0, [])
+
+
+def test_submissions_carry_codes_and_the_rules_they_stand_for(
+    client: TestClient, season: Season
+) -> None:
+    lines = {line["hotkey"]: line for line in answer(client, "submissions")["items"]}
+    assert lines[CAROL]["status"] == "refused"
+    assert (lines[CAROL]["codes"], lines[CAROL]["rules"]) == (["payment_block_unknown"], ["R2"])
+    assert (lines[BOB]["status"], lines[BOB]["codes"]) == ("disqualified", ["exited_at_start"])
+    assert lines[BOB]["log_tail"] == HOSTILE_LOG
+    assert lines[ALICE]["fee_rao"] == FEE_RAO
+    (only,) = answer(client, "submissions", hotkey=ALICE)["items"]
+    assert only["submission_id"] == str(season.submissions[ALICE])
+    assert answer(client, "submissions", 105)["total"] == 2
+
+
+def test_the_queue_is_who_waits_at_the_block(client: TestClient) -> None:
+    waiting = {
+        block: [line["hotkey"] for line in answer(client, "queue", block)["items"]]
+        for block in (105, 130, HEAD)
+    }
+    assert waiting == {105: [ALICE, BOB], 130: [], HEAD: [ERIN]}
+
+
+def test_reigns_and_contests_end_when_they_end(client: TestClient, season: Season) -> None:
+    (running,) = answer(client, "reigns", 124)["items"]
+    assert running["ended_at_block"] is None
+    ended, _ = answer(client, "reigns")["items"]
+    assert (ended["ended_at_block"], ended["ended_by"]) == (125, "overtaken")
+    contests = {line["contest_id"]: line for line in answer(client, "contests")["items"]}
+    assert contests[str(season.void_round)]["void_cause"] == "baseline_failed"
+    judged = contests[str(season.first_contest)]["entrants"]
+    assert [(line["hotkey"], line["status"]) for line in judged] == [
+        (ALICE, "scored"),
+        (BOB, "disqualified"),
+    ]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_is_cut_and_says_how_long_it_is(client: TestClient, path: str) -> None:
+    whole = answer(client, path)
+    assert (whole["limit"], whole["offset"]) == (1_000, 0)
+    pages = [answer(client, path, limit=1, offset=place) for place in range(whole["total"] + 1)]
+    assert [item for page in pages for item in page["items"]] == whole["items"]
+    assert {page["total"] for page in pages} == {whole["total"]}
+
+
+def test_health_says_how_far_each_view_is(client: TestClient) -> None:
+    found = client.get("/v1/health").json()
+    (arena,) = found["arenas"]
+    assert (found["status"], arena["arena"]["head_block"]) == ("ok", HEAD)
+    assert {view["behind"] for view in arena["views"]} == {0}
+    assert len(arena["views"]) == 7
+    assert client.get("/v1/arenas").json()["arenas"] == [arena["arena"]]
+
+
+def test_keys_come_in_one_order(client: TestClient) -> None:
+    first, second = (client.get(f"{ARENA}/status").content for _ in range(2))
+    assert first == second
+    names = list(answer(client, "status"))
+    assert names[:5] == ["network", "netuid", "genesis", "block", "position"]
+
+
+def test_the_openapi_document_describes_every_endpoint(client: TestClient) -> None:
+    document = client.get("/v1/openapi.json").json()
+    described = {f"{ARENA}/{path}" for path in ENDPOINTS} | {"/v1/health", "/v1/arenas"}
+    paths = {
+        path.format(network="demo", netuid=14, address=DAVE): item["get"]
+        for path, item in document["paths"].items()
+    }
+    assert set(paths) == described
+    schemas = document["components"]["schemas"]
+    parameters = set()
+    for operation in paths.values():
+        assert operation["summary"]
+        assert operation["description"]
+        shape = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert shape["$ref"].removeprefix("#/components/schemas/") in schemas
+        parameters |= (
+            {p["name"] for p in operation["parameters"] if p["in"] == "query"}
+            if ("parameters" in operation)
+            else set()
+        )
+    assert parameters == QUERY_PARAMETERS
+    assert schemas["PaymentLine"]["properties"]["amount_rao"]["description"] == "rao: 10^-9 TAO"
+
+
+def test_no_endpoint_writes(client: TestClient) -> None:
+    for path in (*(f"{ARENA}/{path}" for path in ENDPOINTS), "/demo/14", "/v1/health"):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            found = client.request(method, path, json={})
+            assert found.status_code == 405, (method, path)
+
+
+def test_other_sites_may_read(client: TestClient) -> None:
+    found = client.get(f"{ARENA}/status", headers={"Origin": "https://elsewhere.example"})
+    assert found.headers["Access-Control-Allow-Origin"] == "*"
+    assert "X-Ledger-Position" in found.headers["Access-Control-Expose-Headers"]
+    asked = client.options(
+        f"{ARENA}/status",
+        headers={
+            "Origin": "https://elsewhere.example",
+            "Access-Control-Request-Method": "POST",
+        },
+    )
+    assert asked.status_code == 400
+
+
+def test_validators_are_known_addresses(client: TestClient) -> None:
+    assert answer(client, f"payouts/{VALIDATOR}")["dividends_alpha"] == 82 * ALPHA

@@ -1,0 +1,141 @@
+"""Every error is one code and one sentence; a defect never shows its traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from starlette.testclient import TestClient
+from structlog.testing import capture_logs
+
+import api.http.routes.health as health_routes
+from api.app import Services, open_services
+from api.http.app import create_app
+from api.settings import Settings
+from ledger.store.database import open_engine
+from tests.unit.api.season import (
+    DAVE,
+    ERIN,
+    NETUID,
+    NETWORK,
+    Season,
+    address,
+    record_blocks,
+    record_season,
+)
+
+ARENA = "/v1/arenas/demo/14"
+
+
+@pytest.fixture(scope="module")
+def client(services: Services, season: Season) -> TestClient:
+    return TestClient(create_app(services))
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/arenas/demo/15/status", 404, "unknown_arena"),
+        ("/v1/arenas/nowhere/14/weights", 404, "unknown_arena"),
+        (f"{ARENA}/status?at_block=99", 404, "block_out_of_range"),
+        (f"{ARENA}/status?at_block=151", 404, "block_out_of_range"),
+        (f"{ARENA}/payouts/{address('a stranger')}", 404, "unknown_address"),
+        (f"{ARENA}/status?at_block=newest", 422, "malformed_parameter"),
+        (f"{ARENA}/status?at_block=-1", 422, "malformed_parameter"),
+        (f"{ARENA}/status?at_block=99999999999999999999", 422, "malformed_parameter"),
+        (f"{ARENA}/status?atblock=120", 422, "malformed_parameter"),
+        ("/v1/arenas/demo/fourteen/status", 422, "malformed_parameter"),
+        ("/v1/arenas/demo/65536/status", 422, "malformed_parameter"),
+        (f"{ARENA}/payments?unclaimed=perhaps", 422, "malformed_parameter"),
+        (f"{ARENA}/submissions?limit=0", 422, "malformed_parameter"),
+        (f"{ARENA}/submissions?limit=10001", 422, "malformed_parameter"),
+        (f"{ARENA}/submissions?offset=-1", 422, "malformed_parameter"),
+        (f"{ARENA}/payouts/not-an-address", 422, "malformed_parameter"),
+        ("/v1/nothing", 404, "not_found"),
+    ],
+)
+def test_an_error_has_a_code_and_one_sentence(
+    client: TestClient, path: str, status: int, code: str
+) -> None:
+    found = client.get(path)
+    body = found.json()
+    assert (found.status_code, body["error"]["code"]) == (status, code)
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message"}
+    assert body["error"]["message"].strip()
+    assert "\n" not in body["error"]["message"]
+    assert found.headers["Cache-Control"] == "no-store"
+
+
+def test_an_address_is_unknown_until_the_log_names_it(client: TestClient) -> None:
+    # The hotkeys are registered in block 101; the log begins at block 100.
+    assert client.get(f"{ARENA}/payouts/{ERIN}?at_block=100").status_code == 404
+    assert client.get(f"{ARENA}/payouts/{ERIN}?at_block=101").status_code == 200
+
+
+def test_a_defect_is_logged_and_not_shown(
+    services: Services, season: Season, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Services) -> None:
+        raise RuntimeError("the secret of the house")
+
+    monkeypatch.setattr(health_routes, "health_of", broken)
+    with capture_logs() as logs:
+        found = TestClient(create_app(services)).get("/v1/health")
+    assert (found.status_code, found.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in found.text
+    assert "Traceback" not in found.text
+    (line,) = logs
+    assert (line["log_level"], line["path"]) == ("error", "/v1/health")
+    assert line["exc_info"]
+
+
+def test_a_database_that_is_gone_is_said_so(tmp_path: Path) -> None:
+    # An engine over a folder that does not exist: every connection fails.
+    engine = open_engine(f"sqlite:///{tmp_path / 'gone' / 'ledger.db'}")
+    client = TestClient(create_app(Services(Settings(), engine)))
+    for path in ("/v1/health", f"{ARENA}/status"):
+        found = client.get(path)
+        assert (found.status_code, found.json()["error"]["code"]) == (503, "database_unreachable")
+        assert found.headers["Retry-After"] == "1"
+        assert str(tmp_path) not in found.text
+
+
+def test_one_connection_serves_a_request(tmp_path: Path) -> None:
+    # With a pool of one, a request that took a second connection would wait for itself.
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    services = open_services(Settings(database_url=url))
+    record_season(services)
+    services.close()
+    alone = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    client = TestClient(create_app(Services(Settings(), alone)))
+    for path in ("/", "/demo/14", "/v1/health", "/v1/arenas", f"{ARENA}/status"):
+        assert client.get(path).status_code == 200, path
+    alone.dispose()
+
+
+def test_an_empty_database_has_no_arena_to_show(tmp_path: Path) -> None:
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'empty.db'}"))
+    client = TestClient(create_app(services))
+    assert client.get("/v1/arenas").json() == {"arenas": []}
+    page = client.get("/")
+    assert page.status_code == 404
+    assert "no arena is open" in page.text
+    services.close()
+
+
+def test_an_answer_never_lags_the_log(tmp_path: Path) -> None:
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'ledger.db'}"))
+    season = record_season(services)
+    client = TestClient(create_app(services))
+    assert client.get(f"{ARENA}/status").json()["block"] == 150
+    record_blocks(season.ledger, 152)  # recorded, and no view was told
+    behind = client.get("/v1/health").json()["arenas"][0]["views"]
+    assert {view["behind"] for view in behind} == {2}
+    now = client.get(f"{ARENA}/status")
+    assert now.json()["block"] == 152
+    assert now.json()["thrones"][0]["king_hotkey"] == DAVE
+    assert client.get(f"{ARENA}/weights?at_block=150").headers["Cache-Control"] != "no-cache"
+    assert services.ledger(NETWORK, NETUID).head().effective_block == 152
+    services.close()
