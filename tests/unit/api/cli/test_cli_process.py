@@ -45,6 +45,29 @@ def test_help_starts_without_chain_container_web_or_database_libraries() -> None
     assert "Exit codes" in done.stdout
 
 
+def test_reading_starts_without_web_or_chain_libraries(season_url: str) -> None:
+    program = (
+        "import sys\n"
+        "sys.argv = ['cacheon-ledger', 'status', '--format', 'json']\n"
+        "from api.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "heavy = ('fastapi', 'starlette', 'uvicorn', 'api.http', 'bittensor', 'docker')\n"
+        "print('LOADED', [name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=_environment(season_url),
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert done.stdout.endswith("LOADED []\n"), done.stdout
+
+
 def test_json_alone_is_on_stdout(season_url: str) -> None:
     done = subprocess.run(  # noqa: S603
         [COMMAND, "reigns", "--limit", "1", "--format", "json"],

@@ -48,6 +48,7 @@ SAME: list[tuple[list[str], str]] = [
     (["contests"], f"{ARENA}/contests"),
     (["queue"], f"{ARENA}/queue"),
     (["arenas"], "/v1/arenas"),
+    (["arena", "policy", "show"], f"{ARENA}/policy"),
 ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
@@ -13,6 +14,7 @@ import api.http.routes.health as health_routes
 from api.app import Services, open_services
 from api.http.app import create_app
 from api.settings import Settings
+from ledger.keys import KeyFormError
 from ledger.store.database import open_engine
 from tests.unit.api.season import (
     DAVE,
@@ -102,6 +104,45 @@ def test_a_database_that_is_gone_is_said_so(tmp_path: Path) -> None:
         assert str(tmp_path) not in found.text
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (IntegrityError("INSERT", {}, Exception("UNIQUE secret")), 500, "internal_error"),
+        (
+            OperationalError("SELECT", {}, Exception("locked by secret")),
+            503,
+            "database_unreachable",
+        ),
+        (
+            InterfaceError("SELECT", {}, Exception("the connection is closed: secret")),
+            503,
+            "database_unreachable",
+        ),
+        (KeyFormError("a key in the log is secret"), 500, "internal_error"),
+        (BrokenPipeError("secret"), 500, "internal_error"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_what_only_the_operator_may_know_goes_to_the_log_alone(
+    services: Services,
+    season: Season,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    code: str,
+) -> None:
+    def broken(_: Services) -> None:
+        raise error
+
+    monkeypatch.setattr(health_routes, "health_of", broken)
+    with capture_logs() as logs:
+        found = TestClient(create_app(services)).get("/v1/health")
+    assert (found.status_code, found.json()["error"]["code"]) == (status, code)
+    assert "secret" not in found.text
+    (line,) = logs
+    assert (line["log_level"], line["path"], line["code"]) == ("error", "/v1/health", code)
+
+
 def test_one_connection_serves_a_request(tmp_path: Path) -> None:
     # With a pool of one, a request that took a second connection would wait for itself.
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
@@ -136,6 +177,6 @@ def test_an_answer_never_lags_the_log(tmp_path: Path) -> None:
     now = client.get(f"{ARENA}/status")
     assert now.json()["block"] == 152
     assert now.json()["thrones"][0]["king_hotkey"] == DAVE
-    assert client.get(f"{ARENA}/weights?at_block=150").headers["Cache-Control"] != "no-cache"
+    assert "max-age" in client.get(f"{ARENA}/weights?at_block=150").headers["Cache-Control"]
     assert services.ledger(NETWORK, NETUID).head().effective_block == 152
     services.close()

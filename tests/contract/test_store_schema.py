@@ -1,0 +1,112 @@
+"""The schema comes from the migrations alone, and the program says how a database stands to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+
+import ledger.projections.all  # noqa: F401  registers the views' tables
+from ledger.store.database import DatabaseError, open_engine
+from ledger.store.migrate import require_schema, schema_state, upgrade
+from ledger.store.schema import METADATA
+from tests.contract.stores import STORES, empty_url
+
+
+@pytest.fixture(params=STORES)
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(empty_url(request.param, tmp_path))
+    yield engine
+    engine.dispose()
+
+
+def at_revision(engine: Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+
+
+def test_the_migrations_make_exactly_the_program_s_tables(empty: Engine) -> None:
+    upgrade(empty)
+    with empty.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+        tables = set(inspect(connection).get_table_names())
+    assert tables == set(METADATA.tables) | {"alembic_version"}
+
+
+def test_an_empty_database_gets_its_tables_and_a_current_one_is_left_alone(empty: Engine) -> None:
+    assert schema_state(empty) == "empty"
+    require_schema(empty)
+    assert schema_state(empty) == "current"
+    require_schema(empty)
+    upgrade(empty)
+    assert schema_state(empty) == "current"
+
+
+def test_the_schema_of_a_newer_program_is_refused(empty: Engine) -> None:
+    upgrade(empty)
+    at_revision(empty, "9999")
+    with pytest.raises(DatabaseError, match=r"schema '9999', which a newer program made"):
+        schema_state(empty)
+
+
+def test_an_older_schema_asks_for_the_upgrade(
+    empty: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(empty)
+    monkeypatch.setattr(
+        "ledger.store.migrate.ScriptDirectory.get_current_head", lambda _self: "later"
+    )
+    assert schema_state(empty) == "older"
+    with pytest.raises(DatabaseError, match="db upgrade"):
+        require_schema(empty)
+
+
+def test_somebody_else_s_tables_are_left_alone(empty: Engine) -> None:
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE recipes (id INTEGER)"))
+    with pytest.raises(DatabaseError, match="is no ledger"):
+        require_schema(empty)
+    assert inspect(empty).get_table_names() == ["recipes"]
+
+
+def test_a_failed_migration_leaves_an_empty_database(
+    empty: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        msg = "out of space"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("alembic.runtime.migration.HeadMaintainer.update_to_step", fail)
+        with pytest.raises(OSError, match="out of space"):
+            upgrade(empty)
+    upgrade(empty)
+    assert schema_state(empty) == "current"
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://localhost/x", "oracle://localhost/x"])
+def test_an_address_of_no_usable_database_is_refused_in_one_sentence(url: str) -> None:
+    with pytest.raises(DatabaseError, match="LEDGER_DATABASE_URL"):
+        open_engine(url)
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="cannot be opened"):
+        schema_state(open_engine(f"sqlite:///{tmp_path}/nowhere/x.db"))
+    url = f"postgresql://me:secret@/x?host={tmp_path}"
+    with pytest.raises(DatabaseError, match="cannot be opened") as refused:
+        schema_state(open_engine(url))
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 1_000, encoding="utf-8")
+    with pytest.raises(DatabaseError, match="cannot be opened"):
+        schema_state(open_engine(f"sqlite:///{path}"))
+    assert path.read_text(encoding="utf-8").startswith("dear diary")

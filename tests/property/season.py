@@ -1,0 +1,283 @@
+"""A small random season: a list of drawn actions, played through the commands.
+
+An action that the rules refuse at that moment records nothing, one that contradicts a recorded fact
+records the conflict, and the season goes on: every list of actions is a season, and hypothesis
+shrinks the list.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+from uuid import UUID, uuid5
+
+from hypothesis import strategies as st
+
+from ledger.application import Unit
+from ledger.codes import VoidCause
+from ledger.commands.arena import adopt_policy, pause, resume
+from ledger.commands.blocks import (
+    AlphaBurned,
+    EpochPaid,
+    FeePaid,
+    OwnerChange,
+    Withdrawal,
+    judge_deferred,
+    record_balances,
+)
+from ledger.commands.contests import complete_contest, void_contest
+from ledger.commands.copies import find_copies, record_fingerprint
+from ledger.decisions.base import DecisionRefusedError
+from ledger.decisions.contest import Contest
+from ledger.decisions.rental import Rental
+from ledger.decisions.submission import Submission
+from ledger.decisions.treasury import Treasury
+from ledger.keys import NAMESPACE, treasury_id
+from ledger.observations import WeightsReceipt, WeightsSubmitted
+from ledger.queries.weights import vector_in_force
+from ledger.store.recorder import FactConflictError
+from tests.unit.ledger.scenes import FEE_RAO, Paid, Scene, block_hash, commit, policy
+
+Action = tuple[str, int, int]
+
+HOTKEYS = ("A", "B", "C", "D")
+FAILURES = ("truncated", "pull_failed", "other_weights", "host_failed")
+
+NAMES = (
+    *("submit",) * 5,
+    *("contest",) * 4,
+    *("block", "register", "defer", "recommit", "void", "pause", "resume", "copy", "epoch"),
+    *("weights", "convert", "buyback", "rental", "period", "outflow", "policy", "owner"),
+)
+
+
+def actions(min_size: int = 0, max_size: int = 25) -> st.SearchStrategy[list[Action]]:
+    """Lists of actions to play."""
+    number = st.integers(min_value=0, max_value=7)
+    return st.lists(st.tuples(st.sampled_from(NAMES), number, number), max_size=max_size).filter(
+        lambda drawn: len(drawn) >= min_size
+    )
+
+
+class Season:
+    """One arena's season; :meth:`play` takes one action."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.paid: list[Paid] = []
+        self.known: list[UUID] = []
+        self.open: list[UUID] = []
+        self.held: dict[int, str] = {0: "owner"}
+        scene.block(subnet_owner=("owner", "cold-owner"))
+
+    def play(self, action: Action) -> None:
+        """Take one action, or be refused it."""
+        name, one, two = action
+        with suppress(DecisionRefusedError, FactConflictError):
+            getattr(self, f"_{name}")(one, two)
+
+    def _block(self, _one: int, _two: int) -> None:
+        self.scene.block()
+
+    def _submit(self, one: int, two: int) -> None:
+        self.paid.append(self.scene.pay(HOTKEYS[one % 4], f"image-{two}", FEE_RAO + one))
+        self._commit(self.paid[-1])
+
+    def _recommit(self, one: int, _two: int) -> None:
+        if self.paid:
+            self._commit(self.paid[one % len(self.paid)], form="timelocked")
+
+    def _defer(self, one: int, two: int) -> None:
+        paid = self.scene.pay(HOTKEYS[one % 4], f"late-{two}")
+        identity = self._commit(paid, evidence=None, unanswered="the node is down")
+        self.scene.block()
+        judge_deferred(self.scene.ledger, identity, paid.evidence)
+
+    def _commit(self, paid: Paid, **changes: Any) -> UUID:
+        found = commit(paid, **changes)
+        self.known.append(self.scene.identity(found, self.scene.block(commits=(found,))))
+        return self.known[-1]
+
+    def _register(self, one: int, two: int) -> None:
+        hotkey, uid = HOTKEYS[one % 4], 1 + two % 3
+        if hotkey not in self.held.values():
+            self.scene.register((uid, hotkey, self.held.get(uid)))
+            self.held[uid] = hotkey
+
+    def _owner(self, one: int, _two: int) -> None:
+        hotkey = HOTKEYS[one % 4]
+        self.scene.block(owners=(OwnerChange(hotkey, f"cold-{hotkey}", f"colder-{hotkey}"),))
+
+    def _contest(self, one: int, two: int) -> None:
+        ledger = self.scene.ledger
+        waiting = [known for known in self.known if self.scene.status(known) == "queued"]
+        contest = self.scene.plan(*waiting)
+        self.open.append(contest)
+        plan = ledger.load(Contest, contest).plan
+        assert plan is not None
+        if two == 7:
+            return  # left open, to be voided or completed late
+        results: dict[UUID, int | str] = {}
+        for place, entrant in enumerate(plan.entrants):
+            drawn = (one * 3 + two * 5 + place * 7) % 12
+            failed = drawn >= 9
+            result: int | str = FAILURES[drawn % 4] if failed else 200 + 100 * drawn
+            results[entrant.submission_id] = result
+        self.scene.measure(contest, results)
+        complete_contest(ledger, contest)
+
+    def _void(self, one: int, _two: int) -> None:
+        cause = list(VoidCause)[one % len(VoidCause)]
+        for contest in self.open:
+            void_contest(self.scene.ledger, contest, cause=cause, detail="drawn")
+
+    def _pause(self, one: int, _two: int) -> None:
+        pause(self.scene.ledger, "emission" if one % 2 else "evaluation", reason="r", actor="op")
+
+    def _resume(self, one: int, _two: int) -> None:
+        for switch in ("emission", "evaluation"):
+            resume(self.scene.ledger, switch, reason="r", actor="op")
+
+    def _copy(self, one: int, two: int) -> None:
+        for place in (one, two):
+            if place < len(self.known):
+                record_fingerprint(self.scene.ledger, self.known[place], "sha256:same")
+        find_copies(self.scene.ledger, self.known)
+
+    def _policy(self, one: int, two: int) -> None:
+        rules = policy(f"policy-{one}", max_attempts=1 + two, fee_rao=FEE_RAO - one)
+        adopt_policy(self.scene.ledger, rules, from_block=self.scene.head + two, actor="op")
+
+    def _epoch(self, one: int, two: int) -> None:
+        uids = tuple(sorted(self.held))
+        self.scene.block(
+            epoch=EpochPaid(
+                uids,
+                tuple(self.held[uid] for uid in uids),
+                tuple(f"cold-{self.held[uid]}" for uid in uids),
+                tuple(1_000 * (one + uid) for uid in uids),
+                tuple(two for _ in uids),
+            )
+        )
+
+    def _weights(self, one: int, _two: int) -> None:
+        head = self.scene.head
+        vector = self.scene.read(vector_in_force)
+
+        def send(unit: Unit) -> None:
+            unit.observe(
+                WeightsSubmitted,
+                f"weights-sent:{unit.context.arena}:owner:{head}",
+                for_block=head,
+                validator_hotkey="owner",
+                uids=vector.uids,
+                hotkeys=tuple(self.held.get(uid, "") for uid in vector.uids),
+                shares_ppm=tuple(dict(vector.shares)[uid] for uid in vector.uids),
+                values=vector.values,
+                digest=vector.digest,
+                version_key=1,
+                reason="drawn",
+            )
+            unit.observe(
+                WeightsReceipt,
+                f"weights-receipt:{unit.context.arena}:owner:{head}",
+                for_block=head,
+                validator_hotkey="owner",
+                digest=vector.digest,
+                block=head,
+                extrinsic_hash=block_hash(head, "tx"),
+                success=one != 0,
+                error=None if one else "too soon",
+            )
+
+        self.scene.ledger.decide(send)
+
+    def _treasury(self, work: Any) -> None:
+        identity = treasury_id(self.scene.ledger.arena)
+        self.scene.ledger.decide(lambda unit: work(unit.get(Treasury, identity), unit.context))
+
+    def _convert(self, one: int, two: int) -> None:
+        self._treasury(
+            lambda treasury, context: treasury.convert(
+                context,
+                reference=block_hash(one, "trade"),
+                sold_rao=1 + one,
+                bought_usd_micros=1 + two,
+                usd_micros_per_tao=1,
+                provider="pods",
+                source="desk",
+                about_block=context.block,
+                actor="op",
+            )
+        )
+
+    def _buyback(self, one: int, _two: int) -> None:
+        def work(treasury: Treasury, context: Any) -> None:
+            number = treasury.plan_buyback(context, 10, 10, "one").number
+            treasury.approve_buyback(context, number, "two")
+            treasury.send_buyback(context, number, 1 + one)
+            if one % 2:
+                treasury.fail_buyback(context, number, "refused")
+                return
+            treasury.execute_buyback(
+                context,
+                number,
+                block=context.block,
+                block_hash=block_hash(context.block),
+                extrinsic_index=1,
+                extrinsic_hash=block_hash(number, "buyback"),
+                netuid=14,
+                spent_rao=1 + one,
+                burned_alpha=5 + one,
+                about_block=context.block,
+            )
+
+        self._treasury(work)
+
+    def _rental(self, one: int, two: int) -> None:
+        identity = uuid5(NAMESPACE, f"rental-{one}-{two}")
+
+        def work(unit: Unit) -> None:
+            rental = unit.get(Rental, identity)
+            rental.request(
+                unit.context,
+                provider="pods",
+                tier="8xH200",
+                max_usd_micros_per_hour=9_000,
+                contest_id=None,
+            )
+            rental.start(unit.context, instance="i", usd_micros_per_hour=8_000, started_at_s=10)
+            rental.end(unit.context, 10 + 60 * one, "done")
+            rental.book_cost(unit.context, unit.block)
+            rental.match_invoice(unit.context, "inv", str(two), one)
+
+        self.scene.ledger.decide(work)
+
+    def _outflow(self, one: int, two: int) -> None:
+        number = self.scene.head + 1
+        self.scene.block(
+            withdrawals=(Withdrawal(one, 1, block_hash(number, "out"), "somebody", 1 + two),),
+            fees=(FeePaid(1, 1 + one),),
+            burns=(
+                AlphaBurned(
+                    2, block_hash(number, "burn"), "burn_alpha", "t", "h", 14, None, 1 + two
+                ),
+            ),
+        )
+
+    def _period(self, one: int, two: int) -> None:
+        head = self.scene.head
+        record_balances(
+            self.scene.ledger,
+            (("TAO", "treasury-14", one, "chain"), ("ALPHA", "treasury-14", two, "chain")),
+            about_block=head,
+        )
+        self._treasury(lambda treasury, context: treasury.close_period(context, head, 10, "op"))
+
+    def statuses(self) -> dict[UUID, str]:
+        """Every submission's state."""
+        return {known: self.scene.status(known) for known in self.known}
+
+    def submissions(self) -> list[Submission]:
+        """Every submission."""
+        return [self.scene.ledger.load(Submission, known) for known in self.known]

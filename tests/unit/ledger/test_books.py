@@ -1,0 +1,332 @@
+"""The books: no money event without an entry, entries balance, residuals are named or stay open."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_type_hints
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.books import accounts, postings
+from ledger.books.postings import MONEY_FACTS, SILENT_FACTS, Entry, Posting, UnbalancedError
+from ledger.books.reconcile import (
+    AssetLine,
+    BookedLine,
+    Break,
+    ObservedBalance,
+    Period,
+    SeenOutflow,
+    reconcile,
+)
+from ledger.commands.blocks import AlphaBurned, Withdrawal, record_balances
+from ledger.decisions.treasury import Treasury
+from ledger.facts import ENVELOPE, FACTS, Fact
+from ledger.keys import treasury_id
+from ledger.queries.treasury import TreasuryLine, account_balances, treasury_lines
+from tests.unit.ledger.scenes import FEE_RAO, Scene, block_hash
+
+MONEY_FIELD = re.compile(r"(_rao|_alpha|_usd_micros|amount|price)$|^alpha$|usd_micros")
+WHOLE = st.integers(min_value=0, max_value=10**18)
+PERIOD = Period(1, 100, 200)
+
+
+# -- postings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topic", sorted(FACTS))
+def test_every_event_with_an_amount_has_an_entry_or_a_reason_for_none(topic: str) -> None:
+    kind = FACTS[topic]
+    amounts = [
+        name for name in kind.__struct_fields__ if name not in ENVELOPE and MONEY_FIELD.search(name)
+    ]
+    if amounts:
+        assert (kind in MONEY_FACTS) != (topic in SILENT_FACTS), amounts
+    assert kind not in MONEY_FACTS or topic not in SILENT_FACTS
+
+
+def test_every_reason_is_about_an_event_there_is() -> None:
+    assert set(SILENT_FACTS) <= set(FACTS)
+    assert all(SILENT_FACTS.values())
+
+
+def made(kind: type[Fact], data: st.DataObject) -> Fact:
+    """An event of a type with drawn amounts."""
+    values: dict[str, Any] = {
+        "originator_id": UUID(int=1),
+        "originator_version": 1,
+        "arena": "0x" + "14" * 32 + "/14",
+        "fact_key": "k",
+        "effective_block": 7,
+    }
+    hints = get_type_hints(kind)
+    for name in kind.__struct_fields__:
+        if name in values or name in ENVELOPE:
+            continue
+        drawn: Any = "text"
+        if name == "asset":
+            drawn = data.draw(st.sampled_from(["TAO", "USD", "ALPHA"]))
+        elif hints[name] is int:
+            drawn = data.draw(WHOLE)
+        values[name] = drawn
+    return kind(**values)
+
+
+@pytest.mark.parametrize("kind", MONEY_FACTS, ids=lambda kind: kind.topic)
+@given(data=st.data())
+def test_the_postings_of_every_money_event_balance_per_asset(
+    kind: type[Fact], data: st.DataObject
+) -> None:
+    entry = postings.entry_of(made(kind, data))
+    sums: dict[str, int] = {}
+    for posting in entry.postings if entry else ():
+        sums[posting.asset] = sums.get(posting.asset, 0) + posting.amount
+        assert posting.amount != 0
+    assert not any(sums.values())
+
+
+def test_an_entry_that_does_not_balance_stops_the_books(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = next(iter(MONEY_FACTS))
+    lopsided = Entry(1, (Posting(accounts.TREASURY, accounts.TAO, 5),), None)
+    monkeypatch.setitem(MONEY_FACTS, kind, lambda _fact: lopsided)
+    fact = kind(
+        originator_id=UUID(int=1),
+        originator_version=1,
+        arena="x",
+        fact_key="k",
+        effective_block=1,
+        **{name: None for name in kind.__struct_fields__ if name not in ENVELOPE},
+    )
+    with pytest.raises(UnbalancedError, match="do not balance"):
+        postings.entry_of(fact)
+
+
+# -- reconciliation ---------------------------------------------------------------------------
+
+
+def booked(amount: int, reference: str | None = None, block: int = 150) -> BookedLine:
+    return BookedLine(block, accounts.TREASURY, accounts.TAO, amount, reference)
+
+
+def balance(amount: int, block: int, account: str = "5F") -> ObservedBalance:
+    return ObservedBalance(accounts.TAO, account, amount, block)
+
+
+def out(amount: int, reference: str, block: int = 150) -> SeenOutflow:
+    return SeenOutflow(block, reference, accounts.TAO, amount)
+
+
+def line(
+    lines: list[BookedLine], balances: list[ObservedBalance], seen: list[SeenOutflow]
+) -> AssetLine:
+    (found,) = reconcile(PERIOD, [accounts.TAO], lines, balances, seen)
+    return found
+
+
+@given(
+    st.lists(st.integers(min_value=-(10**12), max_value=10**12)),
+    st.integers(min_value=0, max_value=10**15),
+    st.integers(min_value=0, max_value=10**15),
+)
+def test_opening_and_flows_and_residual_make_the_closing(
+    amounts: list[int], opening: int, closing: int
+) -> None:
+    found = line(
+        [booked(amount) for amount in amounts], [balance(opening, 100), balance(closing, 200)], []
+    )
+    assert found.residual is not None
+    assert opening + found.inflows - found.outflows + found.residual == closing
+    assert found.inflows - found.outflows == sum(amounts)
+
+
+def test_a_period_holds_what_is_after_its_first_block_up_to_and_with_its_last() -> None:
+    lines = [booked(1, block=100), booked(2, block=101), booked(4, block=200), booked(8, block=201)]
+    found = line(lines, [balance(0, 100), balance(6, 200)], [])
+    assert (found.inflows, found.residual) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    "balances",
+    [
+        [],
+        [balance(5, 100)],
+        [balance(5, 200)],
+        [balance(5, 100), balance(5, 199)],
+        [balance(5, 100), balance(5, 200), balance(1, 200, "second address")],
+    ],
+)
+def test_a_balance_nobody_stated_leaves_the_residual_unknown(
+    balances: list[ObservedBalance],
+) -> None:
+    found = line([booked(3)], balances, [])
+    assert (found.residual, found.unexplained) == (None, None)
+    assert found.inflows == 3
+
+
+def test_an_account_first_seen_later_leaves_earlier_periods_as_they_were() -> None:
+    later = balance(9, 201, "second address")
+    assert line([], [balance(5, 100), balance(5, 200), later], []).residual == 0
+
+
+def test_each_kind_of_break_explains_its_part_of_the_residual() -> None:
+    balances = [balance(1_000, 100), balance(1_000 - 70 - 25, 200)]
+    found = line(
+        [booked(-30, "differs"), booked(-7, "only booked"), booked(-25, "fine")],
+        balances,
+        [out(20, "differs"), out(20, "differs"), out(30, "only seen"), out(25, "fine")],
+    )
+    assert found.breaks == (
+        Break("amount_differs", "differs", -10),
+        Break("in_books_not_on_chain", "only booked", 7),
+        Break("on_chain_not_in_books", "only seen", -30),
+    )
+    assert found.residual == -33
+    assert found.unexplained == 0
+
+
+# -- a treasury in the log --------------------------------------------------------------------
+
+
+def close(scene: Scene, tao: int, alpha: int | None = None) -> None:
+    stated = [("TAO", "treasury-14", tao, "chain")]
+    if alpha is not None:
+        stated.append(("ALPHA", "treasury-14", alpha, "chain"))
+    record_balances(scene.ledger, tuple(stated), about_block=scene.head)
+    decide(scene, lambda treasury, context: treasury.close_period(context, context.block, 10, "op"))
+
+
+def decide(scene: Scene, work: Any) -> None:
+    identity = treasury_id(scene.ledger.arena)
+    scene.ledger.decide(lambda unit: work(unit.get(Treasury, identity), unit.context))
+
+
+def found(scene: Scene, asset: str = "TAO", period: int = 1) -> TreasuryLine:
+    lines = scene.read(treasury_lines)
+    (only,) = [item for item in lines if (item.asset, item.period) == (asset, period)]
+    assert isinstance(only, TreasuryLine)
+    return only
+
+
+def opening(scene: Scene, tao: int, alpha: int | None = None) -> None:
+    stated = [("TAO", "treasury-14", tao, "chain")]
+    if alpha is not None:
+        stated.append(("ALPHA", "treasury-14", alpha, "chain"))
+    record_balances(scene.ledger, tuple(stated), about_block=scene.head)
+
+
+def test_fees_and_unclaimed_payments_reconcile(scene: Scene) -> None:
+    opening(scene, 1_000)
+    scene.submit("A")
+    scene.pay("B", "b", FEE_RAO + 7)
+    close(scene, 1_000 + 2 * FEE_RAO + 7)
+    assert (found(scene).status, found(scene).inflows) == ("reconciled", 2 * FEE_RAO + 7)
+    assert found(scene, "USD").status == "unresolved"
+
+
+def test_an_outflow_is_a_break_until_its_booking_explains_it_late(scene: Scene) -> None:
+    opening(scene, 1_000)
+    number = scene.head + 1
+    trade = block_hash(number, "trade")
+    scene.block(withdrawals=(Withdrawal(1, 1, trade, "exchange", 400),))
+    close(scene, 600)
+    before = scene.head
+    assert found(scene).status == "explained"
+    assert [found(scene).breaks[0].kind] == ["on_chain_not_in_books"]
+    scene.block()
+    decide(
+        scene,
+        lambda treasury, context: treasury.convert(
+            context,
+            reference=trade,
+            sold_rao=400,
+            bought_usd_micros=1,
+            usd_micros_per_tao=1,
+            provider="pods",
+            source="desk",
+            about_block=number,
+            actor="op",
+        ),
+    )
+    assert (found(scene).status, found(scene).breaks) == ("reconciled", ())
+    (then,) = [item for item in scene.read(treasury_lines, at=before) if item.asset == "TAO"]
+    assert then.status == "explained"
+
+
+def test_money_that_nothing_explains_stays_unexplained(scene: Scene) -> None:
+    opening(scene, 1_000)
+    scene.block()
+    close(scene, 990)
+    line_ = found(scene)
+    assert (line_.residual, line_.status, line_.unexplained) == (-10, "unexplained", -10)
+
+
+def test_a_gift_of_tao_is_counted_once(scene: Scene) -> None:
+    opening(scene, 0)
+    paid = scene.pay("operator", "gift", 5_000)
+    decide(
+        scene,
+        lambda treasury, context: treasury.contribute(
+            context,
+            reference=paid.tx,
+            asset="TAO",
+            amount=5_000,
+            provider=None,
+            contributor="operator",
+            about_block=context.block,
+            actor="op",
+        ),
+    )
+    close(scene, 5_000)
+    assert (found(scene).status, found(scene).inflows) == ("reconciled", 5_000)
+    sums = {row["account"]: row["amount"] for row in scene.read(account_balances)}
+    assert sums[accounts.UNCLAIMED] == 0
+    assert sums[accounts.CONTRIBUTIONS] == -5_000
+
+
+@pytest.mark.parametrize("is_booked", [True, False])
+def test_alpha_bought_and_burned_at_once_leaves_no_break_in_alpha(
+    scene: Scene, is_booked: bool
+) -> None:
+    opening(scene, 1_000, 50)
+    number = scene.head + 1
+    extrinsic = block_hash(number, "buyback")
+    scene.block(
+        burns=(AlphaBurned(2, extrinsic, "add_stake_burn", "t", "h", 14, 300, 9_000),),
+    )
+
+    def work(treasury: Treasury, context: Any) -> None:
+        treasury.plan_buyback(context, 300, 10, "one")
+        treasury.approve_buyback(context, 1, "two")
+        treasury.send_buyback(context, 1, 300)
+        treasury.execute_buyback(
+            context,
+            1,
+            block=number,
+            block_hash=block_hash(number),
+            extrinsic_index=2,
+            extrinsic_hash=extrinsic,
+            netuid=14,
+            spent_rao=300,
+            burned_alpha=9_000,
+            about_block=number,
+        )
+
+    if is_booked:
+        decide(scene, work)
+    close(scene, 700, 50)
+    alpha = found(scene, "ALPHA:14")
+    assert (alpha.status, alpha.residual, alpha.breaks) == ("reconciled", 0, ())
+    assert found(scene).status == ("reconciled" if is_booked else "explained")
+
+
+def test_alpha_burned_out_of_the_stake_is_a_break(scene: Scene) -> None:
+    opening(scene, 0, 50)
+    number = scene.head + 1
+    scene.block(
+        burns=(AlphaBurned(2, block_hash(number, "b"), "recycle_alpha", "t", "h", 14, None, 20),)
+    )
+    close(scene, 0, 30)
+    alpha = found(scene, "ALPHA:14")
+    assert (alpha.residual, alpha.status) == (-20, "explained")
