@@ -30,6 +30,7 @@ from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, open_arena, pause, resume
 from ledger.commands.blocks import record_balances
 from ledger.commands.copies import find_copies
+from ledger.commands.thrones import vacate_departed
 from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury
 from ledger.keys import ArenaKey, natural_id, treasury_id
@@ -242,6 +243,9 @@ class Season:
             on_progress=self._watch.contest,
             on_server=_killing_the_baseline if kill else _leaving_it_alone,
         )
+        with self._services.at(NETWORK, NETUID) as scope:
+            registered = {hotkey for hotkey, _ in registry(scope).values()}
+        vacate_departed(self._ledger, registered)
         cause = f" ({outcome.void_cause.value})" if outcome.void_cause else ""
         self._watch.say(f"attempt with seed block {seed_block}: {outcome.status}{cause}")
 

@@ -14,7 +14,8 @@ from typing import Final
 from uuid import UUID
 
 from ledger.application import Ledger, Unit
-from ledger.codes import DepositionCause, RefusalCode
+from ledger.codes import RefusalCode
+from ledger.commands.thrones import vacate
 from ledger.decisions.arena import Arena
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import Payment
@@ -316,18 +317,7 @@ def _record_registry(unit: Unit, facts: BlockFacts) -> None:
     came = {change.hotkey for change in facts.neurons}
     left = {change.replaced_hotkey for change in facts.neurons} - came - {None}
     if left:
-        _vacate(unit, unit.arena, {hotkey for hotkey in left if hotkey})
-
-
-def _vacate(unit: Unit, arena: Arena, left: set[str]) -> None:
-    """Deregistered hotkeys lose their places; a runner-up goes before it could succeed."""
-    for track, runner_up in list(arena.runners_up.items()):
-        if runner_up.hotkey in left:
-            arena.name_runner_up(unit.context, track, None)
-    for track, king in list(arena.kings.items()):
-        if king.hotkey in left:
-            detail = f"{king.hotkey} was deregistered at block {unit.block}"
-            arena.succeed(unit.context, track, DepositionCause.DEREGISTERED, detail)
+        vacate(unit, lambda hotkey: hotkey in left)
 
 
 # -- money ----------------------------------------------------------------------------------

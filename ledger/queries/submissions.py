@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 from ledger.codes import RULE_OF, RefusalCode
 from ledger.projections.submissions import submissions as view
 from ledger.queries.scope import Scope, plain
+from ledger.queries.weights import registry
 
 WAITING = ("queued",)
 
@@ -21,7 +22,8 @@ def submissions(scope: Scope, hotkey: str | None = None) -> list[dict[str, Any]]
     ``codes`` are the refusal or disqualification codes, ``rules`` the payment rules they stand for.
     """
     rows = sorted(scope.rows(view), key=_order)
-    places = {row["submission_id"]: place for place, row in enumerate(_queue(rows), start=1)}
+    waiting = _queue(rows, scope)
+    places = {row["submission_id"]: place for place, row in enumerate(waiting, start=1)}
     return [
         _line(row, places.get(row["submission_id"]))
         for row in rows
@@ -30,9 +32,13 @@ def submissions(scope: Scope, hotkey: str | None = None) -> list[dict[str, Any]]
 
 
 def queue(scope: Scope, track: str) -> list[UUID]:
-    """The submissions of a track that wait for a contest, in the order of judging."""
+    """The submissions of a track that wait for a contest, in the order of judging.
+
+    One whose hotkey is not registered at this block stays queued and is passed over: it could win
+    a throne that its hotkey cannot hold (DOMAIN 5).
+    """
     rows = sorted(scope.rows(view), key=_order)
-    return [UUID(row["submission_id"]) for row in _queue(rows) if row["track"] == track]
+    return [UUID(row["submission_id"]) for row in _queue(rows, scope) if row["track"] == track]
 
 
 def deferred(scope: Scope) -> list[dict[str, Any]]:
@@ -58,8 +64,9 @@ def _order(row: RowMapping) -> tuple[int, int, int]:
     return (row["block"], 0 if row["form"] == "timelocked" else 1, row["place"])
 
 
-def _queue(rows: list[RowMapping]) -> list[RowMapping]:
-    return [row for row in rows if row["status"] in WAITING]
+def _queue(rows: list[RowMapping], scope: Scope) -> list[RowMapping]:
+    registered = {hotkey for hotkey, _ in registry(scope).values()}
+    return [row for row in rows if row["status"] in WAITING and row["hotkey"] in registered]
 
 
 def _line(row: RowMapping, place: int | None) -> dict[str, Any]:
