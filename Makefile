@@ -1,23 +1,63 @@
 # Two commands for a newcomer: `make demo` and `make test`. Every target sets up what it needs first.
+#
+#   make demo ARGS="--no-serve --format json"
+#   make test ARGS="tests/unit -k interval"
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= python3
 STAMP := $(VENV)/.set-up
-export UV_PROJECT_ENVIRONMENT := $(VENV)
+# Lies in the environment while it is being made or changed, so that one that was interrupted
+# half-way is never taken for whole.
+HALF_MADE := $(VENV)/.half-made
+# The major version of uv that wrote the lock file.
+UV := uv>=0.13,<0.14
+# The first of these that is new enough and can make virtual environments is used.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+
+.DELETE_ON_ERROR:
 .PHONY: setup demo test lint bench clean
 
 setup: $(STAMP)
 
-# uv lives inside the virtual environment, so that nothing outside this folder is touched.
+# uv lives inside the virtual environment, so that nothing outside this folder is touched. What it
+# says goes to stderr: the output of `make demo ARGS="--format json"` is the document and nothing else.
 $(STAMP): pyproject.toml uv.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv sync --locked --inexact --quiet
-	@touch $(STAMP)
+	@{ set -eu; \
+	whole() { \
+	    test ! -e $(HALF_MADE) \
+	    && $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && $(BIN)/uv --version >/dev/null 2>&1; \
+	}; \
+	if ! whole; then \
+	    found= ; lacks= ; \
+	    for python in $(PYTHON); do \
+	        "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	        if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then found="$$python"; break; fi; \
+	        lacks="$${lacks:-$$python}"; \
+	    done; \
+	    if test -z "$$found" && test -n "$$lacks"; then \
+	        echo "make: $$lacks cannot make virtual environments (it has no venv and ensurepip);" \
+	            "install them, on Debian with 'apt-get install python3-venv', and run make again" >&2; \
+	        exit 1; \
+	    elif test -z "$$found"; then \
+	        echo "make: no Python 3.11 or newer among: $(PYTHON); install one, or name it:" \
+	            "make setup PYTHON=/path/to/python3" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "setting up $(VENV) with $$found (about a minute, once)" >&2; \
+	    rm -rf $(VENV); mkdir $(VENV); touch $(HALF_MADE); \
+	    "$$found" -m venv $(VENV); \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV)'; \
+	fi; \
+	touch $(HALF_MADE); \
+	$(BIN)/uv sync --locked --inexact --quiet --python $(BIN)/python; \
+	rm -f $(HALF_MADE); \
+	touch $(STAMP); } >&2
 
 demo: setup
-	$(BIN)/cacheon-ledger demo $(ARGS)
+	@$(BIN)/cacheon-ledger demo $(ARGS)
 
 test: setup
 	$(BIN)/pytest $(ARGS)
@@ -29,7 +69,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -30,7 +30,7 @@ def test_the_seed_is_the_first_eight_bytes_of_the_hash_of_the_raw_block_hash() -
 
 @pytest.mark.parametrize("block_hash", ["ab" * 32, "0x" + "AB" * 32, "0x" + "ab" * 31, ""])
 def test_only_a_block_hash_gives_a_seed(block_hash: str) -> None:
-    with pytest.raises(PlanError, match="64 lower-case hex"):
+    with pytest.raises(ValueError, match="64 lower-case hex"):
         seed_from_block_hash(block_hash)
 
 
