@@ -236,6 +236,10 @@ _KINDS: Final[dict[str, _Kind]] = {
     "sqlalchemy.exc.DatabaseError": _Kind(
         "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
     ),
+    # The driver's own connection was closed under it: some drivers call that no database error.
+    "sqlalchemy.exc.InterfaceError": _Kind(
+        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
+    ),
     "chain.port.ChainUnavailableError": _Kind("chain_unavailable", ExitCode.CHAIN_UNAVAILABLE, 503),
     "chain.port.ChainError": _Kind("chain_refused", ExitCode.CHAIN_REFUSED, 502),
     "api.http.server.PortInUseError": _Kind("port_in_use", ExitCode.PORT_IN_USE, 500),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from api.http.addresses import require_known
-from api.http.answers import (
+from api.addresses import require_known
+from api.answers import (
     AccountBalance,
     Arenas,
     BuybackLine,
@@ -23,13 +23,16 @@ from api.http.answers import (
     Part,
     PaymentLine,
     Payouts,
+    PolicyView,
     ReignLine,
     RentalLine,
+    Status,
     SubmissionLine,
     TreasuryAnswer,
     shaped,
 )
-from api.http.status import arena_line
+from api.limits import DEFAULT_LIMIT
+from api.status import arena_line, status_of
 from ledger.projections import weights as weights_view
 from ledger.queries import contests as ask_contests
 from ledger.queries import reigns as ask_reigns
@@ -38,11 +41,14 @@ from ledger.queries import treasury as ask_treasury
 from ledger.queries.emissions import epochs, ramp_now
 from ledger.queries.payouts import statement
 from ledger.queries.scope import Scope
-from ledger.queries.weights import SentVector, policy_in_force, sent_vectors
+from ledger.queries.weights import (
+    SentVector,
+    VectorView,
+    policy_in_force,
+    sent_vectors,
+    vector_view,
+)
 from ledger.store.logs import LogHead
-
-DEFAULT_LIMIT: Final = 1_000
-MAX_LIMIT: Final = 10_000
 
 ItemT = TypeVar("ItemT")
 
@@ -69,18 +75,19 @@ class Window:
         )
 
 
-class PolicyView(msgspec.Struct, frozen=True):
-    """The policy in force at ``block``, since ``from_block``, with every default written out."""
-
-    block: int
-    from_block: int
-    digest: str
-    policy: dict[str, Any]
-
-
 def arenas(heads: Iterable[LogHead]) -> Arenas:
     """All arenas of the database, in the order they were opened."""
     return Arenas([arena_line(head) for head in heads])
+
+
+def status(scope: Scope) -> Status:
+    """The arena in one look."""
+    return status_of(scope)
+
+
+def weights(scope: Scope) -> VectorView:
+    """The vector in force at the scope's block, with the reason of each share."""
+    return vector_view(scope)
 
 
 def sent(scope: Scope, window: Window) -> Listing[SentVector]:

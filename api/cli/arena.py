@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from api.cli.options import (
-    MAX_BLOCK,
     Actor,
     AtBlock,
     Database,
@@ -19,8 +18,9 @@ from api.cli.options import (
     OutputFormat,
 )
 from api.cli.output import show
-from api.cli.session import opened, settings_of
+from api.cli.session import opened, opened_or_made, settings_of
 from api.cli.tables import POLICY
+from api.limits import MAX_BLOCK
 
 if TYPE_CHECKING:
     from ledger.policy import Policy
@@ -63,7 +63,7 @@ def open_arena(
 
     settings = settings_of(database, network, netuid)
     key, rules = ArenaKey(genesis, settings.netuid), _policy_file(policy)
-    with opened(settings) as services:
+    with opened_or_made(settings) as services:
         known = {head.arena for head in services.arenas()}
         open_arena(
             services.engine,

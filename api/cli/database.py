@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Final
 
 import typer
@@ -12,7 +13,7 @@ from api.cli.session import opened, settings_of
 
 _REMEDY: Final = {
     "current": "it is this program's",
-    "empty": "it has no tables yet; the first command that opens it makes them",
+    "empty": "it has no tables yet; make them with 'cacheon-ledger db upgrade'",
     "older": "an older program made it; bring it up with 'cacheon-ledger db upgrade'",
 }
 
@@ -49,19 +50,21 @@ def rebuild(database: Database = None) -> None:
     with opened(settings_of(database)) as services:
         facts = sum(head.position for head in services.arenas())
         for number, projection in enumerate(PROJECTIONS, start=1):
-            _progress(f"[{number}/{len(PROJECTIONS)}] {projection.name}: replaying {facts} facts")
-            rebuild(services.engine, (projection,))
+            on_page = partial(_say_page, f"[{number}/{len(PROJECTIONS)}]")
+            rebuild(services.engine, (projection,), on_page=on_page)
     sys.stdout.write(f"{len(PROJECTIONS)} views rebuilt from {facts} facts\n")
 
 
 def check(database: Database = None) -> None:
     """Say how the database's schema stands to this program's (exit code 9 unless current)."""
+    from api.app import require_file
     from api.errors import ExitCode
     from ledger.store.database import open_engine
     from ledger.store.migrate import schema_state
 
     engine = open_engine(settings_of(database).database_url)
     try:
+        require_file(engine)
         state = schema_state(engine)
     finally:
         engine.dispose()
@@ -70,6 +73,6 @@ def check(database: Database = None) -> None:
         raise typer.Exit(ExitCode.DATABASE_UNUSABLE)
 
 
-def _progress(line: str) -> None:
-    sys.stderr.write(line + "\n")
+def _say_page(place: str, view: str, position: int, head: int) -> None:
+    sys.stderr.write(f"{place} {view}: {position} of {head} facts\n")
     sys.stderr.flush()

@@ -43,7 +43,8 @@ def demo(
     """
     from api.cli.output import show
     from api.cli.progress import season_progress
-    from api.cli.session import opened, settings_of
+    from api.cli.session import opened_or_made as opened
+    from api.cli.session import settings_of
     from api.demo.layout import REPORT
     from api.demo.play import Season
     from api.demo.report import season_report

@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from api.cli.options import MAX_BLOCK, Database, Netuid, Network
+from api.cli.options import Database, Netuid, Network
+from api.limits import MAX_BLOCK
 
 POLL_S: Final = 6.0
 """How often `--follow` looks for a new finalized block: twice a block time."""

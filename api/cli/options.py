@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-MAX_BLOCK = 2**63 - 1
-"""What a block column holds."""
-
-DEFAULT_LIMIT = 1_000
-"""As over HTTP."""
+from api.limits import MAX_BLOCK, MAX_LIMIT, MAX_NETUID, MAX_OFFSET
 
 
 class OutputFormat(StrEnum):
@@ -31,14 +27,16 @@ AtBlock = Annotated[
         min=0, max=MAX_BLOCK, help="Ask as of this block; the newest in the log by default."
     ),
 ]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many items of each list at most.")]
-Offset = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="How many items to leave out.")]
+Limit = Annotated[
+    int, typer.Option(min=1, max=MAX_LIMIT, help="How many items of each list at most.")
+]
+Offset = Annotated[int, typer.Option(min=0, max=MAX_OFFSET, help="How many items to leave out.")]
 Network = Annotated[
     str | None, typer.Option(help="The arena's network (LEDGER_NETWORK, else finney).")
 ]
 Netuid = Annotated[
     int | None,
-    typer.Option(min=0, max=65_535, help="The arena's subnet (LEDGER_NETUID, else 14)."),
+    typer.Option(min=0, max=MAX_NETUID, help="The arena's subnet (LEDGER_NETUID, else 14)."),
 ]
 Database = Annotated[
     str | None,

@@ -10,7 +10,6 @@ import typer
 
 from api.cli import tables
 from api.cli.options import (
-    DEFAULT_LIMIT,
     AtBlock,
     Database,
     Format,
@@ -22,6 +21,7 @@ from api.cli.options import (
 )
 from api.cli.output import Layout, show
 from api.cli.session import opened, settings_of
+from api.limits import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
     from ledger.queries.scope import Scope
@@ -52,9 +52,9 @@ def status(
     database: Database = None,
 ) -> None:
     """The arena at a glance: thrones, pool, queue, pauses."""
-    from api.http.status import status_of
+    from api import reads
 
-    _read(status_of, tables.STATUS, at_block, output_format, network, netuid, database)
+    _read(reads.status, tables.STATUS, at_block, output_format, network, netuid, database)
 
 
 def weights(
@@ -69,10 +69,9 @@ def weights(
 ) -> None:
     """The weight vector, with the reason of each UID's share."""
     from api import reads
-    from ledger.queries.weights import vector_view
 
     window = reads.Window(limit, offset)
-    query: Callable[[Scope], Any] = vector_view
+    query: Callable[[Scope], Any] = reads.weights
     layout = tables.WEIGHTS
     if sent:
         query, layout = (lambda scope: reads.sent(scope, window)), tables.SENT_WEIGHTS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,12 +32,20 @@ def settings_of(
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Services]:
-    """The services over the database of ``settings``; closed again at the end."""
+def opened(settings: Settings, *, create: bool = False) -> Iterator[Services]:
+    """The services over the database of ``settings``; closed again at the end.
+
+    A database that is not there is an error unless the command may ``create`` it.
+    """
     from api.app import open_services
 
-    services = open_services(settings)
+    services = open_services(settings, create=create)
     try:
         yield services
     finally:
         services.close()
+
+
+def opened_or_made(settings: Settings) -> AbstractContextManager[Services]:
+    """As :func:`opened`, for a command that begins a ledger: a missing database is made."""
+    return opened(settings, create=True)

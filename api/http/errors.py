@@ -1,65 +1,66 @@
-"""Errors as answers: a status, a stable code and one sentence; never a traceback."""
+"""Errors as a client reads them: a status, a stable code and one sentence; never a traceback.
+
+What an exception of the ledger is called stands in :mod:`api.errors`, once for all faces. Here is
+only what is particular to HTTP: errors of the web framework, and what a stranger is not told.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from ledger.application import UnknownArenaError
-from ledger.queries.payouts import UnknownAccountError
-from ledger.queries.scope import BlockOutOfRangeError, ViewBehindError
+from api import errors
 
 
 class MalformedParameterError(ValueError):
     """A parameter that cannot be what it says; the message is one sentence."""
 
 
-class Problem(Exception):  # noqa: N818  not raised: what an exception is told as
+@dataclass(frozen=True, slots=True)
+class Told:
     """What a client is told: HTTP status, code, one sentence."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
+    status: int
+    code: str
+    message: str
 
 
-UNEXPECTED: Final = Problem(
+UNEXPECTED: Final = Told(
     500, "internal_error", "something unexpected happened here; it was logged for the operator"
 )
+
+_ABOUT_THE_QUESTION: Final = frozenset(
+    {"unknown_arena", "block_out_of_range", "unknown_address", "view_behind"}
+)
+"""Codes whose sentence is for whoever asked. Any other failure of a read is a defect here."""
+
+_FOR_STRANGERS: Final = {
+    "database_unreachable": "the database did not answer; ask again, and see /v1/health",
+}
+"""Sentences in place of the operator's own, which may name hosts and files."""
 
 _HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
-def problem_of(error: Exception) -> Problem:  # noqa: PLR0911  one per kind of error
+def told_of(error: Exception) -> Told:
     """How an exception is told to a client; what is not known here is an internal error."""
     match error:
-        case Problem():
-            return error
-        case UnknownArenaError():
-            return Problem(404, "unknown_arena", str(error))
-        case BlockOutOfRangeError():
-            return Problem(404, "block_out_of_range", str(error))
-        case UnknownAccountError():
-            return Problem(404, "unknown_address", str(error))
         case MalformedParameterError():
-            return Problem(422, "malformed_parameter", str(error))
+            return Told(422, "malformed_parameter", str(error))
         case RequestValidationError():
-            return Problem(422, "malformed_parameter", _sentence(error))
-        case ViewBehindError():
-            return Problem(503, "view_behind", str(error))
-        case DBAPIError() | PoolTimeoutError():
-            message = "the database did not answer; ask again, and see /v1/health"
-            return Problem(503, "database_unreachable", message)
+            return Told(422, "malformed_parameter", _sentence(error))
         case HTTPException():
             code = _HTTP_CODES.get(error.status_code, "http_error")
-            return Problem(error.status_code, code, _http_sentence(error))
-        case _:
-            return UNEXPECTED
+            return Told(error.status_code, code, _http_sentence(error))
+    problem = errors.problem_of(error)
+    if problem.code in _ABOUT_THE_QUESTION:
+        return Told(problem.http_status, problem.code, problem.message)
+    if problem.code in _FOR_STRANGERS:
+        return Told(problem.http_status, problem.code, _FOR_STRANGERS[problem.code])
+    return UNEXPECTED
 
 
 def _sentence(error: RequestValidationError) -> str:

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.answers import ErrorAnswer, ErrorDetail
-from api.http.errors import Problem, problem_of
+from api.answers import ErrorAnswer, ErrorDetail
+from api.errors import problem_of
+from api.http.errors import UNEXPECTED, Told, told_of
 from api.http.reading import encoded
 from api.pages.problem import problem_page
 
@@ -50,24 +51,34 @@ class Guard:
         try:
             await self._app(scope, receive, safely)
         except Exception as error:
-            problem = problem_of(error)
-            _log.exception("request failed", path=scope["path"], code=problem.code)
+            found = told_of(error)
+            _log.exception("request failed", path=scope["path"], code=found.code)
             if started:
                 raise  # half an answer cannot be taken back; the connection must break
-            await told(Request(scope), problem)(scope, receive, safely)
+            await answer(Request(scope), found)(scope, receive, safely)
 
 
 async def on_error(request: Request, error: Exception) -> Response:
     """The handler of every exception that has a meaning for the client."""
-    return told(request, problem_of(error))
+    told = told_of(error)
+    if told.status >= 500:
+        # The client's sentence leaves out what only the operator may know.
+        _log.error(
+            "request failed",
+            path=request.url.path,
+            code=told.code,
+            cause=problem_of(error).message,
+            exc_info=error if told is UNEXPECTED else None,
+        )
+    return answer(request, told)
 
 
-def told(request: Request, problem: Problem) -> Response:
-    """A problem as the client reads it: JSON under ``/v1/``, a page elsewhere."""
+def answer(request: Request, told: Told) -> Response:
+    """An error as the client reads it: JSON under ``/v1/``, a page elsewhere."""
     headers = {"Cache-Control": "no-store"}
-    if problem.status == 503:
+    if told.status == 503:
         headers["Retry-After"] = "1"
     if not request.url.path.startswith(API_PREFIX):
-        return problem_page(problem.status, problem.message, headers)
-    body = encoded(ErrorAnswer(ErrorDetail(problem.code, problem.message)))
-    return Response(body, problem.status, headers, "application/json")
+        return problem_page(told.status, told.message, headers)
+    body = encoded(ErrorAnswer(ErrorDetail(told.code, told.message)))
+    return Response(body, told.status, headers, "application/json")

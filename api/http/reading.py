@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Depends, Path, Query, Request, Response
 
 from api.app import Services
-from api.http.answers import Listing, Part
-from ledger.projections.all import PROJECTIONS
-from ledger.queries.scope import Scope, ViewBehindError, find_arena, scope_at
+from api.limits import DEFAULT_LIMIT, MAX_BLOCK, MAX_LIMIT, MAX_NETUID, MAX_OFFSET
+from api.reads import Window
+from ledger.queries.scope import Scope
 
-MAX_BLOCK: Final = 2**32 - 1
-"""Block numbers are u32 on the chain."""
-MAX_LIMIT: Final = 10_000
-DEFAULT_LIMIT: Final = 1_000
-MAX_OFFSET: Final = 2**31 - 1
 MAX_NETWORK_CHARS: Final = 64
-REFRESH_TRIES: Final = 5
-"""How often views are brought up to date for one question while writers keep adding facts."""
+GENESIS_DIGITS: Final = 12
 
-IMMUTABLE: Final = "public, max-age=31536000, immutable"
+FINAL: Final = "public, max-age=3600"
+"""For an answer that no later fact can change.
+
+Not `immutable`: an arena played again on a new genesis answers at the same address, and a browser
+must not show the old chain's answer for longer than an hour.
+"""
 REVALIDATE: Final = "no-cache"
 
-AnswerT = TypeVar("AnswerT")
-ItemT = TypeVar("ItemT")
-
 Network = Annotated[str, Path(max_length=MAX_NETWORK_CHARS, description="e.g. `finney`")]
-Netuid = Annotated[int, Path(ge=0, le=65_535, description="the subnet, e.g. 14")]
+Netuid = Annotated[int, Path(ge=0, le=MAX_NETUID, description="the subnet, e.g. 14")]
 AtBlock = Annotated[
     int | None,
     Query(
@@ -45,34 +40,11 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="how many items at 
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="how many items to leave out")]
 
 
-@contextmanager
-def open_scope(
-    services: Services, network: str, netuid: int, at_block: int | None
-) -> Iterator[Scope]:
-    """An open read with every view at least as far as the prefix it reads.
-
-    Views are only written to when they lag, so that a read costs no write lock. Raises
-    ``ViewBehindError`` if writers stay faster for :data:`REFRESH_TRIES` tries.
-    """
-    for left in reversed(range(REFRESH_TRIES)):
-        with services.engine.connect() as connection:
-            scope = scope_at(connection, find_arena(connection, network, netuid), at_block)
-            try:
-                for projection in PROJECTIONS:
-                    scope.needs(projection)
-            except ViewBehindError:
-                if not left:
-                    raise
-            else:
-                yield scope
-                return
-        services.refresh()
-
-
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What prefix of a log an answer rests on; ``final`` once no fact can join that prefix."""
 
+    genesis: str
     block: int
     position: int
     final: bool
@@ -80,7 +52,12 @@ class Stamp:
     @classmethod
     def of(cls, scope: Scope) -> Stamp:
         """The scope's prefix. At the newest block more facts can still be recorded."""
-        return cls(scope.block, scope.position, scope.block < scope.head.effective_block)
+        return cls(
+            scope.head.arena.genesis,
+            scope.block,
+            scope.position,
+            scope.block < scope.head.effective_block,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +73,9 @@ class Asking:
     def answer(self, question: Callable[[Scope], object], *, names_head: bool = False) -> Response:
         """The answer as JSON, with the headers that say what it rests on.
 
-        An answer that names the log's head besides its own block is never cached for good.
+        An answer that names the log's head besides its own block is always asked for again.
         """
-        with open_scope(self.services, self.network, self.netuid, self.at_block) as scope:
+        with self.services.at(self.network, self.netuid, self.at_block) as scope:
             body, stamp = encoded(question(scope)), Stamp.of(scope)
         # Asked without a block, the same address answers otherwise tomorrow.
         final = stamp.final and self.at_block is not None and not names_head
@@ -110,35 +87,13 @@ def asking(request: Request, network: Network, netuid: Netuid, at_block: AtBlock
     return Asking(request, request.app.state.services, network, netuid, at_block)
 
 
-@dataclass(frozen=True, slots=True)
-class Paging:
-    """Which part of a list is asked for."""
-
-    limit: int
-    offset: int
-
-    def part(self, items: Sequence[ItemT]) -> Part[ItemT]:
-        """The page of a list inside an answer."""
-        return Part(len(items), self.cut(items))
-
-    def listing(self, scope: Scope, items: Sequence[ItemT]) -> Listing[ItemT]:
-        """The page of a list that is the answer."""
-        total = len(items)
-        page = self.cut(items)
-        return Listing(scope.block, scope.position, total, self.limit, self.offset, page)
-
-    def cut(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
-        """The items of the page."""
-        return items[self.offset : self.offset + self.limit]
-
-
-def paging(limit: Limit = DEFAULT_LIMIT, offset: Offset = 0) -> Paging:
+def paging(limit: Limit = DEFAULT_LIMIT, offset: Offset = 0) -> Window:
     """The parameters of endpoints that list."""
-    return Paging(limit, offset)
+    return Window(limit, offset)
 
 
 Ask = Annotated[Asking, Depends(asking)]
-Paged = Annotated[Paging, Depends(paging)]
+Paged = Annotated[Window, Depends(paging)]
 
 
 def encoded(content: object) -> bytes:
@@ -156,10 +111,12 @@ def stamped(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """A response that names its prefix of the log; 304 where the client has it already."""
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    # Two chains under one network name share every address, so that the tag says which it was.
+    chain = stamp.genesis.removeprefix("0x")[:GENESIS_DIGITS]
+    tag = f'"{chain}-{hashlib.sha256(body).hexdigest()[:32]}"'
     sent: dict[str, Any] = {
         "ETag": tag,
-        "Cache-Control": IMMUTABLE if final else REVALIDATE,
+        "Cache-Control": FINAL if final else REVALIDATE,
         "X-Ledger-Block": str(stamp.block),
         "X-Ledger-Position": str(stamp.position),
         **(headers or {}),

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.http.answers import ErrorAnswer
+from api.answers import ErrorAnswer
 
 _REF: Final = "#/components/schemas/{name}"
 _KINDS: Final[list[Any]] = [ErrorAnswer]
@@ -23,9 +23,12 @@ _HEADERS: Final = {
         "description": "the last position of the arena's log that the answer rests on",
         "schema": {"type": "integer"},
     },
-    "ETag": {"description": "digest of the answer", "schema": {"type": "string"}},
+    "ETag": {
+        "description": "the chain's genesis (12 hex digits) and the digest of the answer",
+        "schema": {"type": "string"},
+    },
     "Cache-Control": {
-        "description": "immutable where `at_block` is before the newest block, else no-cache",
+        "description": "max-age=3600 where `at_block` is before the newest block, else no-cache",
         "schema": {"type": "string"},
     },
 }

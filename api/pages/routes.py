@@ -10,7 +10,8 @@ from starlette.responses import RedirectResponse
 
 from api.app import Services
 from api.http.errors import MalformedParameterError
-from api.http.reading import MAX_BLOCK, Network, Stamp, open_scope, stamped
+from api.http.reading import Network, Stamp, stamped
+from api.limits import MAX_BLOCK, MAX_NETUID
 from api.pages.problem import problem_page
 from api.pages.render import PAGE_HEADERS, render
 from api.pages.view import arena_page
@@ -18,7 +19,7 @@ from ledger.store.logs import all_heads
 
 router = APIRouter(include_in_schema=False)
 
-PageNetuid = Annotated[int, Path(ge=0, le=65_535)]
+PageNetuid = Annotated[int, Path(ge=0, le=MAX_NETUID)]
 BlockText = Annotated[str, Query(max_length=10)]
 
 
@@ -39,7 +40,7 @@ def page(
 ) -> Response:
     """An arena at a block. Pages are never cached for good: their look changes with the program."""
     services: Services = request.app.state.services
-    with open_scope(services, network, netuid, _block(at_block)) as scope:
+    with services.at(network, netuid, _block(at_block)) as scope:
         stamp = Stamp.of(scope)
         body = render(
             "arena.html",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from api.http.answers import Status, ThroneLine
-from api.http.status import status_of
+from api.answers import Status, ThroneLine
 from api.pages.charts import RampChart, Timeline, ramp_chart, timeline
+from api.status import status_of
 from ledger.projections.weights import policies
 from ledger.queries.contests import contests
 from ledger.queries.emissions import EpochLine, epochs

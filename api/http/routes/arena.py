@@ -1,14 +1,13 @@
-"""The arena in one look, and its thrones' history."""
+"""The arena in one look, its thrones' history, and the rules in force."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.http.answers import Listing, ReignLine, Status, shaped
+from api import reads
+from api.answers import Listing, PolicyView, ReignLine, Status
 from api.http.reading import Ask, Paged
 from api.http.schema import described
-from api.http.status import status_of
-from ledger.queries.reigns import reigns as reigns_of
 
 router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["arena"])
 
@@ -22,7 +21,7 @@ router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["arena"])
 )
 def status(ask: Ask) -> Response:
     """The arena in one look."""
-    return ask.answer(status_of, names_head=True)
+    return ask.answer(reads.status, names_head=True)
 
 
 @router.get(
@@ -34,4 +33,16 @@ def status(ask: Ask) -> Response:
 )
 def reigns(ask: Ask, page: Paged) -> Response:
     """The thrones' history."""
-    return ask.answer(lambda scope: page.listing(scope, shaped(ReignLine, reigns_of(scope))))
+    return ask.answer(lambda scope: reads.reigns(scope, page))
+
+
+@router.get(
+    "/policy",
+    summary="Policy",
+    description="The policy in force at the block and since which block, with every default "
+    "written out; `digest` is that of its canonical JSON.",
+    responses=described(PolicyView),
+)
+def policy(ask: Ask) -> Response:
+    """The rules in force."""
+    return ask.answer(reads.policy)

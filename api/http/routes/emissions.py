@@ -6,13 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from api.http.addresses import require_known
-from api.http.answers import Emissions, Payouts
-from api.http.reading import Ask, Paged, Paging
+from api import reads
+from api.answers import Emissions, Payouts
+from api.http.reading import Ask, Paged
 from api.http.schema import described
-from ledger.queries.emissions import epochs, ramp_now
-from ledger.queries.payouts import statement
-from ledger.queries.scope import Scope
 
 MAX_ADDRESS_CHARS = 64
 
@@ -38,16 +35,7 @@ Address = Annotated[
 )
 def emissions(ask: Ask, page: Paged) -> Response:
     """The ramp now and the epochs so far."""
-    return ask.answer(
-        lambda scope: Emissions(
-            scope.block,
-            scope.position,
-            page.limit,
-            page.offset,
-            ramp_now(scope),
-            page.part(epochs(scope)),
-        )
-    )
+    return ask.answer(lambda scope: reads.emissions(scope, page))
 
 
 @router.get(
@@ -60,23 +48,4 @@ def emissions(ask: Ask, page: Paged) -> Response:
 )
 def payouts(ask: Ask, page: Paged, address: Address) -> Response:
     """The statement of a hotkey or a coldkey."""
-    return ask.answer(lambda scope: _statement(scope, page, address))
-
-
-def _statement(scope: Scope, page: Paging, address: str) -> Payouts:
-    whole = statement(scope, address)
-    if not whole.lines:
-        require_known(scope, address)
-    return Payouts(
-        address=address,
-        block=scope.block,
-        position=scope.position,
-        entitled_alpha=whole.entitled_alpha,
-        paid_alpha=whole.paid_alpha,
-        withheld_alpha=whole.withheld_alpha,
-        dividends_alpha=whole.dividends_alpha,
-        total=len(whole.lines),
-        limit=page.limit,
-        offset=page.offset,
-        lines=page.cut(whole.lines),
-    )
+    return ask.answer(lambda scope: reads.payouts(scope, page, address))

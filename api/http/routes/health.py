@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
+from api import reads
+from api.answers import ArenaHealth, Arenas, Health, ViewLine
 from api.app import Services
-from api.http.answers import ArenaHealth, Arenas, Health, ViewLine
 from api.http.reading import REVALIDATE, encoded
 from api.http.schema import described
-from api.http.status import arena_line
+from api.status import arena_line
 from ledger.projections.all import PROJECTIONS
 from ledger.store.logs import all_heads
 from ledger.store.schema import tracking
@@ -38,7 +39,7 @@ def health(request: Request) -> Response:
 def arenas(request: Request) -> Response:
     """List the arenas."""
     services: Services = request.app.state.services
-    return _fresh(Arenas([arena_line(head) for head in services.arenas()]))
+    return _fresh(reads.arenas(services.arenas()))
 
 
 def health_of(services: Services) -> Health:

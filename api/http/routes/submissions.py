@@ -6,12 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.http.answers import ContestLine, Listing, SubmissionLine, shaped
+from api import reads
+from api.answers import ContestLine, Listing, SubmissionLine
 from api.http.reading import Ask, Paged
 from api.http.routes.emissions import MAX_ADDRESS_CHARS
 from api.http.schema import described
-from ledger.queries.contests import contests as contests_of
-from ledger.queries.submissions import submissions as submissions_of
 
 router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["submissions"])
 
@@ -30,9 +29,7 @@ Hotkey = Annotated[
 )
 def submissions(ask: Ask, page: Paged, hotkey: Hotkey = None) -> Response:
     """The commits and what became of them."""
-    return ask.answer(
-        lambda scope: page.listing(scope, shaped(SubmissionLine, submissions_of(scope, hotkey)))
-    )
+    return ask.answer(lambda scope: reads.submissions(scope, page, hotkey))
 
 
 @router.get(
@@ -43,15 +40,7 @@ def submissions(ask: Ask, page: Paged, hotkey: Hotkey = None) -> Response:
 )
 def queue(ask: Ask, page: Paged) -> Response:
     """Who waits."""
-    return ask.answer(
-        lambda scope: page.listing(
-            scope,
-            shaped(
-                SubmissionLine,
-                [line for line in submissions_of(scope) if line["queue_place"] is not None],
-            ),
-        )
-    )
+    return ask.answer(lambda scope: reads.queue(scope, page))
 
 
 @router.get(
@@ -64,4 +53,4 @@ def queue(ask: Ask, page: Paged) -> Response:
 )
 def contests(ask: Ask, page: Paged) -> Response:
     """The attempts and their verdicts."""
-    return ask.answer(lambda scope: page.listing(scope, shaped(ContestLine, contests_of(scope))))
+    return ask.answer(lambda scope: reads.contests(scope, page))

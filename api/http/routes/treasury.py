@@ -6,19 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.http.answers import (
-    AccountBalance,
-    BuybackLine,
-    Listing,
-    PaymentLine,
-    RentalLine,
-    TreasuryAnswer,
-    shaped,
-)
-from api.http.reading import Ask, Paged, Paging
+from api import reads
+from api.answers import Listing, PaymentLine, TreasuryAnswer
+from api.http.reading import Ask, Paged
 from api.http.schema import described
-from ledger.queries import treasury as ask_treasury
-from ledger.queries.scope import Scope
 
 router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["treasury"])
 
@@ -35,7 +26,7 @@ Unclaimed = Annotated[bool, Query(description="only those that no submission too
 )
 def treasury(ask: Ask, page: Paged) -> Response:
     """The books."""
-    return ask.answer(lambda scope: _books(scope, page))
+    return ask.answer(lambda scope: reads.treasury(scope, page))
 
 
 @router.get(
@@ -46,22 +37,4 @@ def treasury(ask: Ask, page: Paged) -> Response:
 )
 def payments(ask: Ask, page: Paged, unclaimed: Unclaimed = False) -> Response:
     """The payments, or those nobody claimed."""
-    return ask.answer(
-        lambda scope: page.listing(
-            scope,
-            shaped(PaymentLine, ask_treasury.payments(scope, unclaimed_only=unclaimed)),
-        )
-    )
-
-
-def _books(scope: Scope, page: Paging) -> TreasuryAnswer:
-    return TreasuryAnswer(
-        block=scope.block,
-        position=scope.position,
-        limit=page.limit,
-        offset=page.offset,
-        lines=page.part(ask_treasury.treasury_lines(scope)),
-        balances=page.part(shaped(AccountBalance, ask_treasury.account_balances(scope))),
-        buybacks=page.part(shaped(BuybackLine, ask_treasury.buybacks(scope))),
-        rentals=page.part(shaped(RentalLine, ask_treasury.rentals(scope))),
-    )
+    return ask.answer(lambda scope: reads.payments(scope, page, unclaimed_only=unclaimed))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.http.answers import Listing
+from api import reads
+from api.answers import Listing
 from api.http.reading import Ask, Paged
 from api.http.schema import described
-from ledger.queries.weights import SentVector, VectorView, sent_vectors, vector_view
+from ledger.queries.weights import SentVector, VectorView
 
 router = APIRouter(prefix="/v1/arenas/{network}/{netuid}/weights", tags=["weights"])
 
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/v1/arenas/{network}/{netuid}/weights", tags=["weight
 )
 def weights(ask: Ask) -> Response:
     """The vector with what explains it."""
-    return ask.answer(vector_view)
+    return ask.answer(reads.weights)
 
 
 @router.get(
@@ -35,4 +36,4 @@ def weights(ask: Ask) -> Response:
 )
 def sent(ask: Ask, page: Paged) -> Response:
     """The vectors sent so far."""
-    return ask.answer(lambda scope: page.listing(scope, sent_vectors(scope)))
+    return ask.answer(lambda scope: reads.sent(scope, page))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from api import app
 from api.app import REFRESH_TRIES, Services, open_services
 from api.settings import Settings
+from ledger.projections.runner import catch_up
 from ledger.queries.scope import ViewBehindError
 from ledger.queries.weights import vector_view
 from tests.unit.api.season import HEAD, NETUID, NETWORK, record_blocks, record_season
@@ -29,7 +29,8 @@ def _write_after_refreshes(
     services: Services, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> list[int]:
     """After each of the first refreshes a writer adds a block; gives the blocks that it added."""
-    ledger, catch_up, added = services.ledger(NETWORK, NETUID), app.catch_up, []
+    ledger = services.ledger(NETWORK, NETUID)
+    added: list[int] = []
 
     def then_write(*args: Any) -> None:
         catch_up(*args)
@@ -37,7 +38,7 @@ def _write_after_refreshes(
             added.append(ledger.head().effective_block + 1)
             record_blocks(ledger, added[-1])
 
-    monkeypatch.setattr(app, "catch_up", then_write)
+    monkeypatch.setattr("api.app.catch_up", then_write)
     return added
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.http.answers import ArenaLine, Status, ThroneLine
+from api.answers import ArenaLine, Status, ThroneLine
 from ledger.queries.emissions import ramp_now
 from ledger.queries.reigns import reigns
 from ledger.queries.scope import Scope

@@ -333,6 +333,15 @@ class ContestLine(msgspec.Struct, frozen=True):
     entrants: Sequence[EntrantLine]
 
 
+class PolicyView(msgspec.Struct, frozen=True):
+    """The policy in force at ``block``, since ``from_block``, with every default written out."""
+
+    block: BlockInt
+    from_block: BlockInt
+    digest: str
+    policy: dict[str, Any]
+
+
 class ErrorDetail(msgspec.Struct, frozen=True):
     """A stable code and one sentence."""
 
