@@ -197,6 +197,13 @@ def _wrong_setting(error: BaseException) -> str:
     return f"a setting is wrong: {'; '.join(told) or error}"
 
 
+def _unusable_file(error: BaseException) -> str | None:
+    """A file or folder that the system does not let us use; None where no path is named."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    return f"'{error.filename}' cannot be used: {error.strerror}; name another place, or make room"
+
+
 def _one_line(text: str) -> str:
     text = " ".join(text.split())
     text = _PASSWORD_IN_URL.sub(r"\1:***@", text)
@@ -247,6 +254,10 @@ _KINDS: Final[dict[str, _Kind]] = {
     "api.errors.InputFileError": _Kind("unreadable_file", ExitCode.UNREADABLE_FILE, 422),
     "pydantic_core._pydantic_core.ValidationError": _Kind(
         "wrong_setting", ExitCode.WRONG_SETTING, 500, _wrong_setting
+    ),
+    "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
+    "builtins.OSError": _Kind(
+        "unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file
     ),
     "builtins.BrokenPipeError": _Kind("broken_pipe", ExitCode.BROKEN_PIPE, 499, lambda _: ""),
     "builtins.KeyboardInterrupt": _Kind(

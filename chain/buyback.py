@@ -1,14 +1,15 @@
 """Buying alpha and burning it: recorded before it is sent, matched to its events after.
 
-A crash at any point never buys twice: a buyback that was sent is looked up on chain, and sent again
-only while the chain has not moved past the block at which it was about to be.
+A crash at any point never buys twice: a buyback is signed with the nonce that was recorded before
+it was sent, and the chain takes one extrinsic of a nonce. So what was not found can be sent again,
+and once the nonce is used by something else it can never land.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from chain.port import Block, Chain, SendRefusedError
+from chain.port import Block, Chain, ChainUnavailableError, SendRefusedError
 from chain.reader import burns_of
 from ledger.application import Ledger, Unit
 from ledger.commands.blocks import AlphaBurned
@@ -20,53 +21,69 @@ ADD_STAKE_BURN: Final = "add_stake_burn"
 
 def execute_buyback(chain: Chain, ledger: Ledger, number: int, *, amount_rao: int) -> None:
     """Send an approved buyback, or finish one that a crash left open."""
-    state = ledger.load(Treasury, treasury_id(ledger.arena))
-    buyback = state.buybacks.get(number)
+    buyback = _state(ledger).buybacks.get(number)
     if buyback is not None and buyback.ended:
         return
     sent = buyback.sent if buyback is not None else None
     if sent is None:
+        nonce = chain.next_nonce(_address(ledger, ledger.head().effective_block))
         sent = ledger.decide(
-            lambda unit: _treasury(unit).send_buyback(unit.context, number, amount_rao)
+            lambda unit: _treasury(unit).send_buyback(unit.context, number, amount_rao, nonce)
         )
     elif settle_buyback(chain, ledger, number):
         return
-    max_price_rao = (
-        ledger.load(Treasury, treasury_id(ledger.arena)).buybacks[number].planned.max_price_rao
-    )
+    max_price_rao = _state(ledger).buybacks[number].planned.max_price_rao
     try:
-        receipt = chain.buy_and_burn(ledger.arena.netuid, sent.amount_rao, max_price_rao)
+        receipt = chain.buy_and_burn(
+            ledger.arena.netuid, sent.amount_rao, max_price_rao, nonce=sent.nonce
+        )
     except SendRefusedError as error:
-        reason = str(error)
-        ledger.decide(lambda unit: _treasury(unit).fail_buyback(unit.context, number, reason))
+        # Refused may also mean that an earlier sending took the nonce: look before giving up.
+        if not settle_buyback(chain, ledger, number):
+            _fail(ledger, number, str(error))
         return
-    _match(ledger, sent, chain.block(receipt.block.number))
+    if not receipt.success:
+        _fail(ledger, number, receipt.error or "the chain reports that the extrinsic failed")
+    elif not _match(ledger, sent, chain.block(receipt.block.number)):
+        msg = f"buyback {number} landed in block {receipt.block.number}, which shows no burn of it"
+        raise ChainUnavailableError(msg)
 
 
 def settle_buyback(chain: Chain, ledger: Ledger, number: int) -> bool:
     """Look for a sent buyback on chain; whether it has ended now.
 
-    Not found while the chain stands where it was: False, it may be sent. Not found later: it never
-    landed, which is recorded; plan another one.
+    Not found while its nonce is free: False, it may be sent (again). Not found and the nonce is
+    used: it can never land, which is recorded; plan another one. A node that is behind the block
+    of sending cannot tell: :class:`ChainUnavailableError`.
     """
-    buyback = ledger.load(Treasury, treasury_id(ledger.arena)).buybacks[number]
-    if buyback.ended or buyback.sent is None:
+    buyback = _state(ledger).buybacks[number]
+    sent = buyback.sent
+    if buyback.ended or sent is None:
         return buyback.ended
+    # The nonce first: a block that comes after it is asked is looked through all the same.
+    nonce = chain.next_nonce(_address(ledger, sent.after_block))
     head = chain.finalized_head().number
-    for block_number in range(buyback.sent.after_block + 1, head + 1):
-        if _match(ledger, buyback.sent, chain.block(block_number)):
+    if head < sent.after_block:
+        msg = f"the node is at block {head}, and buyback {number} was sent after {sent.after_block}"
+        raise ChainUnavailableError(msg)
+    for block_number in range(sent.after_block + 1, head + 1):
+        if _match(ledger, sent, chain.block(block_number)):
             return True
-    if head == buyback.sent.after_block:
+    if nonce <= sent.nonce:
         return False
-    reason = f"not found on chain up to block {head}"
-    ledger.decide(lambda unit: _treasury(unit).fail_buyback(unit.context, number, reason))
+    _fail(ledger, number, f"not found up to block {head}, and its nonce {sent.nonce} is used")
     return True
 
 
 def _match(ledger: Ledger, sent: BuybackSent, block: Block) -> bool:
-    treasury = ledger.arena_state().policy_at(block.number).fee.treasury_ss58
-    for burn in burns_of(block, treasury, ledger.arena.netuid):
-        if burn.how == ADD_STAKE_BURN and burn.spent_rao == sent.amount_rao:
+    address = _address(ledger, block.number)
+    matched = _state(ledger).matched
+    for burn in burns_of(block, address, ledger.arena.netuid):
+        if (
+            burn.how == ADD_STAKE_BURN
+            and burn.spent_rao == sent.amount_rao
+            and (block.hash, burn.extrinsic_index) not in matched
+        ):
             _record(ledger, sent, block, burn)
             return True
     return False
@@ -89,6 +106,18 @@ def _record(ledger: Ledger, sent: BuybackSent, block: Block, burn: AlphaBurned) 
         )
 
     ledger.decide(work)
+
+
+def _fail(ledger: Ledger, number: int, reason: str) -> None:
+    ledger.decide(lambda unit: _treasury(unit).fail_buyback(unit.context, number, reason))
+
+
+def _state(ledger: Ledger) -> Treasury:
+    return ledger.load(Treasury, treasury_id(ledger.arena))
+
+
+def _address(ledger: Ledger, block: int) -> str:
+    return ledger.arena_state().policy_at(block).fee.treasury_ss58
 
 
 def _treasury(unit: Unit) -> Treasury:

@@ -241,6 +241,16 @@ class NodeChain:
             "System", "Account", [address], block_hash, lambda value: int(value["data"]["free"])
         )
 
+    def next_nonce(self, address: str) -> int:
+        """``System.Account``'s nonce in the state of the finalized head."""
+        return self._node.query(
+            "System",
+            "Account",
+            [address],
+            self.finalized_head().hash,
+            lambda value: int(value["nonce"]),
+        )
+
     def stake_alpha(self, coldkey: str, netuid: int, block_hash: str) -> int:
         """Alpha staked on a subnet over all hotkeys, through bittensor's ``stake_for_coldkey``.
 

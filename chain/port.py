@@ -227,6 +227,10 @@ class ChainReader(Protocol):
         """Alpha that a coldkey holds as stake on a subnet, all hotkeys together, in 10^-9."""
         ...
 
+    def next_nonce(self, address: str) -> int:
+        """The nonce that the address's next extrinsic has, by the newest finalized block."""
+        ...
+
     def validator_weights(self, netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
         """The weights every validator holds in the state of that block, by UID."""
         ...
@@ -241,10 +245,14 @@ class ChainWriter(Protocol):
         """Set the validator's weights (u16, largest 65,535); raises :class:`SendRefusedError`."""
         ...
 
-    def buy_and_burn(self, netuid: int, amount_rao: int, max_price_rao: int) -> Receipt:
+    def buy_and_burn(
+        self, netuid: int, amount_rao: int, max_price_rao: int, *, nonce: int
+    ) -> Receipt:
         """Buy alpha for ``amount_rao`` and burn it in one extrinsic (``add_stake_burn``).
 
-        ``max_price_rao`` is rao per whole alpha; raises :class:`SendRefusedError` above it.
+        ``max_price_rao`` is rao per whole alpha. Signed with exactly ``nonce``, so that sending it
+        again can never buy again. Raises :class:`SendRefusedError` above the price, or where the
+        nonce is used.
         """
         ...
 

@@ -55,6 +55,7 @@ class WeightPublisher:
         landed = self._find(intent, head)
         if landed is not None:
             self._receipt(intent, landed[0].ref, landed[1], None)
+            self._read_back(landed[0].ref)
         elif head > intent.for_block:
             self._receipt(intent, None, None, f"not found on chain up to block {head}")
 
@@ -209,10 +210,12 @@ class WeightPublisher:
 
     def _open_intent(self) -> WeightsSubmitted | None:
         """The newest intent of ours that has no receipt."""
-        newest = self._ledger.newest(WeightsSubmitted)
-        if newest is None or newest.validator_hotkey != self._validator:
+        newest = self._ledger.newest(
+            WeightsSubmitted, where=lambda fact: fact.validator_hotkey == self._validator
+        )
+        if newest is None or self._ledger.known(self._receipt_key(newest)) is not None:
             return None
-        return newest if self._ledger.known(self._receipt_key(newest)) is None else None
+        return newest
 
     def _find(self, intent: WeightsSubmitted, head: int) -> tuple[Block, str] | None:
         for number in range(intent.for_block + 1, head + 1):

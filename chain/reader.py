@@ -36,6 +36,7 @@ from ledger.commands.blocks import (
 )
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.submission import Submission
+from ledger.keys import block_key
 from ledger.observations import BlockObserved
 from ledger.rules.payload import CommitPayload, parse_payload
 from ledger.rules.payments import PaymentEvidence
@@ -69,6 +70,7 @@ class BlockReader:
                 f"{ledger.arena.genesis}; give the right node"
             )
             raise OtherChainError(msg)
+        self._must_hold_the_log()
 
     def observe_opening(self) -> None:
         """Record who held what at the block the arena opened at; recording it again is a no-op.
@@ -135,8 +137,10 @@ class BlockReader:
     def _record(self, block: Block) -> None:
         self._must_follow(block)
         treasury = self._treasury(block.number)
-        neurons = self._registrations(block)
-        owners = self._owner_changes(block)
+        # A copy, until the block is recorded: one that fails half-way is read again from before.
+        registry = dict(self._registry)
+        neurons = self._registrations(block, registry)
+        owners = self._owner_changes(block, registry)
         record_block(
             self._ledger,
             BlockFacts(
@@ -154,11 +158,27 @@ class BlockReader:
                 burns=burns_of(block, treasury, self._netuid),
                 epoch=self._epoch(block),
                 commits=tuple(
-                    self._commit(block, commit)
+                    self._commit(block, commit, registry)
                     for commit in self._chain.commits(block, self._netuid)
                 ),
             ),
         )
+        self._registry = registry
+
+    def _must_hold_the_log(self) -> None:
+        """The node must have the log's newest block, and the same one."""
+        head = self._ledger.head().effective_block
+        finalized = self._chain.finalized_head().number
+        if finalized < head:
+            msg = (
+                f"the node is at block {finalized} and the log at block {head}: wait until the "
+                "node has caught up, or give the one the log was read from"
+            )
+            raise ChainUnavailableError(msg)
+        newest = self._ledger.known(block_key(self._ledger.arena, head))
+        if isinstance(newest, BlockObserved) and newest.hash != self._chain.block(head).hash:
+            msg = f"the node's block {head} is not the one recorded; the node is on another chain"
+            raise OtherChainError(msg)
 
     def _must_follow(self, block: Block) -> None:
         before = self._ledger.known(f"block:{self._ledger.arena}:{block.number - 1}")
@@ -173,7 +193,9 @@ class BlockReader:
         arena = self._ledger.arena_state()
         return arena.policy_at(block).fee.treasury_ss58
 
-    def _registrations(self, block: Block) -> tuple[NeuronChange, ...]:
+    def _registrations(
+        self, block: Block, registry: dict[int, tuple[str, str]]
+    ) -> tuple[NeuronChange, ...]:
         changes = []
         for event in _subtensor(block, "NeuronRegistered"):
             netuid, uid, hotkey = (event.attributes[key] for key in ("0", "1", "2"))
@@ -183,20 +205,22 @@ class BlockReader:
             if coldkey is None:
                 msg = f"{hotkey} was registered at block {block.number} and has no owner there"
                 raise ChainUnavailableError(msg)
-            before = self._registry.get(uid)
+            before = registry.get(uid)
             changes.append(NeuronChange(uid, hotkey, coldkey, before[0] if before else None))
-            self._registry[uid] = (hotkey, coldkey)
+            registry[uid] = (hotkey, coldkey)
         return tuple(changes)
 
-    def _owner_changes(self, block: Block) -> tuple[OwnerChange, ...]:
+    def _owner_changes(
+        self, block: Block, registry: dict[int, tuple[str, str]]
+    ) -> tuple[OwnerChange, ...]:
         if not any(event.name in OWNER_MAY_CHANGE for event in _subtensor(block)):
             return ()
         changes = []
-        for uid, (hotkey, coldkey) in sorted(self._registry.items()):
+        for uid, (hotkey, coldkey) in sorted(registry.items()):
             owner = self._chain.owner(hotkey, block.hash)
             if owner is not None and owner != coldkey:
                 changes.append(OwnerChange(hotkey, coldkey, owner))
-                self._registry[uid] = (hotkey, owner)
+                registry[uid] = (hotkey, owner)
         return tuple(changes)
 
     def _subnet_owner(self, block: Block) -> tuple[str, str] | None:
@@ -216,7 +240,7 @@ class BlockReader:
             dividends_alpha=tuple(row.dividends_alpha for row in epoch.rows),
         )
 
-    def _commit(self, block: Block, commit: Commit) -> CommitFound:
+    def _commit(self, block: Block, commit: Commit, registry: Registry) -> CommitFound:
         parsed = parse_payload(commit.payload)
         evidence: PaymentEvidence | None = PaymentEvidence()
         unanswered = ""
@@ -231,7 +255,7 @@ class BlockReader:
             except ChainUnavailableError as error:
                 evidence, unanswered = None, str(error)
         # Our registry knows who holds the hotkey: an unregistered one's commit has failed (R9).
-        held = {hotkey: (uid, coldkey) for uid, (hotkey, coldkey) in self._registry.items()}
+        held = {hotkey: (uid, coldkey) for uid, (hotkey, coldkey) in registry.items()}
         uid, coldkey = held.get(commit.hotkey, (None, None))
         return CommitFound(
             hotkey=commit.hotkey,

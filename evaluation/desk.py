@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
-from typing import Final
 from uuid import UUID
 
 from evaluation.contest import ContestOutcome, OnServer, run_contest
@@ -25,9 +24,6 @@ from ledger.commands.copies import record_fingerprint
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
 from ledger.decisions.submission import Submission
-
-CLAIM_BLOCKS: Final = 300
-"""How long a host's claim on a contest lasts: an hour of blocks."""
 
 
 class ContestDesk:
@@ -51,8 +47,16 @@ class ContestDesk:
         self._model_dir = model_dir
 
     def recover(self, open_contests: Sequence[UUID]) -> None:
-        """Void what a process that is gone left open; completed contests stand."""
+        """Void what an earlier process of this host left open, and what nobody claims any more.
+
+        Completed contests stand, and so does what another host runs. One process of a host runs
+        contests at a time: the caller sees to that.
+        """
+        block = self._ledger.head().effective_block
         for contest in open_contests:
+            claim = self._ledger.load(Contest, contest).claim
+            if claim is not None and claim.host != self._host and claim.until_block >= block:
+                continue
             void_contest(
                 self._ledger,
                 contest,
@@ -70,17 +74,17 @@ class ContestDesk:
         on_progress: Progress = lambda *_: None,
         on_server: OnServer = lambda *_: None,
     ) -> ContestOutcome:
-        """Plan, run and record one attempt. Refused as :func:`plan_contest` refuses."""
+        """Plan, run and record one attempt. Refused as :func:`plan_contest` refuses.
+
+        Challengers whose commit is not older than the seed block wait for the next attempt.
+        """
         contest = plan_contest(
             self._ledger,
             track=track,
-            challengers=challengers,
+            challengers=[one for one in challengers if self._is_older(one, seed_block)],
             seed_block=seed_block,
             attempt=attempt,
-        )
-        until_block = self._ledger.head().effective_block + CLAIM_BLOCKS
-        self._ledger.decide(
-            lambda unit: unit.get(Contest, contest).claim_for(unit.context, self._host, until_block)
+            host=self._host,
         )
         plan = self._plan(contest)
         outcome = run_contest(
@@ -113,6 +117,10 @@ class ContestDesk:
                 self._note_fingerprint(identity, found.commit.digest)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _is_older(self, submission: UUID, seed_block: int) -> bool:
+        commit = self._ledger.load(Submission, submission).commit
+        return commit is not None and commit.block < seed_block
 
     def _should_stop(self) -> VoidCause | None:
         if "evaluation" in self._ledger.arena_state().paused:

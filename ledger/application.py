@@ -24,7 +24,7 @@ from ledger.facts import Context, Fact, Observation
 from ledger.keys import ArenaKey, arena_id, block_key, natural_id
 from ledger.observations import BlockObserved, FactConflictSeen
 from ledger.store.codec import FactMapper
-from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_fact
+from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_facts
 from ledger.store.recorder import ArenaRecorder, FactConflictError, HeadMovedError
 
 MAX_TRIES: Final = 20
@@ -141,11 +141,15 @@ class Ledger(Application[UUID]):
         with self.engine.connect() as connection:
             return known_fact(connection, fact_key)
 
-    def newest(self, kind: type[FactT]) -> FactT | None:
-        """The last recorded fact of a type, or None."""
+    def newest(
+        self, kind: type[FactT], *, where: Callable[[FactT], bool] = lambda _: True
+    ) -> FactT | None:
+        """The last recorded fact of a type that ``where`` accepts, or None."""
         with self.engine.connect() as connection:
-            fact = newest_fact(connection, self.arena, kind.topic)
-        return fact if isinstance(fact, kind) else None
+            for fact in newest_facts(connection, self.arena, kind.topic):
+                if isinstance(fact, kind) and where(fact):
+                    return fact
+        return None
 
     # -- writing ----------------------------------------------------------------------------
 

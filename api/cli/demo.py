@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,13 +24,13 @@ def register(app: typer.Typer) -> None:
 def demo(
     database: Database = None,
     folder: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="Where the demo keeps its chain, images, evidence and, without --database, its "
-            "ledger.",
+            help="Where the demo keeps its chain, images, evidence and, without a database named, "
+            "its ledger: var/demo, or a folder beside it for each other database.",
             file_okay=False,
         ),
-    ] = DEFAULT_FOLDER,
+    ] = None,
     serve: Annotated[
         bool, typer.Option("--serve/--no-serve", help="Serve the page when the season is over.")
     ] = True,
@@ -53,9 +54,12 @@ def demo(
     from api.http.server import listening
     from api.http.server import serve as serve_page
 
-    folder.mkdir(parents=True, exist_ok=True)
     settings = settings_of(database, NETWORK, NETUID, host, port)
-    if database is None and "database_url" not in settings.model_fields_set:
+    named = database is not None or "database_url" in settings.model_fields_set
+    if folder is None:
+        folder = _folder_of(settings.database_url) if named else DEFAULT_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    if not named:
         settings = settings_of(f"sqlite:///{folder / 'ledger.db'}", NETWORK, NETUID, host, port)
     if serve:
         with listening(settings.host, settings.port):
@@ -70,6 +74,12 @@ def demo(
         show(season_report(services), REPORT, output_format)
         if serve:
             serve_page(services, settings.host, settings.port, ready=_say_where)
+
+
+def _folder_of(database_url: str) -> Path:
+    """A chain belongs to one ledger: another database gets a chain of its own."""
+    digest = hashlib.sha256(database_url.encode()).hexdigest()
+    return DEFAULT_FOLDER.with_name(f"demo-{digest[:8]}")
 
 
 def _say_where(url: str) -> None:

@@ -131,18 +131,10 @@ REPORT: Final[Layout] = (
         lambda data: _named(data["reigns"]),
     ),
     Section(
-        "The ramp",
-        (
-            Column("block", "block", Kind.NUMBER),
-            Column("phase", "phase"),
-            Column("pool", "pool_ppm", Kind.PPM),
-        ),
-        lambda data: data["ramp"],
-    ),
-    Section(
-        "Weight vectors sent (UID: u16)",
+        "Weight vectors sent (UID: u16) and the pool they divide: the ramp",
         (
             Column("for block", "block", Kind.NUMBER),
+            Column("pool", "pool_ppm", Kind.PPM),
             Column("vector", "vector"),
             Column("digest", "digest", Kind.ID),
         ),

@@ -18,7 +18,7 @@ from api.app import Services
 from api.demo import provider, season
 from api.demo.accounts import VALIDATOR_HOTKEY
 from api.demo.season import NETUID, NETWORK, ROUNDS, TRACK, Window
-from api.demo.world import TOKENIZER, World
+from api.demo.world import TOKENIZER, DemoError, World
 from chain.buyback import execute_buyback, settle_buyback
 from chain.publish import SentBefore, WeightPublisher
 from chain.reader import BlockReader
@@ -43,6 +43,7 @@ from ledger.queries.weights import (
     sent_vectors,
     vector_in_force,
 )
+from ledger.store.logs import head_of
 
 OPERATOR: Final = "operator"
 TREASURER: Final = "treasurer"
@@ -80,6 +81,7 @@ class Season:
         self._services = services
         self._world = world
         self._watch = watcher
+        self._must_be_of_one_playing()
         self._ledger = self._open()
         with services.at(NETWORK, NETUID) as scope:
             held = registry(scope)
@@ -110,10 +112,27 @@ class Season:
 
     # -- the way through ------------------------------------------------------------------------
 
+    def _must_be_of_one_playing(self) -> None:
+        """The ledger and the chain must stand at the same place; a crash puts one block between."""
+        with self._services.engine.connect() as connection:
+            head = head_of(connection, self._arena())
+        ledger_block = head.effective_block if head else season.OPENS_AT
+        chain_block = self._world.chain.finalized_head().number
+        if not 0 <= chain_block - ledger_block <= 1:
+            msg = (
+                f"the demo's chain in {self._world.folder} is at block {chain_block} and the "
+                f"ledger at block {ledger_block}, so they are not of one playing; give an empty "
+                "--folder and a database without this demo"
+            )
+            raise DemoError(msg)
+
+    def _arena(self) -> ArenaKey:
+        return ArenaKey(self._world.chain.genesis_hash(), NETUID)
+
     def _open(self) -> Ledger:
         return open_arena(
             self._services.engine,
-            ArenaKey(self._world.chain.genesis_hash(), NETUID),
+            self._arena(),
             network=NETWORK,
             at_block=season.OPENS_AT,
             policy=self._world.policies[0],
@@ -137,9 +156,11 @@ class Season:
         return self._ledger.head().effective_block
 
     def _advance_to(self, block: int) -> None:
+        # Block by block, so that a crash leaves the chain at most one block ahead of the log.
+        self._ingest()
         while self._world.chain.finalized_head().number < block:
             self._world.chain.advance()
-        self._ingest()
+            self._ingest()
 
     def _ingest(self) -> None:
         self._reader.ingest(on_block=lambda number, _: self._watch.block(number, season.ENDS_AT))
@@ -212,8 +233,11 @@ class Season:
         while not self._completed(window):
             self._advance_to(self._head() + 1)
             if self._head() >= window.end:
-                msg = f"the round '{window.name}' found no quiet block before {window.end}"
-                raise RuntimeError(msg)
+                msg = (
+                    f"the round '{window.name}' was interrupted too often: no block is left for it "
+                    f"before {window.end}; play the demo anew in an empty --folder"
+                )
+                raise DemoError(msg)
             self._attempt(window)
 
     def _completed(self, window: Window) -> bool:
@@ -248,6 +272,8 @@ class Season:
         vacate_departed(self._ledger, registered)
         cause = f" ({outcome.void_cause.value})" if outcome.void_cause else ""
         self._watch.say(f"attempt with seed block {seed_block}: {outcome.status}{cause}")
+        if outcome.status == "void":
+            self._watch.say(f"  {outcome.detail}")
 
     # -- rentals --------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import msgspec
 
 from api.app import Services
 from api.demo.accounts import ADA, MINERS, NEW
-from api.demo.season import NETUID, NETWORK, PERIODS_END, RAMP_POINTS
+from api.demo.season import NETUID, NETWORK, PERIODS_END, TRACK
 from ledger.queries.contests import contests
 from ledger.queries.emissions import ramp_now
 from ledger.queries.payouts import Statement, statement
@@ -31,12 +31,16 @@ class CommitsReport(msgspec.Struct, frozen=True):
 
 
 class VectorReport(msgspec.Struct, frozen=True):
-    """A vector that was sent: u16 values by UID, and their digest."""
+    """A vector that was sent: u16 values by UID, and their digest.
+
+    ``pool_ppm`` is the miners' pool at that block, the ramp in phase 3; None without a king.
+    """
 
     block: int
     uids: tuple[int, ...]
     values: tuple[int, ...]
     digest: str
+    pool_ppm: int | None
 
 
 class TreasuryReport(msgspec.Struct, frozen=True):
@@ -60,23 +64,12 @@ class TreasuryReport(msgspec.Struct, frozen=True):
     breaks_at_close: tuple[str, ...]
 
 
-class RampReport(msgspec.Struct, frozen=True):
-    """A point on the emission ramp."""
-
-    block: int
-    track: str
-    phase: str
-    pool_ppm: int | None
-    paused: bool
-
-
 class SeasonReport(msgspec.Struct, frozen=True):
     """The whole season. ``events`` is the number of facts in the arena's log."""
 
     commits: CommitsReport
     contests: list[dict[str, Any]]
     reigns: list[dict[str, Any]]
-    ramp: list[RampReport]
     weights: list[VectorReport]
     treasury: list[TreasuryReport]
     statement: Statement
@@ -90,11 +83,7 @@ def season_report(services: Services) -> SeasonReport:
             commits=_commits(scope),
             contests=contests(scope),
             reigns=reigns(scope),
-            ramp=_ramp(services),
-            weights=[
-                VectorReport(line.block, line.uids, line.values, line.digest)
-                for line in sent_vectors(scope)
-            ],
+            weights=_vectors(services, scope),
             treasury=_treasury(services, scope),
             statement=statement(scope, ADA.hotkey),
             events=scope.position,
@@ -118,15 +107,13 @@ def _commits(scope: Scope) -> CommitsReport:
     )
 
 
-def _ramp(services: Services) -> list[RampReport]:
-    points = []
-    for block in RAMP_POINTS:
-        with services.at(NETWORK, NETUID, block) as scope:
-            points += [
-                RampReport(point.block, point.track, point.phase, point.pool_ppm, point.paused)
-                for point in ramp_now(scope)
-            ]
-    return points
+def _vectors(services: Services, scope: Scope) -> list[VectorReport]:
+    vectors = []
+    for line in sent_vectors(scope):
+        with services.at(NETWORK, NETUID, line.block) as then:
+            pools = {point.track: point.pool_ppm for point in ramp_now(then)}
+        vectors.append(VectorReport(line.block, line.uids, line.values, line.digest, pools[TRACK]))
+    return vectors
 
 
 def _treasury(services: Services, scope: Scope) -> list[TreasuryReport]:

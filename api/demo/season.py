@@ -101,9 +101,6 @@ VECTOR_BLOCKS: Final = (
 )
 """When the validator looks whether its weights are due."""
 
-RAMP_POINTS: Final = (1_190, 1_265, 1_390)
-"""Three blocks on the ramp: before it, on it, after it."""
-
 
 def genesis() -> Genesis:
     """The simulated chain's first state."""

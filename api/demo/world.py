@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from api.demo import season
 from api.demo.accounts import MINERS, NEW, TREASURY, VALIDATOR_HOTKEY, Miner
@@ -24,6 +26,10 @@ MODEL_SEED: Final = 14
 TOKENIZER: Final = tokenizer
 
 
+class DemoError(Exception):
+    """The demo cannot be played as it stands; the message says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything outside the ledger, made anew or found as an earlier run left it."""
@@ -34,18 +40,23 @@ class World:
     evidence: EvidenceStore
     model_dir: Path
     policies: tuple[Policy, ...]
+    lock: IO[bytes]
 
     def close(self) -> None:
-        """Let go of the chain's file."""
+        """Let go of the chain's file and of the folder."""
         self.chain.close()
+        self.lock.close()
 
 
 def open_world(folder: Path) -> World:
-    """Make or find the world in ``folder``; the same files come of it every time."""
+    """Make or find the world in ``folder``; the same files come of it every time.
+
+    Raises :class:`DemoError` while another demo plays in the folder.
+    """
     images, model_dir = folder / "images", folder / "model"
     images.mkdir(parents=True, exist_ok=True)
-    if not model_dir.exists():
-        _save_model_whole(model_dir)
+    lock = _locked(folder)
+    _ensure_model(model_dir)
     kinds = reference_image_kinds()
     baseline = write_image(images, "pinned baseline", kinds[BASELINE].config())
     digests = {miner.name: _image(images, miner) for miner in (*MINERS, NEW)}
@@ -63,7 +74,20 @@ def open_world(folder: Path) -> World:
         evidence=EvidenceStore(folder / "evidence"),
         model_dir=model_dir,
         policies=tuple(_policy(number, baseline) for number in (1, 2, 3)),
+        lock=lock,
     )
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """The folder for this process alone; the system lets go of it when the process ends."""
+    lock = (folder / ".lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        msg = f"another demo is playing in {folder}; wait for it, or give another --folder"
+        raise DemoError(msg) from None
+    return lock
 
 
 def _image(images: Path, miner: Miner) -> str:
@@ -80,9 +104,23 @@ def _policy(number: int, baseline: str) -> Policy:
     )
 
 
-def _save_model_whole(model_dir: Path) -> None:
-    """Write beside the target and rename, so that a killed demo leaves no half model."""
-    staging = model_dir.with_name("model.part")
-    staging.mkdir(parents=True, exist_ok=True)
-    save_model(init_weights(MODEL_SEED), staging)
-    staging.rename(model_dir)
+def _ensure_model(model_dir: Path) -> None:
+    """The one model there must be: made where it is missing, made again where it is damaged.
+
+    Written beside the target and renamed, so that a killed demo leaves no half model.
+    """
+    wanted = model_dir.with_name("model.part")
+    shutil.rmtree(wanted, ignore_errors=True)
+    wanted.mkdir(parents=True)
+    save_model(init_weights(MODEL_SEED), wanted)
+    if _contents(model_dir) != _contents(wanted):
+        shutil.rmtree(model_dir, ignore_errors=True)
+        wanted.rename(model_dir)
+    else:
+        shutil.rmtree(wanted)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    if not folder.is_dir():
+        return {}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

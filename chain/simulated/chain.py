@@ -254,13 +254,25 @@ class SimulatedChain:
                 )
             )
 
-    def buy_and_burn(self, netuid: int, amount_rao: int, max_price_rao: int) -> Receipt:
+    def next_nonce(self, address: str) -> int:
+        """How many extrinsics the address has signed so far."""
+        with self._answering("next_nonce"):
+            return self._at(self._store.head().hash).nonce(address)
+
+    def buy_and_burn(
+        self, netuid: int, amount_rao: int, max_price_rao: int, *, nonce: int
+    ) -> Receipt:
         """Buy alpha for ``amount_rao`` and burn it, in the next block, by the treasury coldkey.
 
         ``max_price_rao`` (rao per whole alpha) bounds the pool's price after the purchase. Raises
-        :class:`SendRefusedError` above it, or when TAO is short; see also :meth:`set_weights`.
+        :class:`SendRefusedError` above it, when TAO is short, or for a used nonce; see also
+        :meth:`set_weights`.
         """
         with self._answering("buy_and_burn"):
+            due = self._at(self._store.head().hash).nonce(self._treasury_coldkey)
+            if nonce != due:
+                msg = f"the extrinsic is outdated: nonce {nonce} was given, {due} is due"
+                raise SendRefusedError(msg)
             return self._send(
                 BuyAndBurn(
                     coldkey=self._treasury_coldkey,

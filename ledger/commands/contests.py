@@ -45,21 +45,32 @@ UNCOUNTED: Final = frozenset({VoidCause.INTERRUPTED.value, VoidCause.EVALUATION_
 """Void attempts that do not count against `max_attempts`: nobody's machine failed in them."""
 
 
+CLAIM_BLOCKS: Final = 300
+"""How long a host's claim on a contest lasts: an hour of blocks."""
+
+
 def commit_order(commit: CommitSeen) -> tuple[int, int, int]:
     """The order of judging and of owning content: block, reveals before extrinsics, index."""
     return (commit.block, 0 if commit.form == "timelocked" else 1, commit.index)
 
 
 def plan_contest(
-    ledger: Ledger, *, track: str, challengers: Sequence[UUID], seed_block: int, attempt: int
+    ledger: Ledger,
+    *,
+    track: str,
+    challengers: Sequence[UUID],
+    seed_block: int,
+    attempt: int,
+    host: str | None = None,
 ) -> UUID:
     """Fix an attempt: king and runner-up of the track, then the challengers in judging order.
 
     The seed block must be recorded, later than every entrant's commit or reveal and later than the
-    seed block of every attempt an entrant was in before (DOMAIN 4). Challengers must wait in this
-    track's queue. Of several queued submissions of one hotkey the latest runs and supersedes the
-    others. Refused while evaluation is paused. Returns the contest's id; planning the same attempt
-    again gives it too.
+    seed block of the track's previous attempt (DOMAIN 4). Challengers must wait in this track's
+    queue. Of several queued submissions of one hotkey the latest runs and supersedes the others.
+    Refused while evaluation is paused. Where ``host`` is given, it claims the contest in the same
+    transaction, for :data:`CLAIM_BLOCKS`. Returns the contest's id; planning the same attempt again
+    gives it too.
     """
 
     def work(unit: Unit) -> UUID:
@@ -83,7 +94,7 @@ def plan_contest(
                     f"{commit.hotkey} at block {commit.block}"
                 )
                 raise DecisionRefusedError(msg)
-            _must_be_later(unit, entrant, seed_block)
+        _must_be_later(unit, track, seed_block)
         planned = contest.plan_as(
             unit.context,
             track=track,
@@ -97,6 +108,8 @@ def plan_contest(
         for entrant in entrants:
             submission = unit.get(Submission, entrant.submission_id)
             submission.enter(unit.context, identity, attempt)
+        if host is not None:
+            contest.claim_for(unit.context, host, unit.block + CLAIM_BLOCKS)
         return identity
 
     return ledger.decide(work)
@@ -222,14 +235,13 @@ def _entrants(
     return entrants + [_planned(submission, "challenger") for submission in running]
 
 
-def _must_be_later(unit: Unit, entrant: PlannedEntrant, seed_block: int) -> None:
-    """Nobody may meet prompts that an earlier attempt showed, or could have shown."""
-    before = unit.get(Submission, entrant.submission_id).contest_id
-    plan = unit.get(Contest, before).plan if before is not None else None
-    if plan is not None and plan.seed_block >= seed_block:
+def _must_be_later(unit: Unit, track: str, seed_block: int) -> None:
+    """Every attempt's seed is later than the track's previous one (DOMAIN 4)."""
+    before = unit.ledger.newest(ContestPlanned, where=lambda plan: plan.track == track)
+    if before is not None and before.seed_block >= seed_block:
         msg = (
-            f"seed block {seed_block} is not later than seed block {plan.seed_block} of the "
-            f"attempt {entrant.hotkey} was in before"
+            f"seed block {seed_block} is not later than seed block {before.seed_block} of the "
+            f"attempt before on track '{track}'"
         )
         raise DecisionRefusedError(msg)
 

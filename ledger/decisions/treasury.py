@@ -85,11 +85,15 @@ class BuybackApproved(Fact, frozen=True, kw_only=True):
 
 @fact("treasury.buyback_sent.v1")
 class BuybackSent(Fact, frozen=True, kw_only=True):
-    """About to send it: recorded before the call, so that a crash never buys twice."""
+    """About to send it: recorded before the call, so that a crash never buys twice.
+
+    It is signed with exactly ``nonce``, of which the chain takes one extrinsic only.
+    """
 
     number: int
     amount_rao: int
     after_block: int
+    nonce: int
 
 
 @fact("treasury.buyback_executed.v1")
@@ -145,6 +149,8 @@ class Treasury(Aggregate):
         self.references: dict[str, Fact] = {}
         self.closed_to_block: int | None = None
         self.periods = 0
+        self.matched: set[tuple[str, int]] = set()
+        """Extrinsics, by block hash and index, that a buyback was matched to."""
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -202,7 +208,9 @@ class Treasury(Aggregate):
                 actor=actor,
             )
 
-    def send_buyback(self, context: Context, number: int, amount_rao: int) -> BuybackSent:
+    def send_buyback(
+        self, context: Context, number: int, amount_rao: int, nonce: int
+    ) -> BuybackSent:
         """Record that it is about to be sent. Only once: after a crash, look at the chain."""
         buyback = self._buyback(number)
         if buyback.approved_by is None:
@@ -221,9 +229,18 @@ class Treasury(Aggregate):
             number=number,
             amount_rao=amount_rao,
             after_block=context.block,
+            nonce=nonce,
         )
 
-    def execute_buyback(self, context: Context, number: int, **content: object) -> None:
+    def execute_buyback(
+        self,
+        context: Context,
+        number: int,
+        *,
+        block_hash: str,
+        extrinsic_index: int,
+        **content: object,
+    ) -> None:
         """Match it to what the chain did; matching it to the same again is a no-op."""
         buyback = self._buyback(number)
         if buyback.sent is None:
@@ -232,14 +249,20 @@ class Treasury(Aggregate):
         if buyback.failed:
             msg = f"buyback {number} is recorded as failed; book what the chain did by adjustments"
             raise DecisionRefusedError(msg)
-        if not buyback.ended:
-            self.record(
-                context,
-                BuybackExecuted,
-                f"buyback-executed:{context.arena}:{number}",
-                number=number,
-                **content,
-            )
+        if buyback.ended:
+            return
+        if (block_hash, extrinsic_index) in self.matched:
+            msg = f"extrinsic {extrinsic_index} of block {block_hash} is another buyback's already"
+            raise DecisionRefusedError(msg)
+        self.record(
+            context,
+            BuybackExecuted,
+            f"buyback-executed:{context.arena}:{number}",
+            number=number,
+            block_hash=block_hash,
+            extrinsic_index=extrinsic_index,
+            **content,
+        )
 
     def fail_buyback(self, context: Context, number: int, reason: str) -> None:
         """The chain refused it; saying so again is a no-op."""
@@ -325,6 +348,8 @@ class Treasury(Aggregate):
             case BuybackExecuted() | BuybackFailed():
                 self.buybacks[fact.number].ended = True
                 self.buybacks[fact.number].failed = isinstance(fact, BuybackFailed)
+                if isinstance(fact, BuybackExecuted):
+                    self.matched.add((fact.block_hash, fact.extrinsic_index))
             case PeriodClosed():
                 self.closed_to_block = fact.to_block
                 self.periods = fact.number

@@ -41,6 +41,7 @@ class _Vector(msgspec.Struct):
     for_block: int
     digest: str
     shares_ppm: dict[str, int]
+    burn_uid: int
     landed_block: int | None = None
 
 
@@ -55,11 +56,16 @@ class PayoutsProjection:
         view = fold_view(rows, state, position, fact)
         match fact:
             case WeightsSubmitted():
+                # The burn UID entitles nobody, whoever holds it then or later.
+                burn_uid = view.policy_at(fact.for_block).weights.burn_uid
                 shares: dict[str, int] = {}
-                for hotkey, ppm in zip(fact.hotkeys, fact.shares_ppm, strict=True):
-                    shares[hotkey] = shares.get(hotkey, 0) + ppm
+                columns = zip(fact.uids, fact.hotkeys, fact.shares_ppm, strict=True)
+                for uid, hotkey, ppm in columns:
+                    if uid != burn_uid:
+                        shares[hotkey] = shares.get(hotkey, 0) + ppm
                 key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
-                _keep(rows, position, key, _Vector(fact.for_block, fact.digest, shares))
+                vector = _Vector(fact.for_block, fact.digest, shares, burn_uid)
+                _keep(rows, position, key, vector)
             case WeightsReceipt():
                 key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
                 sent = _kept(rows, key)
@@ -67,8 +73,7 @@ class PayoutsProjection:
                 if sent is not None and fact.success and fact.block is not None:
                     _land(rows, position, sent, fact.block)
             case EpochObserved():
-                burn_uid = view.policy_at(fact.block).weights.burn_uid
-                _pay(rows, position, fact, burn_uid)
+                _pay(rows, position, fact, view.policy_at(fact.block).weights.burn_uid)
             case _:
                 pass  # not a fact of this view
 
@@ -77,6 +82,8 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
     vector = _in_force(rows, epoch.block)
     shares = dict(vector.shares_ppm) if vector else {}
     total = sum(epoch.incentive_alpha)
+    # Weight on the old burn UID burns until a vector on the new one is in force.
+    burn_uids = {burn_uid} | ({vector.burn_uid} if vector else set())
     columns = zip(
         epoch.uids,
         epoch.hotkeys,
@@ -87,7 +94,7 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
     )
     for uid, hotkey, coldkey, incentive, dividends in columns:
         share = shares.pop(hotkey, 0)
-        burns = uid == burn_uid
+        burns = uid in burn_uids
         if share or incentive or dividends:
             rows.append(
                 payouts,
@@ -122,7 +129,7 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
 
 def _land(rows: Rows, position: int, vector: _Vector, block: int) -> None:
     """Keep the two newest landed vectors: a receipt may be recorded after the next epoch is."""
-    landed = _Vector(vector.for_block, vector.digest, vector.shares_ppm, block)
+    landed = msgspec.structs.replace(vector, landed_block=block)
     before = _kept(rows, "landed")
     if before is not None:
         _keep(rows, position, "landed_before", before)

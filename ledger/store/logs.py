@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,8 @@ from ledger.facts import Fact
 from ledger.keys import ArenaKey
 from ledger.store.codec import decode
 from ledger.store.schema import events, logs
+
+_NEWEST_PAGE: Final = 20
 
 NO_BLOCK: Final = -1
 """The effective block of a log in which nothing has been recorded."""
@@ -94,14 +96,21 @@ def known_fact(connection: Connection, fact_key: str) -> Fact | None:
     return decode(row[0], bytes(row[1])) if row else None
 
 
-def newest_fact(connection: Connection, arena: ArenaKey, topic: str) -> Fact | None:
-    """The last fact of a topic in an arena's log, or None."""
+def newest_facts(connection: Connection, arena: ArenaKey, topic: str) -> Iterator[Fact]:
+    """The facts of a topic in an arena's log, the newest first, read as far as they are asked."""
     query = (
-        select(events.c.topic, events.c.state)
+        select(events.c.position, events.c.topic, events.c.state)
         .join(logs, logs.c.log_id == events.c.log_id)
         .where(logs.c.arena == str(arena), events.c.topic == topic)
         .order_by(events.c.position.desc())
-        .limit(1)
+        .limit(_NEWEST_PAGE)
     )
-    row = connection.execute(query).first()
-    return decode(row[0], bytes(row[1])) if row else None
+    before: int | None = None
+    while True:
+        page = query if before is None else query.where(events.c.position < before)
+        rows = connection.execute(page).all()
+        for position, name, state in rows:
+            before = position
+            yield decode(name, bytes(state))
+        if len(rows) < _NEWEST_PAGE:
+            return

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from chain.buyback import execute_buyback, settle_buyback
-from chain.port import ChainUnavailableError
+from chain.port import BlockRef, Chain, ChainUnavailableError
+from chain.simulated import Transfer
 from ledger.application import Unit
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.treasury import BuybackExecuted, BuybackFailed, Treasury
 from ledger.keys import treasury_id
 from ledger.queries.treasury import buybacks
-from tests.unit.following.support import NETUID, NETWORK, OPENS_AT, TAO, Following, follow
+from tests.unit.following.support import (
+    MINER_COLD,
+    NETUID,
+    NETWORK,
+    OPENS_AT,
+    TAO,
+    TREASURY,
+    Following,
+    follow,
+)
 
 HIGH_PRICE_RAO = 10 * TAO
 
@@ -74,17 +85,79 @@ def test_one_that_was_never_sent_is_sent_while_the_chain_stands_still(tmp_path: 
     assert burns_on_chain(place) == 1
 
 
-def test_one_that_never_landed_is_given_up_and_not_sent_again(tmp_path: Path) -> None:
+def test_one_that_did_not_land_is_sent_again_with_its_nonce(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     planned(place)
     place.chain.fail_next("buy_and_burn", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
         execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
     place.advance(3)
+    assert not settle_buyback(place.chain, place.ledger, 1)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    assert place.ledger.newest(BuybackExecuted) is not None
+    assert burns_on_chain(place) == 1
+
+
+def test_one_whose_nonce_was_used_otherwise_is_given_up(tmp_path: Path) -> None:
+    other = Transfer(source=TREASURY, destination=MINER_COLD, rao=1_000)
+    place = follow(tmp_path, {OPENS_AT + 2: [other]})
+    planned(place)
+    place.chain.fail_next("buy_and_burn", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    place.advance(3)
     assert settle_buyback(place.chain, place.ledger, 1)
-    assert place.ledger.newest(BuybackFailed) is not None
+    failed = place.ledger.newest(BuybackFailed)
+    assert failed is not None
+    assert "nonce" in failed.reason
     execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
     assert burns_on_chain(place) == 0
+
+
+def test_two_of_one_amount_never_share_an_extrinsic(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    planned(place)
+
+    def second(unit: Unit) -> None:
+        treasury(unit).plan_buyback(unit.context, TAO, HIGH_PRICE_RAO, "ann")
+        treasury(unit).approve_buyback(unit.context, 2, "bob")
+
+    place.ledger.decide(second)
+    place.chain.fail_next("buy_and_burn", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        execute_buyback(place.chain, place.ledger, 2, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    assert settle_buyback(place.chain, place.ledger, 2)
+    with place.services.at(NETWORK, NETUID) as scope:
+        assert [line["status"] for line in buybacks(scope)] == ["executed", "failed"]
+    assert burns_on_chain(place) == 1
+
+
+def test_a_node_that_is_behind_cannot_tell(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.advance(2)
+    planned(place)
+    place.chain.fail_next("buy_and_burn", ChainUnavailableError("the answer was lost"), after=True)
+    with pytest.raises(ChainUnavailableError):
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+
+    class Behind:
+        """The same chain, seen through a node that lags by three blocks."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(place.chain, name)
+
+        def finalized_head(self) -> BlockRef:
+            return place.chain.block(OPENS_AT).ref
+
+        def next_nonce(self, _address: str) -> int:
+            return 0
+
+    with pytest.raises(ChainUnavailableError, match="the node is at block"):
+        settle_buyback(cast("Chain", Behind()), place.ledger, 1)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    assert place.ledger.newest(BuybackExecuted) is not None
+    assert burns_on_chain(place) == 1
 
 
 def test_a_price_above_the_limit_is_refused_and_recorded(tmp_path: Path) -> None:

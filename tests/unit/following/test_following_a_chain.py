@@ -13,7 +13,7 @@ from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, accoun
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
-from ledger.observations import AlertRaised, OwnerChanged
+from ledger.observations import AlertRaised, NeuronObserved, OwnerChanged
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import payments
 from ledger.queries.weights import registry
@@ -26,6 +26,7 @@ from tests.unit.following.support import (
     OPENS_AT,
     TAO,
     TREASURY,
+    VALIDATOR_COLD,
     follow,
     policy,
 )
@@ -57,6 +58,35 @@ def test_an_outage_stops_the_reader_and_loses_nothing(tmp_path: Path) -> None:
     assert caught.head_block == OPENS_AT + 6
     with place.services.at(NETWORK, NETUID) as scope:
         assert [line["status"] for line in submissions(scope)] == ["queued"]
+
+
+def test_an_outage_inside_a_block_that_changes_holders_loses_none_of_them(tmp_path: Path) -> None:
+    newcomer = Register(hotkey=account("n"), coldkey=account("nc"), replacing_uid=2)
+    fund = Transfer(source=MINER_COLD, destination=account("nc"), rao=TAO)
+    swap = SwapColdkey(old=VALIDATOR_COLD, new=account("swapped"))
+    place = follow(tmp_path, {OPENS_AT + 1: [fund], OPENS_AT + 2: [newcomer, swap]})
+    for _ in range(3):
+        place.chain.advance()
+    for _ in range(2):
+        place.chain.fail_next("commits", ChainUnavailableError("the node went away"))
+        with pytest.raises(ChainUnavailableError):
+            place.follower.catch_up()
+    place.follower.catch_up()
+    seen = place.ledger.newest(NeuronObserved)
+    assert seen is not None
+    assert (seen.hotkey, seen.replaced_hotkey) == (account("n"), MINER)
+    owner = place.ledger.newest(OwnerChanged)
+    assert owner is not None
+    assert (owner.old_coldkey, owner.new_coldkey) == (VALIDATOR_COLD, account("swapped"))
+
+
+def test_a_node_behind_the_log_is_no_gap(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.advance(3)
+    (tmp_path / "fresh").mkdir()
+    behind = follow(tmp_path / "fresh", {}).chain
+    with pytest.raises(ChainUnavailableError, match="wait until"):
+        Follower(place.services, behind, NETWORK, NETUID)
 
 
 def test_a_payment_the_node_cannot_show_defers_and_is_judged_later(tmp_path: Path) -> None:
