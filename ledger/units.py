@@ -2,11 +2,13 @@
 
 A unit is a value object around one ``int``. Adding rao to dollars raises :class:`UnitError` when it
 runs and is refused by the type checker before that. Events carry the bare integer under a name
-that ends in its unit (``fee_rao``, ``cost_usd_micros``).
+that ends in its unit (``fee_rao``, ``cost_usd_micros``); the books lift it into its unit where
+money is moved or summed (:mod:`ledger.books`), and tables carry it beside its asset's name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -52,6 +54,10 @@ class _Amount:
     def __sub__(self, other: Self) -> Self:
         return self._same(self.value - self._check(other).value)
 
+    def plus(self, other: _Amount) -> Self:
+        """The sum with an amount whose unit is known only when it runs."""
+        return self._same(self.value + self._check(other).value)
+
     def __neg__(self) -> Self:
         return self._same(-self.value)
 
@@ -67,6 +73,11 @@ class _Amount:
     def __ge__(self, other: Self) -> bool:
         return self.value >= self._check(other).value
 
+    @property
+    def asset(self) -> str:
+        """The name that tables and reports know the unit by (see :func:`amount_of`)."""
+        raise NotImplementedError
+
     def __bool__(self) -> bool:
         return self.value != 0
 
@@ -79,6 +90,11 @@ class _Amount:
 class Rao(_Amount):
     """TAO in units of 10^-9: 1 TAO = 1,000,000,000 rao (DOMAIN, Words)."""
 
+    @property
+    def asset(self) -> str:
+        """``TAO``."""
+        return "TAO"
+
     def __str__(self) -> str:
         return f"{_decimal(self.value, RAO_PER_TAO, 9)} TAO"
 
@@ -86,6 +102,11 @@ class Rao(_Amount):
 @dataclass(frozen=True, slots=True)
 class UsdMicros(_Amount):
     """US dollars in millionths."""
+
+    @property
+    def asset(self) -> str:
+        """``USD``."""
+        return "USD"
 
     def __str__(self) -> str:
         return f"{_decimal(self.value, USD_MICROS_PER_USD, 6)} USD"
@@ -97,6 +118,11 @@ class Alpha(_Amount):
 
     netuid: int
 
+    @property
+    def asset(self) -> str:
+        """``ALPHA:<netuid>``."""
+        return f"ALPHA:{self.netuid}"
+
     def _unit(self) -> tuple[object, ...]:
         return (type(self), self.netuid)
 
@@ -105,6 +131,34 @@ class Alpha(_Amount):
 
     def __str__(self) -> str:
         return f"{_decimal(self.value, ALPHA_UNITS_PER_ALPHA, 9)} alpha({self.netuid})"
+
+
+Amount = Rao | UsdMicros | Alpha
+"""Money of some unit. Amounts of one unit add up; of two, never."""
+
+
+def amount_of(asset: str, value: int) -> Amount:
+    """The amount of an asset as tables name it: ``TAO``, ``USD`` or ``ALPHA:<netuid>``.
+
+    Raises :class:`UnitError` for any other name.
+    """
+    if asset == "TAO":
+        return Rao(value)
+    if asset == "USD":
+        return UsdMicros(value)
+    name, _, netuid = asset.partition(":")
+    if name == "ALPHA" and netuid.isdecimal():
+        return Alpha(value, int(netuid))
+    msg = f"'{asset}' is no asset: it must be TAO, USD or ALPHA:<netuid>"
+    raise UnitError(msg)
+
+
+def total(amounts: Iterable[Amount], zero: Amount) -> Amount:
+    """The sum of amounts that must all be of ``zero``'s unit; :class:`UnitError` otherwise."""
+    result = zero
+    for amount in amounts:
+        result = result.plus(amount)
+    return result
 
 
 def _decimal(value: int, scale: int, digits: int) -> str:

@@ -6,7 +6,6 @@ moves none in :data:`SILENT_FACTS` with the reason; a test holds every event typ
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from ledger.decisions.rental import RentalCostBooked
 from ledger.decisions.treasury import Adjusted, BuybackExecuted, Contributed, TaoConverted
 from ledger.facts import Fact
 from ledger.observations import NetworkFeeSeen
+from ledger.units import Alpha, Amount, Rao, UsdMicros
 
 
 class UnbalancedError(AssertionError):
@@ -25,11 +25,10 @@ class UnbalancedError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One line of an entry. ``amount`` above zero is a debit, in the asset's smallest unit."""
+    """One line of an entry. ``amount`` above zero is a debit."""
 
     account: str
-    asset: str
-    amount: int
+    amount: Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Entry:
 def _seen(fact: PaymentSeen) -> Entry:
     return Entry(
         fact.block,
-        _move(accounts.TAO, fact.amount_rao, accounts.UNCLAIMED, accounts.TREASURY),
+        _move(Rao(fact.amount_rao), accounts.UNCLAIMED, accounts.TREASURY),
         fact.extrinsic_hash,
     )
 
@@ -55,8 +54,8 @@ def _seen(fact: PaymentSeen) -> Entry:
 def _consumed(fact: PaymentConsumed) -> Entry:
     return Entry(
         fact.effective_block,
-        _move(accounts.TAO, fact.fee_rao, accounts.FEE_INCOME, accounts.UNCLAIMED)
-        + _move(accounts.TAO, fact.overpaid_rao, accounts.OVERPAID, accounts.UNCLAIMED),
+        _move(Rao(fact.fee_rao), accounts.FEE_INCOME, accounts.UNCLAIMED)
+        + _move(Rao(fact.overpaid_rao), accounts.OVERPAID, accounts.UNCLAIMED),
         None,
     )
 
@@ -64,7 +63,7 @@ def _consumed(fact: PaymentConsumed) -> Entry:
 def _refunded(fact: PaymentRefunded) -> Entry:
     return Entry(
         fact.block,
-        _move(accounts.TAO, fact.amount_rao, accounts.TREASURY, accounts.UNCLAIMED),
+        _move(Rao(fact.amount_rao), accounts.TREASURY, accounts.UNCLAIMED),
         fact.extrinsic_hash,
     )
 
@@ -72,7 +71,7 @@ def _refunded(fact: PaymentRefunded) -> Entry:
 def _network_fee(fact: NetworkFeeSeen) -> Entry:
     return Entry(
         fact.block,
-        _move(accounts.TAO, fact.fee_rao, accounts.TREASURY, accounts.NETWORK_FEES),
+        _move(Rao(fact.fee_rao), accounts.TREASURY, accounts.NETWORK_FEES),
         None,
     )
 
@@ -81,30 +80,30 @@ def _converted(fact: TaoConverted) -> Entry:
     paid_in = accounts.provider(fact.provider)
     return Entry(
         fact.about_block,
-        _move(accounts.TAO, fact.sold_rao, accounts.TREASURY, accounts.CONVERSION)
-        + _move(accounts.USD, fact.bought_usd_micros, accounts.CONVERSION, paid_in),
+        _move(Rao(fact.sold_rao), accounts.TREASURY, accounts.CONVERSION)
+        + _move(UsdMicros(fact.bought_usd_micros), accounts.CONVERSION, paid_in),
         fact.reference,
     )
 
 
 def _contributed(fact: Contributed) -> Entry:
-    asset, account = _place(fact, fact.asset, fact.provider)
-    if asset == accounts.TAO:
+    amount, account = _place(fact)
+    if isinstance(amount, Rao):
         # Every transfer to the address is in the books as a payment nobody claimed yet; that this
         # one is a gift moves no TAO again.
         account = accounts.UNCLAIMED
     return Entry(
         fact.about_block,
-        _move(asset, fact.amount, accounts.CONTRIBUTIONS, account),
+        _move(amount, accounts.CONTRIBUTIONS, account),
         fact.reference,
     )
 
 
 def _adjusted(fact: Adjusted) -> Entry:
-    asset, account = _place(fact, fact.asset, fact.provider)
+    amount, account = _place(fact)
     return Entry(
         fact.about_block,
-        _move(asset, fact.amount, accounts.ADJUSTMENTS, account),
+        _move(amount, accounts.ADJUSTMENTS, account),
         fact.reference,
     )
 
@@ -112,20 +111,18 @@ def _adjusted(fact: Adjusted) -> Entry:
 def _rental(fact: RentalCostBooked) -> Entry:
     return Entry(
         fact.about_block,
-        _move(
-            accounts.USD, fact.cost_usd_micros, accounts.provider(fact.provider), accounts.RENTAL
-        ),
+        _move(UsdMicros(fact.cost_usd_micros), accounts.provider(fact.provider), accounts.RENTAL),
         None,
     )
 
 
 def _buyback(fact: BuybackExecuted) -> Entry:
-    asset = accounts.alpha(fact.netuid)
+    burned = Alpha(fact.burned_alpha, fact.netuid)
     return Entry(
         fact.about_block,
-        _move(accounts.TAO, fact.spent_rao, accounts.TREASURY, accounts.BUYBACK_SPENT)
-        + _move(asset, fact.burned_alpha, accounts.BUYBACK, accounts.TREASURY)
-        + _move(asset, fact.burned_alpha, accounts.TREASURY, accounts.ALPHA_BURNED),
+        _move(Rao(fact.spent_rao), accounts.TREASURY, accounts.BUYBACK_SPENT)
+        + _move(burned, accounts.BUYBACK, accounts.TREASURY)
+        + _move(burned, accounts.TREASURY, accounts.ALPHA_BURNED),
         fact.extrinsic_hash,
     )
 
@@ -168,24 +165,27 @@ def entry_of(fact: Fact) -> Entry | None:
     if make is None:
         return None
     entry = make(fact)
-    sums: dict[str, int] = defaultdict(int)
+    sums: dict[str, Amount] = {}
     for posting in entry.postings:
-        sums[posting.asset] += posting.amount
+        amount = posting.amount
+        before = sums.get(amount.asset)
+        sums[amount.asset] = amount if before is None else before.plus(amount)
     if any(sums.values()):
-        msg = f"the postings of '{fact.fact_key}' do not balance: {dict(sums)}"
+        left = ", ".join(str(amount) for amount in sums.values())
+        msg = f"the postings of '{fact.fact_key}' do not balance, they leave {left}"
         raise UnbalancedError(msg)
     return entry if entry.postings else None
 
 
-def _move(asset: str, amount: int, source: str, target: str) -> tuple[Posting, ...]:
-    if amount == 0:
+def _move(amount: Amount, source: str, target: str) -> tuple[Posting, ...]:
+    if not amount:
         return ()
-    return (Posting(target, asset, amount), Posting(source, asset, -amount))
+    return (Posting(target, amount), Posting(source, -amount))
 
 
-def _place(fact: Fact, asset: str, provider: str | None) -> tuple[str, str]:
-    if asset == accounts.USD:
-        return accounts.USD, accounts.provider(provider or "unnamed")
-    if asset == accounts.TAO:
-        return accounts.TAO, accounts.TREASURY
-    return accounts.alpha(fact.arena_key.netuid), accounts.TREASURY
+def _place(fact: Contributed | Adjusted) -> tuple[Amount, str]:
+    if fact.asset == "USD":
+        return UsdMicros(fact.amount), accounts.provider(fact.provider or "unnamed")
+    if fact.asset == "TAO":
+        return Rao(fact.amount), accounts.TREASURY
+    return Alpha(fact.amount, fact.arena_key.netuid), accounts.TREASURY

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from ledger.books import accounts
+from ledger.units import Amount, amount_of, total
 
 BreakKind = Literal["on_chain_not_in_books", "in_books_not_on_chain", "amount_differs"]
-
-TREASURY_ADDRESS: Final = "treasury"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,11 @@ class BookedLine:
     amount: int
     reference: str | None
 
+    @property
+    def money(self) -> Amount:
+        """The amount in its unit."""
+        return amount_of(self.asset, self.amount)
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedBalance:
@@ -48,6 +52,11 @@ class ObservedBalance:
     amount: int
     about_block: int
 
+    @property
+    def money(self) -> Amount:
+        """The amount in its unit."""
+        return amount_of(self.asset, self.amount)
+
 
 @dataclass(frozen=True, slots=True)
 class SeenOutflow:
@@ -57,6 +66,11 @@ class SeenOutflow:
     reference: str
     asset: str
     amount: int
+
+    @property
+    def money(self) -> Amount:
+        """The amount in its unit."""
+        return amount_of(self.asset, self.amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +125,9 @@ def _line(
         and accounts.is_asset(line.account)
         and period.from_block < line.about_block <= period.to_block
     ]
-    inflows = sum(line.amount for line in lines if line.amount > 0)
-    outflows = -sum(line.amount for line in lines if line.amount < 0)
+    zero = amount_of(asset, 0)
+    inflows = total((line.money for line in lines if line.amount > 0), zero)
+    outflows = -total((line.money for line in lines if line.amount < 0), zero)
     known = {
         line.account
         for line in balances
@@ -121,57 +136,64 @@ def _line(
     opening = _observed(asset, balances, period.from_block, known)
     closing = _observed(asset, balances, period.to_block, known)
     breaks = tuple(_breaks(period, asset, lines, seen))
-    residual = None
+    residual: Amount | None = None
     if opening is not None and closing is not None:
-        residual = closing - opening - inflows + outflows
-    explained = sum(found.amount for found in breaks)
+        residual = total((closing, -opening, -inflows, outflows), zero)
+    explained = total((amount_of(asset, found.amount) for found in breaks), zero)
     return AssetLine(
         period=period,
         asset=asset,
-        opening=opening,
-        inflows=inflows,
-        outflows=outflows,
-        residual=residual,
-        closing=closing,
+        opening=_value(opening),
+        inflows=inflows.value,
+        outflows=outflows.value,
+        residual=_value(residual),
+        closing=_value(closing),
         breaks=breaks,
-        unexplained=None if residual is None else residual - explained,
+        unexplained=None if residual is None else residual.plus(-explained).value,
     )
 
 
 def _observed(
     asset: str, balances: Sequence[ObservedBalance], block: int, known: set[str]
-) -> int | None:
+) -> Amount | None:
     """The sum over every account of the asset observed at exactly that block.
 
     A known account (observed up to the period's end) that is not observed there makes the sum
     unknown.
     """
     there = {
-        line.account: line.amount
+        line.account: line.money
         for line in balances
         if line.asset == asset and line.about_block == block
     }
     if not known or set(there) != known:
         return None
-    return sum(there.values())
+    return total(there.values(), amount_of(asset, 0))
+
+
+def _value(amount: Amount | None) -> int | None:
+    return None if amount is None else amount.value
 
 
 def _breaks(
     period: Period, asset: str, lines: Sequence[BookedLine], seen: Sequence[SeenOutflow]
 ) -> list[Break]:
-    out: dict[str, int] = {}
+    zero = amount_of(asset, 0)
+    out: dict[str, Amount] = {}
     for item in seen:
         if item.asset == asset and period.from_block < item.block <= period.to_block:
-            out[item.reference] = out.get(item.reference, 0) + item.amount
+            out[item.reference] = out.get(item.reference, zero).plus(item.money)
     # Net by extrinsic: what is bought and burned in one neither enters nor leaves.
-    booked: dict[str, int] = {}
+    booked: dict[str, Amount] = {}
     for line in lines:
         if line.reference is not None and line.account == accounts.TREASURY:
-            booked[line.reference] = booked.get(line.reference, 0) - line.amount
-    booked = {reference: net for reference, net in booked.items() if net > 0 or reference in out}
+            booked[line.reference] = booked.get(line.reference, zero).plus(-line.money)
+    booked = {
+        reference: net for reference, net in booked.items() if net.value > 0 or reference in out
+    }
     breaks = []
     for reference in sorted(out.keys() | booked.keys()):
-        on_chain, in_books = out.get(reference, 0), booked.get(reference, 0)
+        on_chain, in_books = out.get(reference, zero), booked.get(reference, zero)
         if on_chain == in_books:
             continue
         kind: BreakKind = "amount_differs"
@@ -179,5 +201,5 @@ def _breaks(
             kind = "on_chain_not_in_books"
         elif not on_chain:
             kind = "in_books_not_on_chain"
-        breaks.append(Break(kind, reference, in_books - on_chain))
+        breaks.append(Break(kind, reference, in_books.plus(-on_chain).value))
     return breaks

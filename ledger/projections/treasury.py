@@ -143,8 +143,8 @@ class TreasuryProjection:
                 topic=fact.topic,
                 fact_key=fact.fact_key,
                 account=posting.account,
-                asset=posting.asset,
-                amount=posting.amount,
+                asset=posting.amount.asset,
+                amount=posting.amount.value,
                 reference=entry.reference if entry else None,
             )
         _fold_payment(rows, position, fact)

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.units import PPM, Alpha, Rao, UnitError, UsdMicros, decimal_text
+from ledger.units import (
+    PPM,
+    Alpha,
+    Rao,
+    UnitError,
+    UsdMicros,
+    amount_of,
+    decimal_text,
+    total,
+)
 
 KINDS: tuple[Any, ...] = (Rao, UsdMicros, lambda value: Alpha(value, 14), lambda v: Alpha(v, 15))
 
@@ -65,3 +74,20 @@ def test_amounts_read_as_decimals() -> None:
     assert decimal_text(100_000_000, "TAO") == "0.100000000"
     assert decimal_text(-29_750_667, "USD") == "-29.750667"
     assert decimal_text(0, "ALPHA:14") == "0.000000000"
+
+
+@pytest.mark.parametrize("asset", ["TAO", "USD", "ALPHA:14"])
+def test_an_amount_keeps_the_name_of_its_asset(asset: str) -> None:
+    assert amount_of(asset, 5).asset == asset
+
+
+@pytest.mark.parametrize("asset", ["", "tao", "ALPHA", "ALPHA:", "ALPHA:x", "EUR"])
+def test_an_unknown_asset_is_no_amount(asset: str) -> None:
+    with pytest.raises(UnitError):
+        amount_of(asset, 5)
+
+
+def test_a_total_over_two_units_is_refused() -> None:
+    assert total([Rao(1), Rao(2)], Rao(0)) == Rao(3)
+    with pytest.raises(UnitError):
+        total([Rao(1), UsdMicros(2)], Rao(0))

@@ -26,6 +26,7 @@ from ledger.decisions.treasury import Treasury
 from ledger.facts import ENVELOPE, FACTS, Fact
 from ledger.keys import treasury_id
 from ledger.queries.treasury import TreasuryLine, account_balances, treasury_lines
+from ledger.units import Rao
 from tests.unit.ledger.scenes import FEE_RAO, Scene, block_hash
 
 MONEY_FIELD = re.compile(r"(_rao|_alpha|_usd_micros|amount|price)$|^alpha$|usd_micros")
@@ -82,14 +83,15 @@ def test_the_postings_of_every_money_event_balance_per_asset(
     entry = postings.entry_of(made(kind, data))
     sums: dict[str, int] = {}
     for posting in entry.postings if entry else ():
-        sums[posting.asset] = sums.get(posting.asset, 0) + posting.amount
-        assert posting.amount != 0
+        asset = posting.amount.asset
+        sums[asset] = sums.get(asset, 0) + posting.amount.value
+        assert posting.amount
     assert not any(sums.values())
 
 
 def test_an_entry_that_does_not_balance_stops_the_books(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = next(iter(MONEY_FACTS))
-    lopsided = Entry(1, (Posting(accounts.TREASURY, accounts.TAO, 5),), None)
+    lopsided = Entry(1, (Posting(accounts.TREASURY, Rao(5)),), None)
     monkeypatch.setitem(MONEY_FACTS, kind, lambda _fact: lopsided)
     fact = kind(
         originator_id=UUID(int=1),
