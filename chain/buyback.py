@@ -13,6 +13,7 @@ from chain.port import Block, Chain, ChainUnavailableError, SendRefusedError
 from chain.reader import burns_of
 from ledger.application import Ledger, Unit
 from ledger.commands.blocks import AlphaBurned
+from ledger.commands.causes import after_approval
 from ledger.decisions.treasury import BuybackSent, Treasury
 from ledger.keys import treasury_id
 
@@ -28,7 +29,9 @@ def execute_buyback(chain: Chain, ledger: Ledger, number: int, *, amount_rao: in
     if sent is None:
         nonce = chain.next_nonce(_address(ledger, ledger.head().effective_block))
         sent = ledger.decide(
-            lambda unit: _treasury(unit).send_buyback(unit.context, number, amount_rao, nonce)
+            lambda unit: _treasury(unit).send_buyback(
+                after_approval(unit, number), number, amount_rao, nonce
+            )
         )
     elif settle_buyback(chain, ledger, number):
         return
@@ -40,10 +43,10 @@ def execute_buyback(chain: Chain, ledger: Ledger, number: int, *, amount_rao: in
     except SendRefusedError as error:
         # Refused may also mean that an earlier sending took the nonce: look before giving up.
         if not settle_buyback(chain, ledger, number):
-            _fail(ledger, number, str(error))
+            _fail(ledger, sent, str(error))
         return
     if not receipt.success:
-        _fail(ledger, number, receipt.error or "the chain reports that the extrinsic failed")
+        _fail(ledger, sent, receipt.error or "the chain reports that the extrinsic failed")
     elif not _match(ledger, sent, chain.block(receipt.block.number)):
         msg = f"buyback {number} landed in block {receipt.block.number}, which shows no burn of it"
         raise ChainUnavailableError(msg)
@@ -71,7 +74,7 @@ def settle_buyback(chain: Chain, ledger: Ledger, number: int) -> bool:
             return True
     if nonce <= sent.nonce:
         return False
-    _fail(ledger, number, f"not found up to block {head}, and its nonce {sent.nonce} is used")
+    _fail(ledger, sent, f"not found up to block {head}, and its nonce {sent.nonce} is used")
     return True
 
 
@@ -108,8 +111,12 @@ def _record(ledger: Ledger, sent: BuybackSent, block: Block, burn: AlphaBurned) 
     ledger.decide(work)
 
 
-def _fail(ledger: Ledger, number: int, reason: str) -> None:
-    ledger.decide(lambda unit: _treasury(unit).fail_buyback(unit.context, number, reason))
+def _fail(ledger: Ledger, sent: BuybackSent, reason: str) -> None:
+    def work(unit: Unit) -> None:
+        unit.because(sent)
+        _treasury(unit).fail_buyback(unit.context, sent.number, reason)
+
+    ledger.decide(work)
 
 
 def _state(ledger: Ledger) -> Treasury:

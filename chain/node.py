@@ -45,8 +45,8 @@ class NodeChain:
     """
 
     def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
-        self.url = url
         self._node = NodeConnection(url, timeout_s)
+        self.place = self._node.place
         self._finalized: BlockRef | None = None
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class NodeChain:
         number = self._header_number(wanted)
         self._check_finalized(number, wanted)
         if self._hash_of(number) != wanted:
-            msg = f"block {wanted} is not on the finalized chain of {self.url}"
+            msg = f"block {wanted} is not on the finalized chain of {self.place}"
             raise UnknownBlockError(msg)
         return BlockRef(number, wanted)
 
@@ -101,7 +101,7 @@ class NodeChain:
 
         block = self._node.ask(f"block {number}", read)
         if block is None:
-            msg = f"{self.url} knows block {number} but no longer holds it; ask an archive node"
+            msg = f"{self.place} knows block {number} but no longer holds it; ask an archive node"
             raise ChainUnavailableError(msg)
         return block
 
@@ -122,15 +122,15 @@ class NodeChain:
         if head is None or number > head.number:
             head = self.finalized_head()
         if number > head.number:
-            msg = f"block {what} is not finalized at {self.url}, whose head is {head.number}"
+            msg = f"block {what} is not finalized at {self.place}, whose head is {head.number}"
             raise UnknownBlockError(msg)
 
     def _deny(self, what: str) -> NoReturn:
         """A node still catching up does not know what it lacks: it defers, it never refuses."""
         if self._node.rpc("system_health", [], lambda health: bool(health["isSyncing"])):
-            msg = f"{self.url} is still syncing and does not have {what} yet; ask again later"
+            msg = f"{self.place} is still syncing and does not have {what} yet; ask again later"
             raise ChainUnavailableError(msg)
-        msg = f"{self.url} has no {what}"
+        msg = f"{self.place} has no {what}"
         raise UnknownBlockError(msg)
 
     # --- commits --------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class NodeChain:
                 left[hotkey] = self._revealed_in(block, netuid, hotkey)
             if not left[hotkey]:
                 msg = (
-                    f"block {block.number} reveals a commitment of {hotkey} that {self.url} does "
+                    f"block {block.number} reveals a commitment of {hotkey} that {self.place} does "
                     "not hold in RevealedCommitments; ask an archive node"
                 )
                 raise ChainUnavailableError(msg)
@@ -183,7 +183,9 @@ class NodeChain:
         for uid, hotkey in sorted(hotkeys.items()):
             coldkey = owners.get(hotkey)
             if coldkey is None:
-                msg = f"{self.url} names no owner at {block_hash} for {hotkey}, which has UID {uid}"
+                msg = (
+                    f"{self.place} names no owner at {block_hash} for {hotkey}, which has UID {uid}"
+                )
                 raise ChainUnavailableError(msg)
             neurons.append(Neuron(uid=uid, hotkey=hotkey, coldkey=coldkey))
         return neurons
@@ -220,14 +222,14 @@ class NodeChain:
         neurons = self.neurons(netuid, block.parent_hash)
         if [neuron.uid for neuron in neurons] != list(range(len(emission))):
             msg = (
-                f"{self.url} holds {len(neurons)} UIDs before block {block.number} but its epoch "
+                f"{self.place} holds {len(neurons)} UIDs before block {block.number} but its epoch "
                 f"paid {len(emission)}"
             )
             raise ChainUnavailableError(msg)
         try:
             parts = split_emission(emission, incentive, dividends, permits)
         except ValueError as error:
-            msg = f"the epoch of block {block.number} from {self.url} cannot be read: {error}"
+            msg = f"the epoch of block {block.number} from {self.place} cannot be read: {error}"
             raise ChainUnavailableError(msg) from error
         rows = (
             EpochRow(neuron.uid, neuron.hotkey, neuron.coldkey, *part)
@@ -269,7 +271,9 @@ class NodeChain:
         rows = self._node.query_map("SubtensorModule", "Weights", [netuid], block_hash, _weights)
         missing = [uid for uid, row in rows.items() if row and uid not in hotkeys]
         if missing:
-            msg = f"{self.url} holds weights of UID {missing[0]} at {block_hash} but not its hotkey"
+            msg = (
+                f"{self.place} holds weights of UID {missing[0]} at {block_hash} but not its hotkey"
+            )
             raise ChainUnavailableError(msg)
         return [ValidatorWeights(u, hotkeys[u], row) for u, row in sorted(rows.items()) if row]
 

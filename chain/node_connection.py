@@ -12,10 +12,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from chain.port import ChainUnavailableError
 
 SS58_FORMAT: Final = 42
+_SHORTEST_KEY: Final = 4
+"""Shorter parts of a path are words like `ws`; hiding them would hide the reason too."""
 MAP_PAGE: Final = 1_000
 """Keys a page of a storage map; a subnet has at most 256 UIDs, so one page does."""
 
@@ -23,16 +26,25 @@ T = TypeVar("T")
 Parse = Callable[[Any], T]
 
 
+class NodeUrlError(ValueError):
+    """A URL of no node; the message is one sentence and quotes none of it."""
+
+
 class NodeConnection:
     """Asks one node; safe to share between threads, one question at a time.
 
     ``timeout_s`` bounds each wait for the node. Everything that can go wrong raises
-    :class:`~chain.port.ChainUnavailableError` naming the URL and the question. A broken connection
-    is dropped and made anew for the next question.
+    :class:`~chain.port.ChainUnavailableError` naming the node and the question. A broken connection
+    is dropped and made anew for the next question. ``place`` is the node as it may be shown:
+    scheme, host and port, for a path, a query or a login may be somebody's key. Raises
+    :class:`NodeUrlError` for a URL other than ``ws://`` or ``wss://``.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self.url = url
+        parts = _node_parts(url)
+        self.place = _place(parts)
+        self._url = url
+        self._secrets = _secrets(url, parts)
         self._timeout_s = timeout_s
         self._lock = threading.RLock()
         self._substrate: Any = None
@@ -118,7 +130,7 @@ class NodeConnection:
         import bittensor
 
         async def read() -> Any:
-            async with bittensor.Subtensor(self.url) as subtensor:
+            async with bittensor.Subtensor(self._url) as subtensor:
                 snapshot = await subtensor.at(number)
                 return await snapshot.read(name, **arguments)
 
@@ -130,15 +142,17 @@ class NodeConnection:
     def _unavailable(self, what: str, error: Exception) -> ChainUnavailableError:
         said = error.args[0] if error.args else None
         text = said.get("message") if isinstance(said, dict) else str(error)
-        reason = str(text or type(error).__name__)[:300]
-        return ChainUnavailableError(f"{self.url} did not answer {what}: {reason}")
+        reason = str(text or type(error).__name__)
+        for secret in self._secrets:  # libraries quote the URL, and nodes the path they were asked
+            reason = reason.replace(secret, "***")
+        return ChainUnavailableError(f"{self.place} did not answer {what}: {reason[:300]}")
 
     def _connected(self) -> Any:
         if self._substrate is None:
             from substrateinterface import SubstrateInterface
 
             self._substrate = SubstrateInterface(
-                url=self.url, ss58_format=SS58_FORMAT, ws_options={"timeout": self._timeout_s}
+                url=self._url, ss58_format=SS58_FORMAT, ws_options={"timeout": self._timeout_s}
             )
         return self._substrate
 
@@ -153,3 +167,32 @@ class NodeConnection:
         except (OSError, WebSocketException):
             # It is broken already, which is why it is dropped; the caller reports the first error.
             return
+
+
+def _node_parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number; the error quotes it, so it is not kept as cause
+        usable = False
+    if not usable:
+        msg = "the node's URL must be ws:// or wss:// with a host, such as ws://127.0.0.1:9944"
+        raise NodeUrlError(msg)
+    return parts
+
+
+def _place(parts: SplitResult) -> str:
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def _secrets(url: str, parts: SplitResult) -> list[str]:
+    """What of a URL may be a key, as any library may quote it; the longest first."""
+    words = [*parts.path.split("/"), parts.username or ""]
+    words += [pair.partition("=")[2] for pair in parts.query.split("&")]
+    pieces = [word for word in words if len(word) >= _SHORTEST_KEY]
+    pieces += [parts.query, parts.password or ""]
+    whole = [url] if url.rstrip("/") != _place(parts) else []
+    known = {*whole, *pieces, *map(unquote, pieces)} - {""}
+    return sorted(known, key=len, reverse=True)

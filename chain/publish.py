@@ -12,6 +12,7 @@ from typing import Final
 from chain.port import Block, BlockRef, Chain, SendRefusedError, ValidatorWeights
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
+from ledger.commands.causes import after_decision
 from ledger.observations import (
     WeightsReadBack,
     WeightsReceipt,
@@ -54,8 +55,8 @@ class WeightPublisher:
         head = self._chain.finalized_head().number
         landed = self._find(intent, head)
         if landed is not None:
-            self._receipt(intent, landed[0].ref, landed[1], None)
-            self._read_back(landed[0].ref)
+            receipt = self._receipt(intent, landed[0].ref, landed[1], None)
+            self._read_back(landed[0].ref, receipt)
         elif head > intent.for_block:
             self._receipt(intent, None, None, f"not found on chain up to block {head}")
 
@@ -90,7 +91,7 @@ class WeightPublisher:
         if not receipt.success:
             return self._receipt(intent, receipt.block, receipt.extrinsic_hash, receipt.error)
         answer = self._receipt(intent, receipt.block, receipt.extrinsic_hash, None)
-        self._read_back(receipt.block)
+        self._read_back(receipt.block, answer)
         return answer
 
     # -- when ---------------------------------------------------------------------------------
@@ -138,6 +139,7 @@ class WeightPublisher:
             return known
 
         def note(unit: Unit) -> WeightsSubmitted:
+            unit.context = after_decision(unit, vector.block)
             return unit.observe(
                 WeightsSubmitted,
                 key,
@@ -180,20 +182,21 @@ class WeightPublisher:
 
         return self._ledger.decide(note)
 
-    def _read_back(self, block: BlockRef) -> None:
+    def _read_back(self, block: BlockRef, receipt: WeightsReceipt) -> None:
         held = self._chain.validator_weights(self._ledger.arena.netuid, block.hash)
         ours = [item for item in held if item.hotkey == self._validator]
         if not ours:
             detail = f"the chain holds no weights of {self._validator} at block {block.number}"
             raise_alert(self._ledger, "weights_not_held", detail)
             return
-        self._note_held(ours[0], block)
+        self._note_held(ours[0], block, receipt)
 
-    def _note_held(self, held: ValidatorWeights, block: BlockRef) -> None:
+    def _note_held(self, held: ValidatorWeights, block: BlockRef, receipt: WeightsReceipt) -> None:
         uids = tuple(uid for uid, _ in held.weights)
         values = tuple(value for _, value in held.weights)
 
         def note(unit: Unit) -> None:
+            unit.because(receipt)
             unit.observe(
                 WeightsReadBack,
                 f"weights-held:{unit.context.arena}:{self._validator}:{block.number}",

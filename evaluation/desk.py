@@ -19,6 +19,7 @@ from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer
 from evaluation.runners.port import InfrastructureFaultError, Runner
 from ledger.application import Ledger, Unit
 from ledger.codes import VoidCause
+from ledger.commands.causes import after
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
 from ledger.commands.copies import record_fingerprint
 from ledger.decisions.base import DecisionRefusedError
@@ -166,7 +167,7 @@ class ContestDesk:
         def work(unit: Unit) -> None:
             found = unit.get(Contest, contest)
             found.measure_baseline(
-                unit.context,
+                after(unit, found),
                 image=plan.baseline_image,
                 prompts=len(figures.e2e_us),
                 prompts_digest=outcome.prompts_digest,
@@ -195,7 +196,7 @@ class ContestDesk:
 
 def _measure(unit: Unit, contest: Contest, entrant: PlannedEntrant, own: EntrantVerdict) -> None:
     contest.measure(
-        unit.context,
+        after(unit, contest),
         UUID(entrant.entrant_id),
         hotkey=entrant.hotkey,
         status=own.status,

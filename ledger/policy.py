@@ -10,22 +10,43 @@ Raises :class:`PolicyError` with one sentence for anything a document cannot mea
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from ledger.addresses import is_ss58
 from ledger.rules.interval import fewest_blocks
+from ledger.texts import is_one_line
 from ledger.units import PPM
 
-Ppm = Annotated[int, Meta(ge=0, le=PPM)]
-Positive = Annotated[int, Meta(ge=1)]
-NonNegative = Annotated[int, Meta(ge=0)]
+MAX_POLICY_BYTES: Final = 65_536
+MAX_TRACKS: Final = 16
+MAX_UID: Final = 255
+"""UIDs are 0 to 255 (DOMAIN, Words)."""
+MAX_BLOCKS: Final = 2**32 - 1
+"""Block numbers are u32 on the chain, and so are the distances between them."""
+MAX_INTEGER: Final = 2**63 - 1
+"""The largest integer that both databases keep. Amounts on the chain are u64, and all TAO there
+will ever be is less than a four-hundredth of this."""
+MAX_TIMEOUT_S: Final = 86_400
+MAX_OVERRIDE_PPM: Final = 10**9
+"""Beyond one whole an override is clamped (DOMAIN 5); beyond this it is a slip of the hand."""
+MAX_NAME_CHARS: Final = 64
+MAX_IMAGE_CHARS: Final = 255
 
-MAX_POLICY_BYTES = 65_536
-MAX_TRACKS = 16
+Ppm = Annotated[int, Meta(ge=0, le=PPM)]
+Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
+NonNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Block = Annotated[int, Meta(ge=0, le=MAX_BLOCKS)]
+SomeBlocks = Annotated[int, Meta(ge=1, le=MAX_BLOCKS)]
+Seconds = Annotated[int, Meta(ge=1, le=MAX_TIMEOUT_S)]
+
+_TRACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class PolicyError(ValueError):
@@ -37,16 +58,16 @@ class FeePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     treasury_ss58: str
     fee_rao: NonNegative = 100_000_000
-    payment_max_age_blocks: Positive = 7_200
+    payment_max_age_blocks: SomeBlocks = 7_200
 
 
 class WeightPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When validators set weights and which UID burns (DOMAIN 5)."""
 
-    burn_uid: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    stale_after_blocks: Positive = 360
-    rate_limit_blocks: NonNegative = 100
-    max_ingest_lag_blocks: Positive = 50
+    burn_uid: Annotated[int, Meta(ge=0, le=MAX_UID)] = 0
+    stale_after_blocks: SomeBlocks = 360
+    rate_limit_blocks: Block = 100
+    max_ingest_lag_blocks: SomeBlocks = 50
 
 
 class KingTakesAll(
@@ -91,9 +112,9 @@ class BlockRamp(
     king_share_ppm: Ppm = 800_000
     before_ppm: Ppm = 20_000
     floor_ppm: Ppm = 100_000
-    start_block: NonNegative = 8_360_900
-    length_blocks: Positive = 1_317_600
-    override_ppm: int | None = None
+    start_block: Block = 8_360_900
+    length_blocks: SomeBlocks = 1_317_600
+    override_ppm: Annotated[int, Meta(ge=-MAX_OVERRIDE_PPM, le=MAX_OVERRIDE_PPM)] | None = None
 
 
 EmissionPolicy = KingTakesAll | ScorePool | BlockRamp
@@ -154,7 +175,7 @@ class MarginPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     start_ppm: Ppm = 10_000
-    decay_blocks: Positive | None = None
+    decay_blocks: SomeBlocks | None = None
 
 
 class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,7 +187,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     min_length_ppm: Ppm = 900_000
     """Fewer tokens than max(2, ceil(this x baseline's)) is `truncated` (DOMAIN 4, v2)."""
-    max_length_ppm: Annotated[int, Meta(ge=PPM)] = 1_100_000
+    max_length_ppm: Annotated[int, Meta(ge=PPM, le=MAX_INTEGER)] = 1_100_000
     """More tokens than this x baseline's is `overlong`."""
     min_top1_ppm: Ppm = 970_000
     """The part of emitted tokens that must be the reference's first choice."""
@@ -192,13 +213,14 @@ class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     prompts_per_block: Annotated[int, Meta(ge=1, le=1_000)] = 1
     """How many consecutive prompts form one block, the unit the interval rule resamples."""
     repeated_prompts: Annotated[int, Meta(ge=0, le=1_000)] = 2
-    """How many of the scored prompts are asked again at the end, for the replay check."""
+    """How many of the scored prompts are asked again at the end, for the replay check; not more
+    than there are."""
     warmup_prompts: Annotated[int, Meta(ge=0, le=100)] = 2
     context_tokens: Annotated[int, Meta(ge=8, le=131_072)] = 6_144
     output_tokens: Annotated[int, Meta(ge=2, le=8_192)] = 512
-    startup_timeout_s: Positive = 750
-    prompt_timeout_s: Positive = 120
-    pull_timeout_s: Positive = 300
+    startup_timeout_s: Seconds = 750
+    prompt_timeout_s: Seconds = 120
+    pull_timeout_s: Seconds = 300
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     """Attempts of one round that may be void before its entrants are credited."""
 
@@ -214,6 +236,7 @@ class TrackPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     gates: GatePolicy = GatePolicy()
     contest: ContestPolicy = ContestPolicy()
     baseline_image: str = ""
+    """By digest, by reference, or empty where whoever runs the contest names it."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -279,6 +302,7 @@ def parse_policy_json(data: str | bytes) -> Policy:
 
 def checked(policy: Policy) -> Policy:
     """The same policy, or :class:`PolicyError` for rules that contradict each other."""
+    _check_names(policy)
     if not 1 <= len(policy.tracks) <= MAX_TRACKS:
         count = len(policy.tracks)
         msg = f"policy '{policy.name}' must have 1 to {MAX_TRACKS} tracks, it has {count}"
@@ -291,11 +315,59 @@ def checked(policy: Policy) -> Policy:
         )
         raise PolicyError(msg)
     for name, track in policy.tracks.items():
+        _check_contest(name, track)
         _check_interval(name, track)
-    if not policy.fee.treasury_ss58:
+    treasury = policy.fee.treasury_ss58
+    if not treasury:
         msg = f"policy '{policy.name}' names no treasury address"
         raise PolicyError(msg)
+    if not is_ss58(treasury):
+        msg = (
+            f"the treasury of policy '{policy.name}' is no SS58 address of format 42: "
+            f"{treasury[:MAX_NAME_CHARS]!r}; fees sent there would be lost"
+        )
+        raise PolicyError(msg)
     return policy
+
+
+def _check_names(policy: Policy) -> None:
+    """Names stand in logs, tables and addresses: one line, of a bounded length."""
+    if not is_one_line(policy.name, MAX_NAME_CHARS):
+        msg = f"a policy's name must be 1 to {MAX_NAME_CHARS} printable characters"
+        raise PolicyError(msg)
+    for name, track in policy.tracks.items():
+        if not _TRACK_NAME.fullmatch(name):
+            msg = (
+                f"{name[:MAX_NAME_CHARS]!r} is no name of a track: 1 to 64 of a-z, 0-9, dot, "
+                "underscore and dash, the first a letter or digit"
+            )
+            raise PolicyError(msg)
+        if not is_one_line(track.model, MAX_NAME_CHARS):
+            msg = f"the model of track '{name}' must be 1 to {MAX_NAME_CHARS} printable characters"
+            raise PolicyError(msg)
+        if not _is_image(track.baseline_image):
+            msg = (
+                f"the baseline_image of track '{name}' must be empty, sha256: and 64 hex digits, "
+                f"or an image reference of at most {MAX_IMAGE_CHARS} characters"
+            )
+            raise PolicyError(msg)
+
+
+def _is_image(text: str) -> bool:
+    """Whether a baseline can be named so; a digest that is cut short is no reference."""
+    if not text or _DIGEST.fullmatch(text):
+        return True
+    return is_one_line(text, MAX_IMAGE_CHARS) and " " not in text and not text.startswith("sha256:")
+
+
+def _check_contest(name: str, track: TrackPolicy) -> None:
+    contest = track.contest
+    if contest.repeated_prompts > contest.prompts:
+        msg = (
+            f"track '{name}' repeats {contest.repeated_prompts} prompts and asks only "
+            f"{contest.prompts}; repeat at most as many as are asked"
+        )
+        raise PolicyError(msg)
 
 
 def _check_interval(name: str, track: TrackPolicy) -> None:

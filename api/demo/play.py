@@ -29,6 +29,7 @@ from ledger.application import Ledger, Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, open_arena, pause, resume
 from ledger.commands.blocks import record_balances
+from ledger.commands.causes import after, after_transfer
 from ledger.commands.copies import find_copies
 from ledger.commands.thrones import vacate_departed
 from ledger.decisions.rental import Rental
@@ -72,6 +73,20 @@ class Watcher:
     say: Say = lambda _: None
     block: Callable[[int, int], None] = lambda *_: None
     contest: Progress = field(default=lambda *_: None)
+
+
+def is_over(services: Services) -> bool:
+    """Whether the database holds the season to its last block, with the books of it closed.
+
+    Nothing is left to play then, so that the folder with the season's chain is not needed either.
+    """
+    arena = ArenaKey(season.genesis().hash, NETUID)
+    with services.engine.connect() as connection:
+        head = head_of(connection, arena)
+    if head is None or head.effective_block < season.ENDS_AT:
+        return False
+    treasury = Ledger(services.engine, arena).load(Treasury, treasury_id(arena))
+    return treasury.closed_to_block == season.PERIODS_END[-1]
 
 
 class Season:
@@ -293,7 +308,7 @@ class Season:
                 contest_id=None,
             )
             rental.start(
-                unit.context,
+                after(unit, rental),
                 instance=f"demo-{window.start}",
                 usd_micros_per_hour=provider.USD_MICROS_PER_HOUR,
                 started_at_s=started_at_s,
@@ -306,8 +321,8 @@ class Season:
 
         def work(unit: Unit) -> None:
             rental = self._rental(unit, window)
-            rental.end(unit.context, ended_at_s, "the round is over")
-            rental.book_cost(unit.context, window.end)
+            rental.end(after(unit, rental), ended_at_s, "the round is over")
+            rental.book_cost(after(unit, rental), window.end)
 
         self._ledger.decide(work)
 
@@ -335,7 +350,7 @@ class Season:
 
         def work(unit: Unit) -> None:
             unit.get(Treasury, treasury_id(unit.context.arena)).convert(
-                unit.context,
+                after_transfer(unit, extrinsic_hash),
                 reference=extrinsic_hash,
                 sold_rao=rao,
                 bought_usd_micros=usd_micros,
@@ -372,6 +387,7 @@ class Season:
             treasury = unit.get(Treasury, treasury_id(unit.context.arena))
             if not treasury.buybacks:
                 treasury.plan_buyback(unit.context, BUYBACK_RAO, BUYBACK_MAX_PRICE_RAO, TREASURER)
+            unit.because(treasury.buybacks[1].planned)
             treasury.approve_buyback(unit.context, 1, SECOND_TREASURER)
 
         self._ledger.decide(plan)

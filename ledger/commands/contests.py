@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ledger.application import Ledger, Unit
 from ledger.codes import DepositionCause, DisqualificationCode, VoidCause
+from ledger.commands.causes import after, after_acceptance
 from ledger.decisions.arena import Arena, RunnerUp
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import (
@@ -70,7 +71,7 @@ def plan_contest(
     queue. Of several queued submissions of one hotkey the latest runs and supersedes the others.
     Refused while evaluation is paused. Where ``host`` is given, it claims the contest in the same
     transaction, for :data:`CLAIM_BLOCKS`. Returns the contest's id; planning the same attempt again
-    gives it too.
+    gives it too. The plan follows from the acceptance of the first challenger.
     """
 
     def work(unit: Unit) -> UUID:
@@ -95,8 +96,9 @@ def plan_contest(
                 )
                 raise DecisionRefusedError(msg)
         _must_be_later(unit, track, seed_block)
+        first = next(entrant for entrant in entrants if entrant.role == "challenger")
         planned = contest.plan_as(
-            unit.context,
+            after_acceptance(unit, first.submission_id),
             track=track,
             attempt=attempt,
             seed_block=seed_block,
@@ -139,7 +141,7 @@ def complete_contest(ledger: Ledger, contest: UUID) -> None:
         }
         decision = _decide(unit, found, track, seed)
         judged = found.judge(
-            unit.context,
+            after(unit, found),
             tuple(_verdict(entrant, found, scores) for entrant in plan.entrants),
             tuple(_reason(step) for step in decision.steps),
         )
@@ -169,7 +171,7 @@ def _void(
     unit: Unit, contest: Contest, plan: ContestPlanned, cause: VoidCause, detail: str
 ) -> None:
     track = _planned_track(unit.arena, plan)
-    unit.because(contest.void(unit.context, cause, detail))
+    unit.because(contest.void(after(unit, contest), cause, detail))
     for entrant in plan.entrants:
         submission = unit.get(Submission, entrant.submission_id)
         if submission.status == "contested":
@@ -220,7 +222,7 @@ def _entrants(
     for submission in line:
         later = latest[_commit(submission).hotkey]
         if later is not submission:
-            submission.supersede(unit.context, later.id)
+            submission.supersede(after_acceptance(unit, later.id), later.id)
     running = [
         submission for submission in line if latest[_commit(submission).hotkey] is submission
     ]

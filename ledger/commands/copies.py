@@ -10,16 +10,19 @@ from uuid import UUID
 
 from ledger.application import Ledger, Unit
 from ledger.codes import DepositionCause
+from ledger.commands.causes import after, after_fingerprint
 from ledger.commands.contests import commit_order
 from ledger.decisions.submission import CommitSeen, Submission
-from ledger.facts import Context
 
 
 def record_fingerprint(ledger: Ledger, submission: UUID, fingerprint: str) -> None:
     """Note the content fingerprint of a submission's image."""
 
     def work(unit: Unit) -> None:
-        unit.get(Submission, submission).fingerprint_as(unit.context, fingerprint)
+        found = unit.get(Submission, submission)
+        if found.commit is not None:
+            unit.because(found.commit)  # which names the image that was looked into
+        found.fingerprint_as(unit.context, fingerprint)
 
     ledger.decide(work)
 
@@ -45,7 +48,7 @@ def find_copies(ledger: Ledger, submissions: Sequence[UUID]) -> list[UUID]:
             first_commit, original = line[0]
             for commit, submission in line[1:]:
                 if commit.hotkey != first_commit.hotkey and submission.status != "copy":
-                    submission.find_copy(unit.context, original)
+                    submission.find_copy(after_fingerprint(unit, submission.id), original)
                     copies[submission.id] = original
         _unseat(unit, copies)
         return list(copies)
@@ -58,18 +61,13 @@ def _unseat(unit: Unit, copies: dict[UUID, Submission]) -> None:
     arena, outer = unit.arena, unit.context
     for track, runner_up in list(arena.runners_up.items()):
         if runner_up.submission_id in copies:
-            unit.context = _because_copied(unit, outer, runner_up.submission_id)
+            unit.context = after(unit, unit.get(Submission, runner_up.submission_id))
             arena.name_runner_up(unit.context, track, None)
     for track, king in list(arena.kings.items()):
         original = copies.get(king.submission_id)
         if original is not None:
-            unit.context = _because_copied(unit, outer, king.submission_id)
+            unit.context = after(unit, unit.get(Submission, king.submission_id))
             owner = original.commit.hotkey if original.commit else "another hotkey"
             detail = f"its content is an earlier commit of {owner}"
             arena.succeed(unit.context, track, DepositionCause.COPY, detail)
     unit.context = outer
-
-
-def _because_copied(unit: Unit, outer: Context, copy: UUID) -> Context:
-    found = unit.get(Submission, copy).last
-    return outer.because(found) if found is not None else outer

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from ledger.application import Ledger, Unit
 from ledger.codes import DepositionCause
+from ledger.commands.causes import after_block
 
 
 def vacate(unit: Unit, gone: Callable[[str], bool]) -> None:
@@ -26,4 +27,9 @@ def vacate_departed(ledger: Ledger, registered: Collection[str]) -> None:
     A hotkey can leave while its contest runs and be crowned afterwards, and blocks tell of its
     leaving only once.
     """
-    ledger.decide(lambda unit: vacate(unit, lambda hotkey: hotkey not in registered))
+
+    def work(unit: Unit) -> None:
+        unit.context = after_block(unit)
+        vacate(unit, lambda hotkey: hotkey not in registered)
+
+    ledger.decide(work)

@@ -6,8 +6,9 @@ a defended crown is the same reign; a policy starts no earlier than the block it
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from ledger.codes import DepositionCause
@@ -15,8 +16,13 @@ from ledger.decisions.base import Aggregate, DecisionRefusedError
 from ledger.facts import Context, Fact, fact
 from ledger.keys import ArenaKey
 from ledger.policy import Policy, PolicyFrom, parse_policy_json, policy_at
+from ledger.texts import is_one_line
 
 Switch = Literal["evaluation", "emission"]
+
+MAX_ACTOR_CHARS: Final = 64
+MAX_REASON_CHARS: Final = 500
+_NETWORK: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @fact("arena.opened.v1")
@@ -155,25 +161,44 @@ class Arena(Aggregate):
 
     # -- commands ---------------------------------------------------------------------------
 
-    def open(self, context: Context, network: str, policy: Policy, actor: str) -> None:
-        """Open the arena at the context's block; opening it again alike is a no-op."""
-        content = {
-            "genesis": context.arena.genesis,
-            "network": network,
-            "netuid": context.arena.netuid,
-            "opened_at_block": context.block,
-            "policy_json": policy.canonical_json().decode(),
-            "policy_digest": policy.digest(),
-            "actor": actor,
-        }
+    def open(
+        self, context: Context, network: str, policy: Policy, actor: str, *, at_block: int
+    ) -> None:
+        """Open the arena at a block, which a new arena's context is at.
+
+        Opening it again with the same network, block and policy is a no-op, whoever does it;
+        otherwise it is refused, for it is open.
+        """
+        if not _NETWORK.fullmatch(network):
+            msg = (
+                f"{network[:MAX_ACTOR_CHARS]!r} is no name of a network: 1 to 64 of a-z, 0-9, dot, "
+                "underscore and dash, the first a letter or digit"
+            )
+            raise DecisionRefusedError(msg)
+        _check_actor(actor)
         if self.version:
+            alike = (self.network, self.opened_at_block) == (network, at_block)
+            if alike and self.policies[0].policy.digest() == policy.digest():
+                return
             msg = f"arena {network}/{context.arena.netuid} is open already; adopt a policy instead"
             raise DecisionRefusedError(msg)
-        self.record(context, ArenaOpened, f"arena-opened:{context.arena}", **content)
+        self.record(
+            context,
+            ArenaOpened,
+            f"arena-opened:{context.arena}",
+            genesis=context.arena.genesis,
+            network=network,
+            netuid=context.arena.netuid,
+            opened_at_block=at_block,
+            policy_json=policy.canonical_json().decode(),
+            policy_digest=policy.digest(),
+            actor=actor,
+        )
 
     def adopt(self, context: Context, policy: Policy, from_block: int, actor: str) -> None:
         """Adopt a policy from a block on. The past cannot be given other rules."""
         self._must_be_open(context.arena)
+        _check_actor(actor)
         digest = policy.digest()
         same_start = [p.policy.digest() for p in self.policies if p.from_block == from_block]
         if same_start and same_start[-1] == digest:
@@ -344,6 +369,13 @@ class Arena(Aggregate):
         if not reason.strip():
             msg = f"{switch} cannot be {word} without a reason"
             raise DecisionRefusedError(msg)
+        if not is_one_line(reason, MAX_REASON_CHARS):
+            msg = (
+                f"the reason why {switch} is {word} must be one line of at most "
+                f"{MAX_REASON_CHARS} printable characters"
+            )
+            raise DecisionRefusedError(msg)
+        _check_actor(actor)
         self.record(
             context,
             event,
@@ -403,3 +435,10 @@ class Arena(Aggregate):
             case _:
                 msg = f"an arena cannot take a {fact.topic}"
                 raise TypeError(msg)
+
+
+def _check_actor(actor: str) -> None:
+    """Who acted is shown to everybody for ever."""
+    if not is_one_line(actor, MAX_ACTOR_CHARS):
+        msg = f"whoever acts must be named in 1 to {MAX_ACTOR_CHARS} printable characters"
+        raise DecisionRefusedError(msg)

@@ -70,12 +70,15 @@ def rebuild(
     *,
     on_page: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Drop the tables of these projections, make them anew and replay the log into them."""
+    """Drop the tables of these projections, make them anew and replay the log into them.
+
+    The table of positions is made where somebody dropped it too; the log is only read.
+    """
     tables = [table for projection in projections for table in projection.tables]
     names = [projection.name for projection in projections]
     with writing(engine) as connection:
         METADATA.drop_all(connection, tables=tables)
-        METADATA.create_all(connection, tables=tables)
+        METADATA.create_all(connection, tables=[*tables, tracking])
         connection.execute(delete(tracking).where(tracking.c.projection.in_(names)))
     catch_up(engine, projections, on_page=on_page)
 

@@ -53,15 +53,15 @@ class Scope:
 def find_arena(connection: Connection, network: str, netuid: int) -> LogHead:
     """The arena of that network name and netuid; :class:`UnknownArenaError` names those there are.
 
-    Of two chains under one name (a demo played twice on different genesis) the newest log counts.
+    There is at most one: opening an arena refuses a name that another chain has.
     """
     heads = all_heads(connection)
-    found = [head for head in heads if (head.network, head.netuid) == (network, netuid)]
-    if not found:
-        known = ", ".join(f"{head.network}/{head.netuid}" for head in heads) or "none"
-        msg = f"arena {network}/{netuid} is unknown in this database; it has: {known}"
-        raise UnknownArenaError(msg)
-    return found[-1]
+    for head in heads:
+        if (head.network, head.netuid) == (network, netuid):
+            return head
+    known = ", ".join(f"{head.network}/{head.netuid}" for head in heads) or "none"
+    msg = f"arena {network}/{netuid} is unknown in this database; it has: {known}"
+    raise UnknownArenaError(msg)
 
 
 def scope_at(connection: Connection, head: LogHead, at_block: int | None) -> Scope:

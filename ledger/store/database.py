@@ -17,6 +17,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 BUSY_TIMEOUT_S: Final = 30
 _WRITE: Final = "ledger_write"
+_UNREADABLE_URL: Final = (
+    "LEDGER_DATABASE_URL cannot be read: its port must be a number, and each @ of a password must "
+    "be percent-encoded as %40"
+)
 
 
 class DatabaseError(Exception):
@@ -24,7 +28,11 @@ class DatabaseError(Exception):
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for a SQLAlchemy URL, set up so that acknowledged facts are durable."""
+    """An engine for a SQLAlchemy URL, set up so that acknowledged facts are durable.
+
+    Raises :class:`DatabaseError` for one that names no database this program can open. No part of
+    such a URL is quoted: a password whose ``@`` is not escaped ends up in any of them.
+    """
     try:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":
@@ -32,7 +40,11 @@ def open_engine(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite(parsed)
         if parsed.get_backend_name() == "postgresql":
+            if "@" in (parsed.host or "") or "@" in (parsed.database or ""):
+                raise DatabaseError(_UNREADABLE_URL)
             return create_engine(parsed, pool_pre_ping=True)
+    except ValueError:  # a port that is no number; the error quotes it, so it is not kept as cause
+        raise DatabaseError(_UNREADABLE_URL) from None
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         msg = f"LEDGER_DATABASE_URL is no database this program can open: {error}"
         raise DatabaseError(msg) from error

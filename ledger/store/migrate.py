@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,11 +15,14 @@ from sqlalchemy.exc import DatabaseError as SqlDatabaseError
 
 import migrations
 from ledger.store.database import DatabaseError, writing
+from ledger.store.schema import METADATA, events, logs
 
 SchemaState = Literal["empty", "current", "older"]
 
 _UPGRADE_LOCK: Final = 0x6361_6368_656F_6E
 """PostgreSQL's advisory lock held while migrating: processes that start together take turns."""
+
+_OF_THE_LOG: Final = frozenset({logs.name, events.name})
 
 _DIRECTORY: Final = Path(migrations.__file__).parent
 
@@ -52,8 +56,12 @@ def schema_state(engine: Engine) -> SchemaState:
     raise DatabaseError(msg)
 
 
-def require_schema(engine: Engine) -> None:
-    """Make the tables of an empty database; raise :class:`DatabaseError` for an older schema."""
+def require_schema(engine: Engine, *, views_may_lack: bool = False) -> None:
+    """Make the tables of an empty database; raise :class:`DatabaseError` for an unusable schema.
+
+    That is an older one, and one of which somebody dropped a table: of the log, or of a view unless
+    ``views_may_lack``.
+    """
     state = schema_state(engine)
     if state == "older":
         msg = (
@@ -63,6 +71,38 @@ def require_schema(engine: Engine) -> None:
         raise DatabaseError(msg)
     if state == "empty":
         upgrade(engine)
+        return
+    with _reachable(engine) as connection:
+        wanted = _OF_THE_LOG if views_may_lack else set(METADATA.tables)
+        lacking = sorted(wanted - set(inspect(connection).get_table_names()))
+    if lacking:
+        msg = f"the database at {_place(engine)} lacks {', '.join(lacking)}; {remedy_of(lacking)}"
+        raise DatabaseError(msg)
+
+
+def missing_parts(engine: Engine) -> list[str]:
+    """The tables, and the columns as ``table.column``, that this program has and a database lacks.
+
+    Views count as far as they are imported, which registers their tables.
+    """
+    found: list[str] = []
+    with _reachable(engine) as connection:
+        present = inspect(connection)
+        tables = set(present.get_table_names())
+        for name, table in sorted(METADATA.tables.items()):
+            if name not in tables:
+                found.append(name)
+                continue
+            columns = {column["name"] for column in present.get_columns(name)}
+            found += [f"{name}.{column.name}" for column in table.c if column.name not in columns]
+    return found
+
+
+def remedy_of(missing: Sequence[str]) -> str:
+    """What to do about :func:`missing_parts`: views are made of the log, the log of nothing."""
+    if {part.partition(".")[0] for part in missing} & _OF_THE_LOG:
+        return "that is the log itself, so restore a backup"
+    return "make the views anew with 'cacheon-ledger db rebuild'"
 
 
 def upgrade(engine: Engine) -> None:

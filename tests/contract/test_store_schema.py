@@ -10,9 +10,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
-import ledger.projections.all  # noqa: F401  registers the views' tables
+from ledger.projections.all import PROJECTIONS  # registers the views' tables, too
+from ledger.projections.runner import rebuild
 from ledger.store.database import DatabaseError, open_engine
-from ledger.store.migrate import require_schema, schema_state, upgrade
+from ledger.store.migrate import missing_parts, require_schema, schema_state, upgrade
 from ledger.store.schema import METADATA
 from tests.contract.stores import STORES, empty_url
 
@@ -87,6 +88,25 @@ def test_a_failed_migration_leaves_an_empty_database(
             upgrade(empty)
     upgrade(empty)
     assert schema_state(empty) == "current"
+
+
+def test_a_dropped_view_is_named_and_rebuilt_and_a_dropped_log_is_not(empty: Engine) -> None:
+    upgrade(empty)
+    assert missing_parts(empty) == []
+    for statement in ("DROP TABLE tracking", "ALTER TABLE weights_thrones DROP COLUMN king_hotkey"):
+        with empty.begin() as connection:
+            connection.execute(text(statement))
+    assert missing_parts(empty) == ["tracking", "weights_thrones.king_hotkey"]
+    with pytest.raises(DatabaseError, match=r"lacks tracking; .* 'cacheon-ledger db rebuild'"):
+        require_schema(empty)
+    require_schema(empty, views_may_lack=True)
+    rebuild(empty, PROJECTIONS)
+    assert missing_parts(empty) == []
+    require_schema(empty)
+    with empty.begin() as connection:
+        connection.execute(text("DROP TABLE events"))
+    with pytest.raises(DatabaseError, match=r"lacks events; .* restore a backup"):
+        require_schema(empty, views_may_lack=True)
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "mysql://localhost/x", "oracle://localhost/x"])

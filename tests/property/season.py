@@ -25,6 +25,7 @@ from ledger.commands.blocks import (
     judge_deferred,
     record_balances,
 )
+from ledger.commands.causes import after, after_decision, after_transfer
 from ledger.commands.contests import complete_contest, void_contest
 from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.decisions.base import DecisionRefusedError
@@ -36,7 +37,7 @@ from ledger.keys import NAMESPACE, treasury_id
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.queries.weights import vector_in_force
 from ledger.store.recorder import FactConflictError
-from tests.unit.ledger.scenes import FEE_RAO, Paid, Scene, block_hash, commit, policy
+from tests.unit.ledger.scenes import FEE_RAO, TREASURY, Paid, Scene, block_hash, commit, policy
 
 Action = tuple[str, int, int]
 
@@ -165,7 +166,8 @@ class Season:
         vector = self.scene.read(vector_in_force)
 
         def send(unit: Unit) -> None:
-            unit.observe(
+            unit.context = after_decision(unit, head)
+            sent = unit.observe(
                 WeightsSubmitted,
                 f"weights-sent:{unit.context.arena}:owner:{head}",
                 for_block=head,
@@ -178,6 +180,7 @@ class Season:
                 version_key=1,
                 reason="drawn",
             )
+            unit.because(sent)
             unit.observe(
                 WeightsReceipt,
                 f"weights-receipt:{unit.context.arena}:owner:{head}",
@@ -194,42 +197,42 @@ class Season:
 
     def _treasury(self, work: Any) -> None:
         identity = treasury_id(self.scene.ledger.arena)
-        self.scene.ledger.decide(lambda unit: work(unit.get(Treasury, identity), unit.context))
+        self.scene.ledger.decide(lambda unit: work(unit.get(Treasury, identity), unit))
 
     def _convert(self, one: int, two: int) -> None:
         self._treasury(
-            lambda treasury, context: treasury.convert(
-                context,
+            lambda treasury, unit: treasury.convert(
+                after_transfer(unit, block_hash(one, "trade")),
                 reference=block_hash(one, "trade"),
                 sold_rao=1 + one,
                 bought_usd_micros=1 + two,
                 usd_micros_per_tao=1,
                 provider="pods",
                 source="desk",
-                about_block=context.block,
+                about_block=unit.block,
                 actor="op",
             )
         )
 
     def _buyback(self, one: int, _two: int) -> None:
-        def work(treasury: Treasury, context: Any) -> None:
-            number = treasury.plan_buyback(context, 10, 10, "one").number
-            treasury.approve_buyback(context, number, "two")
-            treasury.send_buyback(context, number, 1 + one)
+        def work(treasury: Treasury, unit: Unit) -> None:
+            number = treasury.plan_buyback(unit.context, 10, 10, "one").number
+            treasury.approve_buyback(after(unit, treasury), number, "two")
+            treasury.send_buyback(after(unit, treasury), number, 1 + one, number)
             if one % 2:
-                treasury.fail_buyback(context, number, "refused")
+                treasury.fail_buyback(after(unit, treasury), number, "refused")
                 return
             treasury.execute_buyback(
-                context,
+                after(unit, treasury),
                 number,
-                block=context.block,
-                block_hash=block_hash(context.block),
-                extrinsic_index=1,
+                block=unit.block,
+                block_hash=block_hash(unit.block),
+                extrinsic_index=number,
                 extrinsic_hash=block_hash(number, "buyback"),
                 netuid=14,
                 spent_rao=1 + one,
                 burned_alpha=5 + one,
-                about_block=context.block,
+                about_block=unit.block,
             )
 
         self._treasury(work)
@@ -246,17 +249,19 @@ class Season:
                 max_usd_micros_per_hour=9_000,
                 contest_id=None,
             )
-            rental.start(unit.context, instance="i", usd_micros_per_hour=8_000, started_at_s=10)
-            rental.end(unit.context, 10 + 60 * one, "done")
-            rental.book_cost(unit.context, unit.block)
-            rental.match_invoice(unit.context, "inv", str(two), one)
+            rental.start(
+                after(unit, rental), instance="i", usd_micros_per_hour=8_000, started_at_s=10
+            )
+            rental.end(after(unit, rental), 10 + 60 * one, "done")
+            rental.book_cost(after(unit, rental), unit.block)
+            rental.match_invoice(after(unit, rental), "inv", str(two), one)
 
         self.scene.ledger.decide(work)
 
     def _outflow(self, one: int, two: int) -> None:
         number = self.scene.head + 1
         self.scene.block(
-            withdrawals=(Withdrawal(one, 1, block_hash(number, "out"), "somebody", 1 + two),),
+            withdrawals=(Withdrawal(one, 1, block_hash(one, "trade"), "somebody", 1 + two),),
             fees=(FeePaid(1, 1 + one),),
             burns=(
                 AlphaBurned(
@@ -269,10 +274,10 @@ class Season:
         head = self.scene.head
         record_balances(
             self.scene.ledger,
-            (("TAO", "treasury-14", one, "chain"), ("ALPHA", "treasury-14", two, "chain")),
+            (("TAO", TREASURY, one, "chain"), ("ALPHA", TREASURY, two, "chain")),
             about_block=head,
         )
-        self._treasury(lambda treasury, context: treasury.close_period(context, head, 10, "op"))
+        self._treasury(lambda treasury, unit: treasury.close_period(unit.context, head, 10, "op"))
 
     def statuses(self) -> dict[UUID, str]:
         """Every submission's state."""

@@ -17,10 +17,12 @@ from ledger.policy import (
     policy_at,
 )
 
-GOOD = """
+TREASURY = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
+QUOTED = f'"{TREASURY}"'
+GOOD = f"""
 name = "p"
 [fee]
-treasury_ss58 = "5FS2"
+treasury_ss58 = {QUOTED}
 [tracks.qwen]
 model = "Qwen"
 [tracks.qwen.emission]
@@ -38,20 +40,82 @@ def tracks(count: int, share: int) -> str:
     return head + "".join(body.replace("qwen", f"t{number}") for number in range(count))
 
 
+def fee(line: str) -> str:
+    return GOOD.replace(QUOTED, f"{QUOTED}\n{line}")
+
+
+def ramp(line: str) -> str:
+    return GOOD.replace('"king_takes_all"', f'"block_ramp"\n{line}')
+
+
+def part(name: str, lines: str) -> str:
+    return GOOD + f"[tracks.qwen.{name}]\n{lines}"
+
+
+def image(name: str) -> str:
+    return GOOD.replace('model = "Qwen"', f'model = "Qwen"\nbaseline_image = "{name}"')
+
+
 BAD = {
     "not TOML": ("name = ", "is not TOML"),
     "empty": ("", "does not fit: .*name"),
-    "no fee": (GOOD.replace('[fee]\ntreasury_ss58 = "5FS2"', ""), "fee"),
+    "no fee": (GOOD.replace(f"[fee]\ntreasury_ss58 = {QUOTED}", ""), "fee"),
     "unknown field": (GOOD.replace('name = "p"', 'name = "p"\ncolour = 1'), "colour"),
     "unknown phase": (GOOD.replace("king_takes_all", "phase9"), "phase9"),
     "unknown formula": (GOOD.replace('"v2"', '"v9"'), "v9"),
-    "fractional fee": (GOOD.replace('"5FS2"', '"5FS2"\nfee_rao = 0.1'), "fee_rao"),
-    "negative fee": (GOOD.replace('"5FS2"', '"5FS2"\nfee_rao = -1'), "fee_rao"),
+    "fractional fee": (GOOD.replace(QUOTED, f"{QUOTED}\nfee_rao = 0.1"), "fee_rao"),
+    "negative fee": (GOOD.replace(QUOTED, f"{QUOTED}\nfee_rao = -1"), "fee_rao"),
     "share over one": (tracks(1, 1_000_001), "emission_share_ppm"),
     "shares short of one": (tracks(2, 400_000), "sum to 800000 ppm"),
     "no tracks": (GOOD[: GOOD.index("[tracks")] + "[tracks]", "1 to 16 tracks, it has 0"),
     "too many tracks": (tracks(MAX_TRACKS + 1, 1), "it has 17"),
-    "no treasury": (GOOD.replace('"5FS2"', '""'), "names no treasury"),
+    "no treasury": (GOOD.replace(TREASURY, ""), "names no treasury"),
+    "treasury mistyped": (GOOD.replace("5FS2f", "5FS2g"), "no SS58 address of format 42"),
+    "treasury of another format": (
+        GOOD.replace(TREASURY, "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5"),
+        "no SS58 address of format 42",
+    ),
+    "fee nobody can count": (fee(f"fee_rao = {2**63}"), "fee_rao"),
+    "burn UID beyond the subnet": (GOOD + "[weights]\nburn_uid = 256", "burn_uid"),
+    "staleness beyond a block number": (
+        GOOD + f"[weights]\nstale_after_blocks = {2**32}",
+        "stale_after_blocks",
+    ),
+    "rate limit beyond a block number": (
+        GOOD + f"[weights]\nrate_limit_blocks = {2**32}",
+        "rate_limit_blocks",
+    ),
+    "payment age beyond a block number": (
+        fee(f"payment_max_age_blocks = {2**32}"),
+        "payment_max_age_blocks",
+    ),
+    "start beyond a block number": (ramp(f"start_block = {2**32}"), "start_block"),
+    "length beyond a block number": (ramp(f"length_blocks = {2**32}"), "length_blocks"),
+    "override by a slip": (ramp("override_ppm = 1_000_000_001"), "override_ppm"),
+    "override below by a slip": (ramp("override_ppm = -1_000_000_001"), "override_ppm"),
+    "decay beyond a block number": (part("margin", f"decay_blocks = {2**32}"), "decay_blocks"),
+    "margin nobody can count": (
+        part("gates", f"margin_clip_milli = {2**63}"),
+        "margin_clip_milli",
+    ),
+    "length without an end": (part("gates", f"max_length_ppm = {2**63}"), "max_length_ppm"),
+    "timeout beyond a day": (part("contest", "pull_timeout_s = 86_401"), "pull_timeout_s"),
+    "more repeats than prompts": (
+        part("contest", "prompts = 5\nrepeated_prompts = 6"),
+        "repeats 6 prompts and asks only 5",
+    ),
+    "nameless": (GOOD.replace('"p"', '""'), "a policy's name must be 1 to 64"),
+    "name too long": (GOOD.replace('"p"', f'"{"p" * 65}"'), "a policy's name must be 1 to 64"),
+    "name that rings": (GOOD.replace('"p"', '"p\\u0007"'), "a policy's name must be 1 to 64"),
+    "model of blanks": (GOOD.replace('"Qwen"', '"  "'), "the model of track 'qwen' must be 1 to"),
+    "model too long": (GOOD.replace("Qwen", "Q" * 65), "the model of track 'qwen' must be 1 to"),
+    "digest cut short": (image("sha256:" + "0" * 63), "the baseline_image of track 'qwen'"),
+    "image too long": (image("i" * 256), "the baseline_image of track 'qwen'"),
+    "image of two words": (image("my image"), "the baseline_image of track 'qwen'"),
+    "track in capitals": (GOOD.replace("qwen", "Qwen"), "'Qwen' is no name of a track"),
+    "track of nothing": (GOOD.replace("tracks.qwen", 'tracks.""'), "'' is no name of a track"),
+    "track too long": (GOOD.replace("qwen", "q" * 65), "is no name of a track"),
+    "track with a slash": (GOOD.replace("tracks.qwen", 'tracks."a/b"'), "'a/b' is no name"),
     "too large": (GOOD + "#" * MAX_POLICY_BYTES, f"larger than {MAX_POLICY_BYTES}"),
 }
 
@@ -66,6 +130,29 @@ def test_a_document_that_means_nothing_is_refused_in_one_sentence(case: str) -> 
     assert ". " not in sentence
 
 
+EDGES = {
+    "fee": fee(f"fee_rao = {2**63 - 1}"),
+    "blocks": fee(f"payment_max_age_blocks = {2**32 - 1}"),
+    "burn UID": GOOD + "[weights]\nburn_uid = 255",
+    "override": ramp("override_ppm = 1_000_000_000"),
+    "override below": ramp("override_ppm = -1_000_000_000"),
+    "timeout": part("contest", "pull_timeout_s = 86_400"),
+    "repeats": part("contest", "prompts = 5\nrepeated_prompts = 5"),
+    "name": GOOD.replace('"p"', f'"{"p" * 64}"'),
+    "name in another script": GOOD.replace('"p"', '"Fase três – Ünïted"'),
+    "image by digest": image("sha256:" + "0" * 64),
+    "image by reference": image("ghcr.io/vllm/vllm-openai:v0.9@sha256:" + "0" * 64),
+    "track": GOOD.replace("tracks.qwen", 'tracks."2.5_qwen-72b"'),
+    "tracks": tracks(10, 100_000),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_the_largest_of_what_can_be_meant_is_accepted(case: str) -> None:
+    policy = parse_policy_toml(EDGES[case])
+    assert parse_policy_json(policy.canonical_json()) == policy
+
+
 def test_recorded_json_passes_the_same_checks() -> None:
     good = parse_policy_toml(GOOD).canonical_json().decode()
     short = good.replace('"emission_share_ppm":1000000', '"emission_share_ppm":5')
@@ -76,20 +163,22 @@ def test_recorded_json_passes_the_same_checks() -> None:
 
 
 def test_two_spellings_of_the_same_rules_have_one_digest() -> None:
-    respelled = """
+    respelled = f"""
     # the same, otherwise written
-    tracks = { qwen = { scoring = { formula = "v2" }, model = "Qwen", emission_share_ppm = 1000000,
-        emission = { phase = "king_takes_all" }, contest = { prompts = 10 } } }
-    fee.fee_rao = 100_000_000
-    fee.treasury_ss58 = '5FS2'
+    tracks.qwen.model = 'Qwen'
+    tracks.qwen.scoring.formula = 'v2'
+    tracks.qwen.contest = {{ prompts = 10 }}
+    tracks.qwen.emission.phase = 'king_takes_all'
+    tracks.qwen.emission_share_ppm = 1000000
+    fee = {{ treasury_ss58 = '{TREASURY}', fee_rao = 100_000_000 }}
     name = 'p'
-    """.replace("1000000,\n        ", "1000000, ")
+    """
     assert parse_policy_toml(respelled) == parse_policy_toml(GOOD)
     assert parse_policy_toml(respelled).digest() == parse_policy_toml(GOOD).digest()
 
 
 def test_another_rule_has_another_digest() -> None:
-    other = parse_policy_toml(GOOD.replace('"5FS2"', '"5FS2"\nfee_rao = 100_000_001'))
+    other = parse_policy_toml(GOOD.replace(QUOTED, f"{QUOTED}\nfee_rao = 100_000_001"))
     assert other.digest() != parse_policy_toml(GOOD).digest()
 
 

@@ -28,6 +28,7 @@ from ledger.commands.blocks import (
     record_balances,
     record_block,
 )
+from ledger.commands.causes import after, after_decision
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
 from ledger.decisions.contest import Contest
 from ledger.decisions.rental import Rental
@@ -301,8 +302,9 @@ def _first_contest(ledger: Ledger, submissions: dict[str, UUID]) -> UUID:
     _scored(ledger, contest, submissions[ALICE], ALICE, saved_ppm=120_000)
 
     def fail(unit: Unit) -> None:
-        unit.get(Contest, contest).measure(
-            unit.context,
+        found = unit.get(Contest, contest)
+        found.measure(
+            after(unit, found),
             submissions[BOB],
             hotkey=BOB,
             status="disqualified",
@@ -345,9 +347,9 @@ _NOT_TIMED: Final[dict[str, object]] = {
 def _baseline(ledger: Ledger, contest: UUID) -> None:
     def work(unit: Unit) -> None:
         found = unit.get(Contest, contest)
-        found.claim_for(unit.context, "pod-1", unit.block + 20)
+        found.claim_for(after(unit, found), "pod-1", unit.block + 20)
         found.measure_baseline(
-            unit.context,
+            after(unit, found),
             image="registry.example/baseline@" + digest_of("baseline"),
             prompts=3,
             prompts_digest=digest_of("prompts"),
@@ -365,8 +367,9 @@ def _scored(
     e2e_us = tuple(us - us * saved_ppm // 1_000_000 for us in _BASELINE_E2E_US)
 
     def work(unit: Unit) -> None:
-        unit.get(Contest, contest).measure(
-            unit.context,
+        found = unit.get(Contest, contest)
+        found.measure(
+            after(unit, found),
             submission,
             hotkey=hotkey,
             status="scored",
@@ -402,8 +405,9 @@ def _send_weights(services: Services, ledger: Ledger) -> None:
         shares[share.uid] = shares.get(share.uid, 0) + share.ppm
     for_block = ledger.head().effective_block
 
-    def send(unit: Unit) -> None:
-        unit.observe(
+    def send(unit: Unit) -> WeightsSubmitted:
+        unit.context = after_decision(unit, for_block)
+        return unit.observe(
             WeightsSubmitted,
             f"weights-sent:{ARENA}:{VALIDATOR}:{for_block}",
             for_block=for_block,
@@ -418,6 +422,7 @@ def _send_weights(services: Services, ledger: Ledger) -> None:
         )
 
     def land(unit: Unit) -> None:
+        unit.because(sent)
         unit.observe(
             WeightsReceipt,
             f"weights-receipt:{ARENA}:{VALIDATOR}:{for_block}",
@@ -430,7 +435,7 @@ def _send_weights(services: Services, ledger: Ledger) -> None:
             error=None,
         )
 
-    ledger.decide(send)
+    sent = ledger.decide(send)
     record_blocks(ledger, for_block + 1)
     ledger.decide(land)
 
@@ -451,8 +456,8 @@ def _treasury(ledger: Ledger, contest: UUID) -> None:
             actor="alice",
         )
         treasury.plan_buyback(unit.context, 150_000_000, 20_000_000, "alice")
-        treasury.approve_buyback(unit.context, 1, "bert")
-        treasury.send_buyback(unit.context, 1, 150_000_000)
+        treasury.approve_buyback(after(unit, treasury), 1, "bert")
+        treasury.send_buyback(after(unit, treasury), 1, 150_000_000, 0)
 
     def rent(unit: Unit) -> None:
         rental = unit.get(Rental, uuid5(NAMESPACE, "rental of the season"))
@@ -464,13 +469,13 @@ def _treasury(ledger: Ledger, contest: UUID) -> None:
             contest_id=contest,
         )
         rental.start(
-            unit.context,
+            after(unit, rental),
             instance="pod-1",
             usd_micros_per_hour=24_000_000,
             started_at_s=1_780_001_500,
         )
-        rental.end(unit.context, 1_780_005_100, "the contest ended")
-        rental.book_cost(unit.context, unit.block)
+        rental.end(after(unit, rental), 1_780_005_100, "the contest ended")
+        rental.book_cost(after(unit, rental), unit.block)
 
     ledger.decide(plan)
     ledger.decide(rent)
@@ -489,8 +494,9 @@ def _treasury(ledger: Ledger, contest: UUID) -> None:
     )
 
     def executed(unit: Unit) -> None:
-        unit.get(Treasury, treasury_id(unit.context.arena)).execute_buyback(
-            unit.context,
+        treasury = unit.get(Treasury, treasury_id(unit.context.arena))
+        treasury.execute_buyback(
+            after(unit, treasury),
             1,
             block=bought_at,
             block_hash=block_hash(bought_at),

@@ -11,9 +11,11 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from chain.simulated.accounts import account
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.commands.blocks import BlockFacts, CommitFound, Deposit, NeuronChange, record_block
+from ledger.commands.causes import after
 from ledger.commands.contests import complete_contest, plan_contest
 from ledger.decisions.arena import Arena
 from ledger.decisions.contest import Contest
@@ -47,6 +49,14 @@ FEE_RAO = 100
 OPENED_AT = 10
 
 
+def treasury_of(netuid: int) -> str:
+    """The treasury's address of the arena of that netuid."""
+    return account(f"treasury-{netuid}")
+
+
+TREASURY = treasury_of(14)
+
+
 def block_hash(number: int, chain: str = "main") -> str:
     """A made-up block hash."""
     return "0x" + hashlib.sha256(f"{chain}:{number}".encode()).hexdigest()
@@ -60,7 +70,7 @@ def digest(name: str) -> str:
 def policy(
     name: str = "test",
     *,
-    treasury: str = "treasury-14",
+    treasury: str = TREASURY,
     fee_rao: int = FEE_RAO,
     max_age_blocks: int = 50,
     max_attempts: int = 2,
@@ -97,7 +107,7 @@ class Paid:
     block: int
     index: int
     amount_rao: int
-    treasury: str = "treasury-14"
+    treasury: str = TREASURY
 
     @property
     def tx(self) -> str:
@@ -208,7 +218,7 @@ class Scene:
         self, engine: Engine, arena: ArenaKey = ARENA, rules: Policy | None = None
     ) -> None:
         self.engine = engine
-        self.rules = rules or policy(treasury=f"treasury-{arena.netuid}")
+        self.rules = rules or policy(treasury=treasury_of(arena.netuid))
         self.ledger: Ledger = open_arena(
             engine, arena, network="test", at_block=OPENED_AT, policy=self.rules, actor="op"
         )
@@ -273,7 +283,7 @@ class Scene:
         def work(unit: Any) -> None:
             found = unit.get(Contest, contest)
             found.measure_baseline(
-                unit.context,
+                after(unit, found),
                 image="base",
                 prompts=2,
                 prompts_digest="sha256:00",
@@ -284,7 +294,8 @@ class Scene:
             for entrant in found.plan.entrants:
                 result = results[entrant.submission_id]
                 own = figures(result) if isinstance(result, int) else figures(None, result)
-                found.measure(unit.context, entrant.submission_id, hotkey=entrant.hotkey, **own)
+                context = after(unit, found)
+                found.measure(context, entrant.submission_id, hotkey=entrant.hotkey, **own)
 
         self.ledger.decide(work)
 

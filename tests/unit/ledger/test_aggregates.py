@@ -42,7 +42,7 @@ def kinds(aggregate: Aggregate) -> list[str]:
 
 def opened() -> Arena:
     arena = Arena(ONE)
-    arena.open(AT, "test", policy(), "op")
+    arena.open(AT, "test", policy(), "op", at_block=AT.block)
     return arena
 
 
@@ -389,13 +389,13 @@ def test_a_buyback_needs_two_people_and_is_sent_once() -> None:
     refused(lambda: treasury.approve_buyback(AT, 1, "two"), "there is no buyback 1; 0 are planned")
     treasury.plan_buyback(AT, 10, 5, "one")
     refused(lambda: treasury.approve_buyback(AT, 1, "one"), "a second person must approve")
-    refused(lambda: treasury.send_buyback(AT, 1, 5), "is not approved")
+    refused(lambda: treasury.send_buyback(AT, 1, 5, 0), "is not approved")
     refused(lambda: executed(treasury), "was never sent")
     refused(lambda: treasury.fail_buyback(AT, 1, "x"), "was never sent")
     treasury.approve_buyback(AT, 1, "two")
-    refused(lambda: treasury.send_buyback(AT, 1, 11), "allows up to 10 rao, not 11")
-    treasury.send_buyback(AT, 1, 5)
-    refused(lambda: treasury.send_buyback(AT, 1, 5), "was sent already")
+    refused(lambda: treasury.send_buyback(AT, 1, 11, 0), "allows up to 10 rao, not 11")
+    treasury.send_buyback(AT, 1, 5, 0)
+    refused(lambda: treasury.send_buyback(AT, 1, 5, 0), "was sent already")
     executed(treasury)
     executed(treasury)
     assert len(treasury.sink) == 4
@@ -406,7 +406,7 @@ def test_a_failed_buyback_is_not_silently_executed() -> None:
     treasury = Treasury(ONE)
     treasury.plan_buyback(AT, 10, 5, "one")
     treasury.approve_buyback(AT, 1, "two")
-    treasury.send_buyback(AT, 1, 5)
+    treasury.send_buyback(AT, 1, 5, 0)
     for _ in range(2):
         treasury.fail_buyback(AT, 1, "slippage")
     assert len(treasury.sink) == 4

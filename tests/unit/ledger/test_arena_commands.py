@@ -7,10 +7,25 @@ from sqlalchemy import Engine
 
 from ledger.application import Ledger, UnknownArenaError
 from ledger.commands.arena import adopt_policy, open_arena, pause, resume
-from ledger.decisions.arena import Paused, PolicyAdopted
+from ledger.decisions.arena import MAX_ACTOR_CHARS, MAX_REASON_CHARS, Paused, PolicyAdopted
 from ledger.decisions.base import DecisionRefusedError
+from ledger.facts import Context
+from ledger.keys import ArenaKey
+from ledger.policy import PolicyError
+from ledger.queries.scope import find_arena
 from ledger.queries.weights import paused_switches, policy_in_force
-from tests.unit.ledger.scenes import ARENA, OPENED_AT, OTHER_ARENA, Scene, policy
+from ledger.store.logs import all_heads
+from tests.unit.ledger.scenes import (
+    ARENA,
+    GENESIS,
+    OPENED_AT,
+    OTHER_ARENA,
+    Scene,
+    policy,
+    treasury_of,
+)
+
+OTHER_RULES = policy(treasury=treasury_of(15))
 
 
 def test_opening_an_arena_again_alike_changes_nothing(scene: Scene) -> None:
@@ -25,11 +40,85 @@ def test_opening_an_open_arena_otherwise_is_refused(scene: Scene) -> None:
         Scene(scene.engine, rules=policy("other"))
 
 
+def test_whoever_opens_an_open_arena_alike_changes_nothing(scene: Scene) -> None:
+    scene.block()
+    before, state = scene.log(), scene.arena
+    state.open(Context(ARENA, scene.head), "test", scene.rules, "somebody else", at_block=OPENED_AT)
+    assert state.sink == []
+    assert scene.log() == before
+    with pytest.raises(DecisionRefusedError, match="open already"):
+        state.open(Context(ARENA, scene.head), "test", scene.rules, "op", at_block=scene.head)
+
+
+def test_a_name_that_another_chain_has_is_taken(scene: Scene) -> None:
+    fork = ArenaKey("0x" + "99" * 32, ARENA.netuid)
+    with pytest.raises(DecisionRefusedError, match=f"is here already, on the chain of .*{GENESIS}"):
+        Scene(scene.engine, fork)
+    with scene.engine.connect() as connection:
+        assert [head.arena for head in all_heads(connection)] == [ARENA]
+        assert find_arena(connection, "test", 14).arena == ARENA
+    open_arena(
+        scene.engine, fork, network="fork", at_block=OPENED_AT, policy=scene.rules, actor="op"
+    )
+
+
+@pytest.mark.parametrize("network", ["", "Finney", ".net", "two words", "a/b", "n" * 65])
+def test_a_network_has_a_name_that_an_address_can_hold(engine: Engine, network: str) -> None:
+    with pytest.raises(DecisionRefusedError, match="is no name of a network"):
+        open_arena(engine, ARENA, network=network, at_block=1, policy=policy(), actor="op")
+
+
+BAD_ACTORS = ("", "  ", "two\nlines", "a\x1b[2J", "a" * (MAX_ACTOR_CHARS + 1))
+
+
+@pytest.mark.parametrize("actor", BAD_ACTORS, ids=repr)
+def test_whoever_acts_has_a_visible_name_of_one_short_line(scene: Scene, actor: str) -> None:
+    before = scene.log()
+    for act in (
+        lambda: open_arena(
+            scene.engine, OTHER_ARENA, network="t", at_block=1, policy=OTHER_RULES, actor=actor
+        ),
+        lambda: adopt_policy(scene.ledger, policy("next"), from_block=scene.head, actor=actor),
+        lambda: pause(scene.ledger, "emission", reason="x", actor=actor),
+    ):
+        with pytest.raises(DecisionRefusedError, match="whoever acts must be named"):
+            act()
+    assert scene.log() == before
+    pause(scene.ledger, "emission", reason="x", actor="a" * MAX_ACTOR_CHARS)
+    with pytest.raises(DecisionRefusedError, match="whoever acts must be named"):
+        resume(scene.ledger, "emission", reason="x", actor=actor)
+
+
+@pytest.mark.parametrize("reason", ["two\nlines", "\x07", "r" * (MAX_REASON_CHARS + 1)], ids=repr)
+def test_a_reason_is_one_visible_line(scene: Scene, reason: str) -> None:
+    with pytest.raises(DecisionRefusedError, match="must be one line of at most 500"):
+        pause(scene.ledger, "emission", reason=reason, actor="op")
+    pause(scene.ledger, "emission", reason="r" * MAX_REASON_CHARS, actor="op")
+    with pytest.raises(DecisionRefusedError, match="must be one line of at most 500"):
+        resume(scene.ledger, "emission", reason=reason, actor="op")
+
+
+def test_blocks_end_where_the_chain_s_numbers_do(scene: Scene) -> None:
+    with pytest.raises(DecisionRefusedError, match="cannot start at block 4294967296"):
+        adopt_policy(scene.ledger, policy("never"), from_block=2**32, actor="op")
+    with pytest.raises(DecisionRefusedError, match="cannot open at block 4294967296"):
+        open_arena(
+            scene.engine, OTHER_ARENA, network="t", at_block=2**32, policy=OTHER_RULES, actor="op"
+        )
+
+
+def test_a_policy_made_in_code_passes_the_same_checks(scene: Scene) -> None:
+    before = scene.log()
+    with pytest.raises(PolicyError, match="no SS58 address"):
+        adopt_policy(scene.ledger, policy(treasury="5Fake"), from_block=scene.head, actor="op")
+    assert scene.log() == before
+
+
 def test_two_arenas_of_a_chain_share_no_treasury(scene: Scene) -> None:
     with pytest.raises(DecisionRefusedError, match="no two arenas may share one"):
-        Scene(scene.engine, OTHER_ARENA, policy(treasury="treasury-14"))
+        Scene(scene.engine, OTHER_ARENA, policy(treasury=treasury_of(14)))
     Scene(scene.engine, OTHER_ARENA)
-    stolen = policy("later", treasury="treasury-15")
+    stolen = policy("later", treasury=treasury_of(15))
     with pytest.raises(DecisionRefusedError, match="no two arenas may share one"):
         adopt_policy(scene.ledger, stolen, from_block=scene.head, actor="op")
 

@@ -27,7 +27,7 @@ from ledger.facts import ENVELOPE, FACTS, Fact
 from ledger.keys import treasury_id
 from ledger.queries.treasury import TreasuryLine, account_balances, treasury_lines
 from ledger.units import Rao
-from tests.unit.ledger.scenes import FEE_RAO, Scene, block_hash
+from tests.unit.ledger.scenes import FEE_RAO, TREASURY, Scene, block_hash
 
 MONEY_FIELD = re.compile(r"(_rao|_alpha|_usd_micros|amount|price)$|^alpha$|usd_micros")
 WHOLE = st.integers(min_value=0, max_value=10**18)
@@ -192,9 +192,9 @@ def test_each_kind_of_break_explains_its_part_of_the_residual() -> None:
 
 
 def close(scene: Scene, tao: int, alpha: int | None = None) -> None:
-    stated = [("TAO", "treasury-14", tao, "chain")]
+    stated = [("TAO", TREASURY, tao, "chain")]
     if alpha is not None:
-        stated.append(("ALPHA", "treasury-14", alpha, "chain"))
+        stated.append(("ALPHA", TREASURY, alpha, "chain"))
     record_balances(scene.ledger, tuple(stated), about_block=scene.head)
     decide(scene, lambda treasury, context: treasury.close_period(context, context.block, 10, "op"))
 
@@ -212,9 +212,9 @@ def found(scene: Scene, asset: str = "TAO", period: int = 1) -> TreasuryLine:
 
 
 def opening(scene: Scene, tao: int, alpha: int | None = None) -> None:
-    stated = [("TAO", "treasury-14", tao, "chain")]
+    stated = [("TAO", TREASURY, tao, "chain")]
     if alpha is not None:
-        stated.append(("ALPHA", "treasury-14", alpha, "chain"))
+        stated.append(("ALPHA", TREASURY, alpha, "chain"))
     record_balances(scene.ledger, tuple(stated), about_block=scene.head)
 
 
@@ -301,7 +301,7 @@ def test_alpha_bought_and_burned_at_once_leaves_no_break_in_alpha(
     def work(treasury: Treasury, context: Any) -> None:
         treasury.plan_buyback(context, 300, 10, "one")
         treasury.approve_buyback(context, 1, "two")
-        treasury.send_buyback(context, 1, 300)
+        treasury.send_buyback(context, 1, 300, 0)
         treasury.execute_buyback(
             context,
             1,

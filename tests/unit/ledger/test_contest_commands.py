@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import Engine
 
+from ledger.application import Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause, resume
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
@@ -12,8 +14,9 @@ from ledger.decisions.arena import CrownDefended, KingCrowned, KingDeposed
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest, ContestJudged, ContestPlanned, ContestVoided
 from ledger.decisions.payment import CreditRedeemed
-from ledger.decisions.submission import SubmissionAccepted, SubmissionRequeued
-from tests.unit.ledger.scenes import TRACK, Scene, commit, digest, policy
+from ledger.decisions.submission import CommitSeen, SubmissionAccepted, SubmissionRequeued
+from ledger.keys import contest_id
+from tests.unit.ledger.scenes import TRACK, Scene, block_hash, commit, digest, policy
 
 
 def reigns(scene: Scene) -> list[tuple[str, str]]:
@@ -51,10 +54,48 @@ def test_a_seed_block_must_be_later_than_the_previous_attempt_s(scene: Scene) ->
     earlier = scene.block()
     contest = scene.plan(waiting)
     void_contest(scene.ledger, contest, cause=VoidCause.BASELINE_FAILED, detail="x")
-    with pytest.raises(DecisionRefusedError, match="attempt A was in before"):
+    with pytest.raises(DecisionRefusedError, match=f"of the attempt before on track '{TRACK}'"):
         plan_contest(
             scene.ledger, track=TRACK, challengers=[waiting], seed_block=earlier, attempt=2
         )
+
+
+def test_a_seed_block_must_be_later_than_an_attempt_s_that_others_entered(scene: Scene) -> None:
+    first, second = scene.submit("A"), scene.submit("B")
+    earlier = scene.block()
+    scene.contest({first: 400})
+    used = scene.head
+    before = scene.log()
+    with pytest.raises(DecisionRefusedError, match=f"not later than seed block {used} of"):
+        plan_contest(scene.ledger, track=TRACK, challengers=[second], seed_block=earlier, attempt=1)
+    assert scene.log() == before
+    later = scene.block()
+    plan_contest(scene.ledger, track=TRACK, challengers=[second], seed_block=later, attempt=1)
+    assert scene.facts(ContestPlanned)[-1].seed_block == later
+
+
+def test_another_track_s_attempts_do_not_hold_a_track_s_seed_block_back(engine: Engine) -> None:
+    scene = Scene(engine, rules=policy(tracks=(TRACK, "second")))
+    waiting = scene.submit("A")
+    earlier = scene.block()
+    held = scene.facts(CommitSeen)[0].track
+    other = "second" if held == TRACK else TRACK
+
+    def plan_other(unit: Unit) -> None:
+        unit.get(Contest, contest_id(unit.context.arena, other, unit.block)).plan_as(
+            unit.context,
+            track=other,
+            attempt=1,
+            seed_block=unit.block,
+            seed_block_hash=block_hash(unit.block),
+            policy_digest=scene.rules.digest(),
+            entrants=(),
+        )
+
+    scene.block()
+    scene.ledger.decide(plan_other)
+    plan_contest(scene.ledger, track=held, challengers=[waiting], seed_block=earlier, attempt=1)
+    assert [fact.track for fact in scene.facts(ContestPlanned)] == [other, held]
 
 
 def test_planning_the_same_attempt_again_gives_the_same_contest(scene: Scene) -> None:
@@ -149,7 +190,7 @@ def test_a_contest_with_an_entrant_not_measured_cannot_be_judged(scene: Scene) -
 def test_a_contest_is_judged_by_the_policy_it_was_planned_under(scene: Scene) -> None:
     waiting = scene.submit("A")
     contest = scene.plan(waiting)
-    other = policy("later", treasury="treasury-14", tracks=(TRACK, "second"), max_attempts=1)
+    other = policy("later", tracks=(TRACK, "second"), max_attempts=1)
     adopt_policy(scene.ledger, other, from_block=scene.head, actor="op")
     scene.measure(contest, {waiting: "pull_failed"})
     complete_contest(scene.ledger, contest)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from evaluation.reference import config as kinds
 from evaluation.reference.engines import Emitted, PrefixCacheEngine, RecomputeEngine
+from evaluation.reference.http_server import MAX_BODY_BYTES
 from evaluation.reference.image import CONFIG_FILE, image_path, write_image
 from evaluation.reference.model import Weights
 from evaluation.reference.scoring import teacher_forced
@@ -147,6 +150,16 @@ def test_requests_that_do_not_fit_get_a_status_and_a_sentence(start_server: Star
     assert error("/v2", {})[0] == 404
     assert client.post(CHAT, content=iter([b"{}"])).status_code == 411
     assert client.get("/health").status_code == 200
+
+
+def test_a_body_beyond_the_bound_is_refused_before_it_is_read(start_server: StartServer) -> None:
+    client = start_server(kinds.Recompute())
+    asking = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 80)
+    with closing(asking):
+        asking.putrequest("POST", CHAT)
+        asking.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
+        asking.endheaders()
+        assert asking.getresponse().status == 413
 
 
 def test_tokens_arrive_one_event_a_piece_unless_they_are_flushed(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import json
 import socket
 import sqlite3
 from contextlib import closing
@@ -15,20 +17,22 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api import errors
 from api.cli import main
-from api.errors import ExitCode, problem_of
+from api.errors import MAX_SENTENCE_CHARS, ExitCode, problem_of
 from chain.port import ChainUnavailableError, SendRefusedError
 from ledger.application import ContentionError
 from ledger.observations import BalanceObserved
+from ledger.policy import MAX_TRACKS
 from ledger.store.database import DatabaseError
 from ledger.store.recorder import FactConflictError
+from ledger.units import PPM
 from tests.unit.api.cli.conftest import GENESIS, POLICY, Run, failed
-from tests.unit.api.season import ALICE, ARENA, HEAD, Season, address
+from tests.unit.api.season import ALICE, ARENA, HEAD, VALIDATOR, Season, address
 
 
 def _raising(environment: pytest.MonkeyPatch, error: BaseException) -> None:
     """Let opening the ledger fail by ``error``."""
 
-    def fail(_settings: object, *, create: bool) -> None:
+    def fail(_settings: object, *, create: bool, views_may_lack: bool) -> None:
         raise error
 
     environment.setattr("api.app.open_services", fail)
@@ -53,6 +57,24 @@ def test_a_block_before_the_log_is_out_of_range(run: Run, season_url: str) -> No
 
 def test_an_unknown_address_is_no_empty_statement(run: Run, season_url: str) -> None:
     failed(run("payouts", address("nobody"), url=season_url), 13, address("nobody"))
+
+
+@pytest.mark.parametrize("command", ["payouts", "submissions"])
+def test_a_mistyped_address_and_an_unknown_one_are_told_apart(
+    run: Run, season_url: str, command: str
+) -> None:
+    typed = ALICE[:-1] + ("a" if ALICE[-1] != "a" else "b")
+    for wrong in ("UNKNOWN", typed):
+        failed(run(command, wrong, url=season_url), 5, wrong, "is no SS58 address")
+    stranger = address("a stranger")
+    failed(run(command, stranger), 13, stranger, "appears nowhere in the log")
+
+
+def test_who_is_in_the_log_and_never_committed_has_no_submissions(
+    run: Run, season_url: str
+) -> None:
+    result = run("submissions", VALIDATOR, "--format", "json", url=season_url)
+    assert (result.exit_code, json.loads(result.stdout)["total"]) == (0, 0)
 
 
 @pytest.mark.parametrize("genesis", ["0x12", GENESIS.upper(), "45" * 32, ""])
@@ -221,6 +243,85 @@ def test_an_unreachable_server_is_named_without_its_password(run: Run) -> None:
     assert "geheim" not in result.output
 
 
+UNESCAPED = (
+    "postgresql://u:pa@ss:geheim@127.0.0.1:5432/db",
+    "postgresql://u:pa@geheim@127.0.0.1/db",
+    "postgresql://u@corp:x@geheim@127.0.0.1/db",
+    "postgresql://u:geheim@127.0.0.1:port/db",
+)
+
+
+@pytest.mark.parametrize("url", UNESCAPED)
+@pytest.mark.parametrize("debug", [(), ("--debug",)], ids=("plain", "debug"))
+def test_a_password_that_is_not_escaped_is_never_shown(
+    run: Run, url: str, debug: tuple[str, ...]
+) -> None:
+    result = run(*debug, "status", "--database", url)
+    assert result.exit_code == 9, result.output
+    assert "percent-encoded" in result.stderr
+    for part in ("geheim", "ss:", "port/db"):
+        assert part not in result.output
+
+
+@pytest.mark.parametrize("url", (*UNESCAPED[:3], "postgresql://u:1/geheim@127.0.0.1/db"))
+def test_a_password_in_anybody_s_sentence_is_masked_to_its_last_character(url: str) -> None:
+    told = problem_of(RuntimeError(f"cannot reach {url} now")).message
+    assert "geheim" not in told
+    assert "***@127.0.0.1" in told
+
+
+def test_a_sentence_has_an_end() -> None:
+    told = problem_of(RuntimeError("x" * 2 * MAX_SENTENCE_CHARS)).message
+    assert len(told) == MAX_SENTENCE_CHARS
+    assert told.endswith("…")
+
+
+def _without(url: str, statement: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_missing_tables_are_named_with_their_remedy(
+    run: Run, empty_url: str, policy_file: Path
+) -> None:
+    words = ("arena", "open", "--policy", policy_file, "--genesis", GENESIS, "--at-block", 1)
+    assert run(*words, url=empty_url).exit_code == 0
+    before = run("status", "--format", "json").stdout
+    _without(empty_url, "DROP TABLE tracking")
+    _without(empty_url, "DROP TABLE weights_thrones")
+    failed(run("status"), 9, "lacks tracking, weights_thrones", "cacheon-ledger db rebuild")
+    check = run("db", "check")
+    assert check.exit_code == 9
+    assert check.stdout.startswith("incomplete: tracking, weights_thrones missing; ")
+    assert run("db", "rebuild").exit_code == 0
+    assert run("db", "check").stdout == "current: it is this program's\n"
+    assert run("status", "--format", "json").stdout == before
+
+
+def test_a_missing_column_is_found_by_the_check_and_mended_by_a_rebuild(
+    run: Run, empty_url: str
+) -> None:
+    run("db", "upgrade", url=empty_url)
+    _without(empty_url, "ALTER TABLE weights_thrones DROP COLUMN king_hotkey")
+    check = run("db", "check")
+    assert (check.exit_code, check.stdout.split(";")[0]) == (
+        9,
+        "incomplete: weights_thrones.king_hotkey missing",
+    )
+    assert run("db", "rebuild").exit_code == 0
+    assert run("db", "check").exit_code == 0
+
+
+def test_a_log_that_lost_its_table_is_not_rebuilt(run: Run, empty_url: str) -> None:
+    run("db", "upgrade", url=empty_url)
+    _without(empty_url, "DROP TABLE events")
+    for words in (("arenas",), ("db", "rebuild")):
+        failed(run(*words), 9, "lacks events", "restore a backup")
+    assert "restore a backup" in run("db", "check").stdout
+
+
 def test_a_locked_database_says_so_and_records_nothing(
     run: Run, empty_url: str, policy_file: Path, environment: pytest.MonkeyPatch
 ) -> None:
@@ -246,8 +347,13 @@ def test_a_database_file_that_may_grow_no_further_says_so(
         return engine
 
     environment.setattr("ledger.store.database.create_engine", full)
-    large = policy_file.read_text().replace("tested", "t" * 60_000)
-    policy_file.write_text(large)
+    whole, track = POLICY.split("[tracks.tiny]\n")
+    large = track.replace("model", f'baseline_image = "{"i" * 255}"\nmodel', 1)
+    share = PPM // MAX_TRACKS
+    for number in range(MAX_TRACKS):
+        whole += f"[tracks.t{number}]\nemission_share_ppm = {share}\n"
+        whole += large.replace("tracks.tiny", f"tracks.t{number}")
+    policy_file.write_text(whole)
     words = ("arena", "open", "--policy", policy_file, "--genesis", GENESIS, "--at-block", 1)
     failed(run(*words), 10, "disk of the database is full")
 
@@ -264,6 +370,8 @@ def _driver_says(message: str) -> OperationalError:
         ("could not extend file: No space left on device", "free space"),
         ("attempt to write a readonly database", "read-only"),
         ("connection failed: Connection refused", "does not answer"),
+        ("no such table: weights_thrones", "cacheon-ledger db rebuild"),
+        ('relation "weights_thrones" does not exist', "cacheon-ledger db rebuild"),
         ('password authentication failed for user "me"', "refuses the login"),
         ("something else password=geheim broke", "something else password=*** broke"),
     ],
@@ -297,6 +405,46 @@ def test_a_taken_port_says_so(run: Run, season_url: str) -> None:
 def test_a_host_that_is_not_ours_says_so(run: Run, season_url: str) -> None:
     result = run("serve", "--host", "192.0.2.1", "--port", 0, url=season_url)
     failed(result, 20, "192.0.2.1", "--host")
+
+
+def test_an_environment_file_that_is_no_text_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"LEDGER_NETWORK=\xff\xfe\n")
+    failed(run("arenas"), 7, "'.env'", "not UTF-8")
+
+
+def test_a_folder_that_cannot_be_made_is_named(run: Run) -> None:
+    failed(run("demo", "--no-serve", "--folder", "/proc/nope"), 7, "'/proc/nope' cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/data/e/42"), 7, "'/data/e/42'"),
+        (OSError(errno.ENOSPC, "No space left on device"), 7, "a disk is full; free space"),
+        (sqlite3.OperationalError("database or disk is full"), 10, "disk of the database is full"),
+    ],
+    ids=("with a path", "without", "of a chain's own file"),
+)
+def test_a_full_disk_is_no_defect(
+    run: Run, environment: pytest.MonkeyPatch, error: Exception, exit_code: int, said: str
+) -> None:
+    _raising(environment, error)
+    failed(run("arenas"), exit_code, said)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/geheim", "127.0.0.1:9944", "", "ws://", "wss://h:geheim/x"]
+)
+def test_what_is_no_node_is_refused_and_not_quoted(run: Run, season_url: str, url: str) -> None:
+    result = run("ingest", "--node", url, url=season_url)
+    failed(result, 16, "must be ws:// or wss://")
+    assert "geheim" not in result.output
+
+
+def test_the_demo_says_where_its_own_ledger_is(run: Run) -> None:
+    words = " ".join(run("demo", "--help").stdout.split())
+    assert "sqlite:///ledger.db" not in words
+    assert "ledger.db" in words
 
 
 def test_a_wrong_setting_is_named(run: Run, environment: pytest.MonkeyPatch) -> None:
@@ -378,4 +526,7 @@ def test_every_path_in_the_mapping_names_an_exception_that_exists() -> None:
 def test_exit_codes_are_distinct_and_documented() -> None:
     for code in ExitCode:
         assert f" {code.value} " in main.EPILOG, code.name
+    unusable, failed_in_use = main.EPILOG.split("; 10 ")[0].split("; 9 ")[1], main.EPILOG
+    assert "unreachable" in unusable  # what the tests above see for a refused connection
+    assert "unreachable" not in failed_in_use.split("; 10 ")[1].split("; 11 ")[0]
     assert len({code.value for code in ExitCode}) == len(ExitCode.__members__)

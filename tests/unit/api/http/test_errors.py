@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pathlib
+from typing import Annotated
 
 import pytest
+from fastapi import FastAPI, Path
+from fastapi.exceptions import RequestValidationError
 from sqlalchemy import create_engine
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from starlette.testclient import TestClient
@@ -13,6 +16,10 @@ from structlog.testing import capture_logs
 import api.http.routes.health as health_routes
 from api.app import Services, open_services
 from api.http.app import create_app
+from api.http.guard import on_error
+from api.http.parameters import MAX_SHOWN_CHARS
+from api.http.reading import MAX_NETWORK_CHARS
+from api.limits import MAX_BLOCK, MAX_LIMIT, MAX_NETUID, MAX_OFFSET
 from api.settings import Settings
 from ledger.keys import KeyFormError
 from ledger.store.database import open_engine
@@ -54,6 +61,17 @@ def client(services: Services, season: Season) -> TestClient:
         (f"{ARENA}/submissions?limit=10001", 422, "malformed_parameter"),
         (f"{ARENA}/submissions?offset=-1", 422, "malformed_parameter"),
         (f"{ARENA}/payouts/not-an-address", 422, "malformed_parameter"),
+        (f"{ARENA}/payouts/{'1' * 200}", 422, "malformed_parameter"),
+        (f"{ARENA}/submissions?hotkey=UNKNOWN", 422, "malformed_parameter"),
+        (f"{ARENA}/submissions?hotkey={address('a stranger')}", 404, "unknown_address"),
+        (f"{ARENA}/status?limit=5", 422, "malformed_parameter"),
+        (f"{ARENA}/status?at_block={MAX_BLOCK}", 404, "block_out_of_range"),
+        (f"{ARENA}/status?at_block={MAX_BLOCK + 1}", 422, "malformed_parameter"),
+        (f"{ARENA}/submissions?limit={MAX_LIMIT + 1}", 422, "malformed_parameter"),
+        (f"{ARENA}/submissions?offset={MAX_OFFSET + 1}", 422, "malformed_parameter"),
+        (f"/v1/arenas/demo/{MAX_NETUID}/status", 404, "unknown_arena"),
+        (f"/v1/arenas/{'n' * MAX_NETWORK_CHARS}/14/status", 404, "unknown_arena"),
+        (f"/v1/arenas/{'n' * (MAX_NETWORK_CHARS + 1)}/14/status", 422, "malformed_parameter"),
         ("/v1/nothing", 404, "not_found"),
     ],
 )
@@ -68,6 +86,31 @@ def test_an_error_has_a_code_and_one_sentence(
     assert body["error"]["message"].strip()
     assert "\n" not in body["error"]["message"]
     assert found.headers["Cache-Control"] == "no-store"
+
+
+def test_the_sentence_about_an_unknown_parameter_names_those_of_the_endpoint(
+    client: TestClient,
+) -> None:
+    def said(path: str) -> str:
+        return str(client.get(path).json()["error"]["message"])
+
+    assert said(f"{ARENA}/status?atblock=1").endswith("'atblock' is unknown; there are: at_block")
+    assert said(f"{ARENA}/submissions?x=1").endswith("there are: at_block, hotkey, limit, offset")
+    assert said("/v1/health?x=1").endswith("'x' is unknown; there are none here")
+    assert f"'{'x' * MAX_SHOWN_CHARS}'" in said(f"{ARENA}/status?{'x' * 100}=1")
+
+
+def test_a_sentence_keeps_the_case_of_what_it_quotes() -> None:
+    app = FastAPI()
+    app.add_exception_handler(RequestValidationError, on_error)
+
+    @app.get("/v1/{letters}")
+    def letters(letters: Annotated[str, Path(pattern="^[A-HJ-N]+$")]) -> str:
+        return letters
+
+    message = TestClient(app).get("/v1/o").json()["error"]["message"]
+    assert message.startswith("path parameter 'letters' is malformed: string should")
+    assert "^[A-HJ-N]+$" in message
 
 
 def test_an_address_is_unknown_until_the_log_names_it(client: TestClient) -> None:
@@ -93,7 +136,7 @@ def test_a_defect_is_logged_and_not_shown(
     assert line["exc_info"]
 
 
-def test_a_database_that_is_gone_is_said_so(tmp_path: Path) -> None:
+def test_a_database_that_is_gone_is_said_so(tmp_path: pathlib.Path) -> None:
     # An engine over a folder that does not exist: every connection fails.
     engine = open_engine(f"sqlite:///{tmp_path / 'gone' / 'ledger.db'}")
     client = TestClient(create_app(Services(Settings(), engine)))
@@ -143,7 +186,7 @@ def test_what_only_the_operator_may_know_goes_to_the_log_alone(
     assert (line["log_level"], line["path"], line["code"]) == ("error", "/v1/health", code)
 
 
-def test_one_connection_serves_a_request(tmp_path: Path) -> None:
+def test_one_connection_serves_a_request(tmp_path: pathlib.Path) -> None:
     # With a pool of one, a request that took a second connection would wait for itself.
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     services = open_services(Settings(database_url=url))
@@ -156,7 +199,7 @@ def test_one_connection_serves_a_request(tmp_path: Path) -> None:
     alone.dispose()
 
 
-def test_an_empty_database_has_no_arena_to_show(tmp_path: Path) -> None:
+def test_an_empty_database_has_no_arena_to_show(tmp_path: pathlib.Path) -> None:
     services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'empty.db'}"))
     client = TestClient(create_app(services))
     assert client.get("/v1/arenas").json() == {"arenas": []}
@@ -166,7 +209,7 @@ def test_an_empty_database_has_no_arena_to_show(tmp_path: Path) -> None:
     services.close()
 
 
-def test_an_answer_never_lags_the_log(tmp_path: Path) -> None:
+def test_an_answer_never_lags_the_log(tmp_path: pathlib.Path) -> None:
     services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'ledger.db'}"))
     season = record_season(services)
     client = TestClient(create_app(services))
