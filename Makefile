@@ -15,6 +15,8 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
+# As pip does: a package index behind a private authority works if the system trusts that authority.
+export UV_SYSTEM_CERTS := 1
 
 .DELETE_ON_ERROR:
 .PHONY: setup demo test lint bench clean

@@ -74,11 +74,14 @@ class Services:
         self.engine.dispose()
 
 
-def open_services(settings: Settings, *, create: bool = True) -> Services:
+def open_services(
+    settings: Settings, *, create: bool = True, views_may_lack: bool = False
+) -> Services:
     """Open the database. Raises ``DatabaseError`` with what to do.
 
     With ``create`` a missing SQLite file is made and an empty database gets its tables; without, a
-    mistyped name leaves nothing behind.
+    mistyped name leaves nothing behind. With ``views_may_lack`` tables of views may be missing,
+    for whoever is about to make them.
     """
     engine = open_engine(settings.database_url)
     if not create:
@@ -86,7 +89,7 @@ def open_services(settings: Settings, *, create: bool = True) -> Services:
         if schema_state(engine) == "empty":
             msg = f"the database at {_place(engine)} is empty; {_MAKE_ONE}"
             raise DatabaseError(msg)
-    require_schema(engine)
+    require_schema(engine, views_may_lack=views_may_lack)
     return Services(settings, engine)
 
 

@@ -7,6 +7,7 @@ library; a test holds every path to a class that exists.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,10 +113,17 @@ def read_text_file(path: Path, *, max_bytes: int) -> str:
 
 # -- sentences ------------------------------------------------------------------------------
 
-_PASSWORD_IN_URL = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
+# Up to the last @: an unescaped one inside the password must not end it.
+_PASSWORD_IN_URL = re.compile(r"(://[^\s:]*):\S*@")
 _PASSWORD_IN_DSN = re.compile(r"(password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
 
 _CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    (
+        # SQLite's words, and PostgreSQL's: 'relation "x" does not exist', 'column "x" does not...'
+        ("no such table", "no such column", 'relation "', 'column "'),
+        "a table of the database, or a column of one, is missing; see 'cacheon-ledger db check', "
+        "and make the views anew with 'cacheon-ledger db rebuild'",
+    ),
     (
         ("database is locked", "table is locked", "lock timeout", "deadlock detected"),
         "another program holds the database's lock; wait for it or stop it, then run this again",
@@ -198,9 +206,15 @@ def _wrong_setting(error: BaseException) -> str:
 
 
 def _unusable_file(error: BaseException) -> str | None:
-    """A file or folder that the system does not let us use; None where no path is named."""
-    if not isinstance(error, OSError) or error.filename is None:
+    """A file or folder that the system does not let us use; None where no path is named.
+
+    A write to an open file names no path; that the disk is full is no defect all the same.
+    """
+    if not isinstance(error, OSError):
         return None
+    if error.filename is None:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        return "a disk is full; free space, then run this again" if full else None
     return f"'{error.filename}' cannot be used: {error.strerror}; name another place, or make room"
 
 
@@ -225,6 +239,7 @@ _KINDS: Final[dict[str, _Kind]] = {
         "unknown_address", ExitCode.UNKNOWN_ACCOUNT, 404
     ),
     "ledger.keys.KeyFormError": _Kind("malformed_key", ExitCode.MALFORMED_KEY, 422),
+    "ledger.addresses.AddressFormError": _Kind("malformed_parameter", ExitCode.MALFORMED_KEY, 422),
     "ledger.policy.PolicyError": _Kind("impossible_policy", ExitCode.IMPOSSIBLE_POLICY, 422),
     "ledger.decisions.base.DecisionRefusedError": _Kind("refused", ExitCode.REFUSED, 409),
     "ledger.store.recorder.FactConflictError": _Kind("fact_conflict", ExitCode.FACT_CONFLICT, 409),
@@ -247,6 +262,11 @@ _KINDS: Final[dict[str, _Kind]] = {
     "sqlalchemy.exc.InterfaceError": _Kind(
         "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
     ),
+    # The simulated chain keeps its world in a SQLite file of its own.
+    "sqlite3.OperationalError": _Kind(
+        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
+    ),
+    "chain.node_connection.NodeUrlError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
     "chain.port.ChainUnavailableError": _Kind("chain_unavailable", ExitCode.CHAIN_UNAVAILABLE, 503),
     "chain.port.ChainError": _Kind("chain_refused", ExitCode.CHAIN_REFUSED, 502),
     "api.http.server.PortInUseError": _Kind("port_in_use", ExitCode.PORT_IN_USE, 500),
@@ -256,9 +276,7 @@ _KINDS: Final[dict[str, _Kind]] = {
         "wrong_setting", ExitCode.WRONG_SETTING, 500, _wrong_setting
     ),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
-    "builtins.OSError": _Kind(
-        "unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file
-    ),
+    "builtins.OSError": _Kind("unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file),
     "builtins.BrokenPipeError": _Kind("broken_pipe", ExitCode.BROKEN_PIPE, 499, lambda _: ""),
     "builtins.KeyboardInterrupt": _Kind(
         "interrupted", ExitCode.INTERRUPTED, 499, lambda _: "interrupted"

@@ -33,6 +33,7 @@ from api.answers import (
 )
 from api.limits import DEFAULT_LIMIT
 from api.status import arena_line, status_of
+from ledger.addresses import require_ss58
 from ledger.projections import weights as weights_view
 from ledger.queries import contests as ask_contests
 from ledger.queries import reigns as ask_reigns
@@ -111,8 +112,10 @@ def payouts(scope: Scope, window: Window, address: str) -> Payouts:
     """The statement of a hotkey or coldkey.
 
     Raises :class:`~ledger.queries.payouts.UnknownAccountError` for an address that is nowhere in
-    the log: "earned nothing" and "mistyped" must not read alike.
+    the log: "earned nothing" and "mistyped" must not read alike; and
+    :class:`~ledger.addresses.AddressFormError` for what is no address.
     """
+    require_ss58(address)
     whole = statement(scope, address)
     if not whole.lines:
         require_known(scope, address)
@@ -132,8 +135,15 @@ def payouts(scope: Scope, window: Window, address: str) -> Payouts:
 
 
 def submissions(scope: Scope, window: Window, hotkey: str | None) -> Listing[SubmissionLine]:
-    """The commits so far and what became of them; of one hotkey, or of all."""
+    """The commits so far and what became of them; of one hotkey, or of all.
+
+    A hotkey that is no address or nowhere in the log raises as in :func:`payouts`.
+    """
+    if hotkey is not None:
+        require_ss58(hotkey)
     found = ask_submissions.submissions(scope, hotkey)
+    if hotkey is not None and not found:
+        require_known(scope, hotkey)
     return window.listing(scope, shaped(SubmissionLine, found))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from api.cli.options import Database, Format, OutputFormat
+from api.cli.options import Format, OutputFormat
 
 DEFAULT_FOLDER: Final = Path("var/demo")
 
@@ -22,7 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    database: Database = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="A SQLAlchemy URL (LEDGER_DATABASE_URL, else ledger.db in the demo's folder)."
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -40,14 +45,15 @@ def demo(
 ) -> None:
     """Play a whole season on a simulated chain, with real contests, and print what it came to.
 
-    A second run over the same database adds no fact; a killed one goes on where it stopped.
+    A second run over the same database adds no fact, wherever its folder is; a killed one goes on
+    where it stopped, in the folder it began in.
     """
     from api.cli.output import show
     from api.cli.progress import season_progress
     from api.cli.session import opened_or_made as opened
     from api.cli.session import settings_of
     from api.demo.layout import REPORT
-    from api.demo.play import Season
+    from api.demo.play import Season, is_over
     from api.demo.report import season_report
     from api.demo.season import ENDS_AT, NETUID, NETWORK, OPENS_AT
     from api.demo.world import open_world
@@ -65,12 +71,13 @@ def demo(
         with listening(settings.host, settings.port):
             pass  # a taken port is said now, not after the season
     with opened(settings) as services:
-        world = open_world(folder)
-        try:
-            with season_progress(OPENS_AT, ENDS_AT) as watcher:
-                Season(services, world, watcher).play()
-        finally:
-            world.close()
+        if not is_over(services):
+            world = open_world(folder)
+            try:
+                with season_progress(OPENS_AT, ENDS_AT) as watcher:
+                    Season(services, world, watcher).play()
+            finally:
+                world.close()
         show(season_report(services), REPORT, output_format)
         if serve:
             serve_page(services, settings.host, settings.port, ready=_say_where)

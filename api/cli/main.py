@@ -17,8 +17,9 @@ from api.cli.failures import ReportingGroup
 
 EPILOG: Final = (
     "Exit codes: 0 done; 2 wrong usage; 3 unknown arena; 4 block not in the log; 5 malformed key; "
-    "6 impossible policy; 7 unreadable file; 8 refused by a rule; 9 database cannot be used as it "
-    "is; 10 database failed (locked, full, unreachable); 11 port in use; 12 chain unavailable; "
+    "6 impossible policy; 7 unreadable file; 8 refused by a rule; 9 database cannot be opened or "
+    "used as it is (missing, unreachable, login refused, another schema, tables missing); 10 "
+    "database failed in use (locked, full, connection lost); 11 port in use; 12 chain unavailable; "
     "13 unknown account; 14 conflict with a recorded fact; 15 other writers were faster; 16 wrong "
     "setting; 17 a view is behind; 18 unreadable log; 19 refused by the chain; 20 cannot listen "
     "there; 70 a defect of this program; 130 interrupted; 141 the reader of the output went away."

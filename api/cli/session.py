@@ -19,7 +19,7 @@ def settings_of(
     port: int | None = None,
 ) -> Settings:
     """The settings of the environment, with what the command line says instead."""
-    from api.settings import Settings
+    from api.settings import load_settings
 
     said = {
         "database_url": database,
@@ -28,18 +28,21 @@ def settings_of(
         "host": host,
         "port": port,
     }
-    return Settings(**{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
+    return load_settings(**{name: value for name, value in said.items() if value is not None})
 
 
 @contextmanager
-def opened(settings: Settings, *, create: bool = False) -> Iterator[Services]:
+def opened(
+    settings: Settings, *, create: bool = False, views_may_lack: bool = False
+) -> Iterator[Services]:
     """The services over the database of ``settings``; closed again at the end.
 
-    A database that is not there is an error unless the command may ``create`` it.
+    A database that is not there is an error unless the command may ``create`` it, and so is one
+    without the table of a view unless ``views_may_lack``.
     """
     from api.app import open_services
 
-    services = open_services(settings, create=create)
+    services = open_services(settings, create=create, views_may_lack=views_may_lack)
     try:
         yield services
     finally:

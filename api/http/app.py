@@ -19,6 +19,7 @@ from api.http.parameters import refuse_unknown
 from api.http.routes import arena, emissions, health, submissions, treasury, weights
 from api.http.schema import openapi_of
 from api.pages.routes import router as pages
+from ledger.addresses import AddressFormError
 from ledger.application import UnknownArenaError
 from ledger.queries.payouts import UnknownAccountError
 from ledger.queries.scope import BlockOutOfRangeError, ViewBehindError
@@ -27,6 +28,7 @@ _TOLD: Final[tuple[type[Exception], ...]] = (
     RequestValidationError,
     HTTPException,
     MalformedParameterError,
+    AddressFormError,
     UnknownArenaError,
     UnknownAccountError,
     BlockOutOfRangeError,

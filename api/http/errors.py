@@ -33,7 +33,7 @@ UNEXPECTED: Final = Told(
 )
 
 _ABOUT_THE_QUESTION: Final = frozenset(
-    {"unknown_arena", "block_out_of_range", "unknown_address", "view_behind"}
+    {"unknown_arena", "block_out_of_range", "unknown_address", "malformed_parameter", "view_behind"}
 )
 """Codes whose sentence is for whoever asked. Any other failure of a read is a defect here."""
 
@@ -67,7 +67,9 @@ def _sentence(error: RequestValidationError) -> str:
     first = error.errors()[0]
     place, *names = first["loc"]
     name = ".".join(str(part) for part in names)
-    return f"{place} parameter '{name}' is malformed: {first['msg'].lower()}"
+    # Only the first letter: the rest may quote a pattern, in which case matters.
+    said = first["msg"][:1].lower() + first["msg"][1:]
+    return f"{place} parameter '{name}' is malformed: {said}"
 
 
 def _http_sentence(error: HTTPException) -> str:

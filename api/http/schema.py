@@ -50,7 +50,8 @@ per million), `_us` (microseconds). Where one field holds several assets, `asset
 `TAO` in rao, `USD` in millionths, `ALPHA:<netuid>` in 10^-9. `null` is unknown, never zero.
 
 **Time.** `?at_block=` asks at any ingested block; the answer is a prefix of the log and does not
-change once a later block is ingested.
+change once a later block is ingested. **At the newest block an answer is provisional**: facts that
+are decided before the next block is ingested still join it.
 
 **Errors** are `{"error": {"code": "...", "message": "one sentence"}}`.
 """

@@ -11,18 +11,9 @@ from api.answers import Emissions, Payouts
 from api.http.reading import Ask, Paged
 from api.http.schema import described
 
-MAX_ADDRESS_CHARS = 64
-
 router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["emission"])
 
-Address = Annotated[
-    str,
-    Path(
-        max_length=MAX_ADDRESS_CHARS,
-        pattern="^[1-9A-HJ-NP-Za-km-z]+$",
-        description="a hotkey or a coldkey, SS58",
-    ),
-]
+Address = Annotated[str, Path(description="a hotkey or a coldkey, SS58 of format 42")]
 
 
 @router.get(

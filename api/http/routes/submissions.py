@@ -9,14 +9,11 @@ from fastapi import APIRouter, Query, Response
 from api import reads
 from api.answers import ContestLine, Listing, SubmissionLine
 from api.http.reading import Ask, Paged
-from api.http.routes.emissions import MAX_ADDRESS_CHARS
 from api.http.schema import described
 
 router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["submissions"])
 
-Hotkey = Annotated[
-    str | None, Query(max_length=MAX_ADDRESS_CHARS, description="only this hotkey's")
-]
+Hotkey = Annotated[str | None, Query(description="only this hotkey's, SS58 of format 42")]
 
 
 @router.get(
@@ -24,7 +21,7 @@ Hotkey = Annotated[
     summary="Submissions",
     description="Every commit so far in the order in which they became known: state, refusal and "
     "disqualification codes with the rules they stand for, fee in rao, score in ppm, place in the "
-    "queue.",
+    "queue. A hotkey that is nowhere in the log is an error.",
     responses=described(Listing[SubmissionLine]),
 )
 def submissions(ask: Ask, page: Paged, hotkey: Hotkey = None) -> Response:
