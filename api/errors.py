@@ -117,6 +117,8 @@ def read_text_file(path: Path, *, max_bytes: int) -> str:
 _PASSWORD_IN_URL = re.compile(r"(://[^\s:]*):\S*@")
 _PASSWORD_IN_DSN = re.compile(r"(password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
 
+_NODE_KEY = re.compile(r"(wss?://[^\s/?#'\"]+)[/?#][^\s'\"]+")
+
 _CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (
         # SQLite's words, and PostgreSQL's: 'relation "x" does not exist', 'column "x" does not...'
@@ -218,10 +220,15 @@ def _unusable_file(error: BaseException) -> str | None:
     return f"'{error.filename}' cannot be used: {error.strerror}; name another place, or make room"
 
 
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
+def without_secrets(text: str) -> str:
+    """``text`` without passwords, and without what follows a node's host, which may be its key."""
     text = _PASSWORD_IN_URL.sub(r"\1:***@", text)
     text = _PASSWORD_IN_DSN.sub(r"\1***", text)
+    return _NODE_KEY.sub(r"\1/***", text)
+
+
+def _one_line(text: str) -> str:
+    text = without_secrets(" ".join(text.split()))
     if len(text) > MAX_SENTENCE_CHARS:
         return text[: MAX_SENTENCE_CHARS - 1] + "…"
     return text

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from api.cli.cells import printable
-from api.errors import ExitCode, problem_of
+from api.errors import ExitCode, problem_of, without_secrets
 
 
 class ReportingGroup(TyperGroup):
@@ -40,7 +40,8 @@ class ReportingGroup(TyperGroup):
 def _tell(error: BaseException, *, debug: bool) -> ExitCode:
     problem = problem_of(error)
     if debug:
-        traceback.print_exception(error, file=sys.stderr)
+        # Libraries quote the URLs they were given; a key in one must not reach a log from here.
+        sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
     sentence = problem.message
     if problem.is_defect and not debug:
         sentence += "; this is a defect; run with --debug for the traceback"

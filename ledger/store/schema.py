@@ -37,6 +37,7 @@ logs: Final = Table(
     # The head: the row every writer of this arena locks, so that positions are dense.
     Column("position", BigInteger, nullable=False),
     Column("effective_block", BigInteger, nullable=False),
+    UniqueConstraint("network", "netuid"),
 )
 
 events: Final = Table(

@@ -129,6 +129,7 @@ def upgrade() -> None:
         sa.Column("effective_block", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("log_id", name=op.f("pk_logs")),
         sa.UniqueConstraint("arena", name=op.f("uq_logs_arena")),
+        sa.UniqueConstraint("network", "netuid", name=op.f("uq_logs_network_netuid")),
     )
     op.create_table(
         "payouts",

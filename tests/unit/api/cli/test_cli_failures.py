@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api import errors
 from api.cli import main
-from api.errors import MAX_SENTENCE_CHARS, ExitCode, problem_of
+from api.errors import MAX_SENTENCE_CHARS, ExitCode, problem_of, without_secrets
 from chain.port import ChainUnavailableError, SendRefusedError
 from ledger.application import ContentionError
 from ledger.observations import BalanceObserved
@@ -530,3 +530,16 @@ def test_exit_codes_are_distinct_and_documented() -> None:
     assert "unreachable" in unusable  # what the tests above see for a refused connection
     assert "unreachable" not in failed_in_use.split("; 10 ")[1].split("; 11 ")[0]
     assert len({code.value for code in ExitCode}) == len(ExitCode.__members__)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no answer of wss://node.example:443/?apikey=s3cret now", "wss://node.example:443/***"),
+        ("'ws://127.0.0.1:1/key/s3cret' refused", "ws://127.0.0.1:1/***"),
+        ("postgresql://u:s3cret@host/db", "postgresql://u:***@host/db"),
+    ],
+)
+def test_a_traceback_loses_its_secrets(text: str, told: str) -> None:
+    assert told in without_secrets(text)
+    assert "s3cret" not in without_secrets(text)
