@@ -24,8 +24,10 @@ from ledger.facts import Context, Fact, Observation
 from ledger.keys import ArenaKey, arena_id, block_key, natural_id
 from ledger.observations import BlockObserved, FactConflictSeen
 from ledger.store.codec import FactMapper
+from ledger.store.codec import FactMapper
+from ledger.store.conflicts import FactConflictError, HeadMovedError
 from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_facts
-from ledger.store.recorder import ArenaRecorder, FactConflictError, HeadMovedError
+from ledger.store.recorder import ArenaRecorder
 
 MAX_TRIES: Final = 20
 """How often a command is decided again when other writers keep being faster."""

@@ -2,53 +2,30 @@
 
 One implementation for SQLite and PostgreSQL behind the eventsourcing library's recorder interface.
 Every write transaction locks the arena's head row, so positions are dense and the order of commit
-is the order of reading. It is plain and correct: it commits once per call.
+is the order of reading. What is appended goes through the process's one writer
+(:mod:`ledger.store.writer`), in one transaction with whatever else is waiting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 from uuid import UUID
 
-import msgspec
 from eventsourcing.persistence import (
     ApplicationRecorder,
-    IntegrityError,
     Notification,
     NotSupportedError,
     StoredEvent,
     Subscription,
 )
-from sqlalchemy import Connection, Engine, Select, func, insert, select, update
-from sqlalchemy.exc import IntegrityError as SqlIntegrityError
+from sqlalchemy import Engine, Select, select
 
-from ledger.facts import Fact
 from ledger.keys import ArenaKey
-from ledger.store.codec import StoredFact, decode
-from ledger.store.database import writing
-from ledger.store.logs import NO_BLOCK, LogHead, head_of
-from ledger.store.schema import events, logs
-
-_KEYS_PER_QUERY: Final = 500
-
-
-class HeadMovedError(Exception):
-    """Another writer moved the arena's block meanwhile; decide again at the new one."""
-
-
-class FactConflictError(Exception):
-    """A recorded fact's key came again with other content. ``known`` is what the log holds."""
-
-    def __init__(self, known: Fact, offered: Fact) -> None:
-        self.known = known
-        self.offered = offered
-        self.differs = _difference(known, offered)
-        super().__init__(f"fact '{known.fact_key}' is recorded already, otherwise: {self.differs}")
-
-
-class BlockOrderError(Exception):
-    """A block that is not after the arena's newest one, under a key the log does not know."""
+from ledger.store.codec import StoredFact
+from ledger.store.logs import head_of
+from ledger.store.schema import events
+from ledger.store.writer import writer_of
 
 
 class ArenaRecorder(ApplicationRecorder):
@@ -57,6 +34,7 @@ class ArenaRecorder(ApplicationRecorder):
     def __init__(self, engine: Engine, arena: ArenaKey) -> None:
         self.engine = engine
         self.arena = arena
+        self._writer = writer_of(engine)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -82,93 +60,7 @@ class ArenaRecorder(ApplicationRecorder):
         if foreign:
             msg = f"facts of {', '.join(sorted(foreign))} cannot enter the log of {self.arena}"
             raise ValueError(msg)
-        try:
-            with writing(self.engine) as connection:
-                return self._append(connection, facts, read_at or {})
-        except SqlIntegrityError as error:
-            msg = "an aggregate or a fact key was written by somebody else meanwhile"
-            raise IntegrityError(msg) from error
-
-    def _append(
-        self, connection: Connection, facts: Sequence[StoredFact], read_at: Mapping[UUID, int]
-    ) -> Sequence[int]:
-        head = self._locked_head(connection, facts[0])
-        self._must_be_unmoved(connection, read_at)
-        known = self._known(connection, [fact.fact_key for fact in facts])
-        position, block = head.position, head.effective_block
-        positions: list[int] = []
-        rows: list[dict[str, Any]] = []
-        for stored in facts:
-            old = known.get(stored.fact_key)
-            if old is not None:
-                _same_or_conflict(old, stored)
-                positions.append(old["position"])
-                continue
-            block = _block_of(stored, block)
-            position += 1
-            positions.append(position)
-            row = {
-                "log_id": head.log_id,
-                "position": position,
-                "originator_id": stored.originator_id,
-                "originator_version": stored.originator_version,
-                "topic": stored.topic,
-                "fact_key": stored.fact_key,
-                "effective_block": stored.effective_block,
-                "state": stored.state,
-            }
-            known[stored.fact_key] = row  # the same fact may come twice in one batch
-            rows.append(row)
-        if rows:
-            connection.execute(insert(events), rows)
-            connection.execute(
-                update(logs)
-                .where(logs.c.log_id == head.log_id)
-                .values(position=position, effective_block=block)
-            )
-        return positions
-
-    def _must_be_unmoved(self, connection: Connection, read_at: Mapping[UUID, int]) -> None:
-        identities = list(read_at)
-        moved: dict[UUID, int] = {}
-        for start in range(0, len(identities), _KEYS_PER_QUERY):
-            query = (
-                select(events.c.originator_id, func.max(events.c.originator_version))
-                .where(events.c.originator_id.in_(identities[start : start + _KEYS_PER_QUERY]))
-                .group_by(events.c.originator_id)
-            )
-            moved |= {row[0]: row[1] for row in connection.execute(query)}
-        stale = [identity for identity, version in moved.items() if version != read_at[identity]]
-        if stale:
-            msg = f"{len(stale)} aggregates were written by somebody else meanwhile"
-            raise IntegrityError(msg)
-
-    def _locked_head(self, connection: Connection, first: StoredFact) -> LogHead:
-        query = select(logs).where(logs.c.arena == str(self.arena)).with_for_update()
-        row = connection.execute(query).mappings().first()
-        if row is None:
-            opening = msgspec.json.decode(first.state)
-            connection.execute(
-                insert(logs).values(
-                    arena=str(self.arena),
-                    network=opening.get("network", ""),
-                    netuid=self.arena.netuid,
-                    position=0,
-                    effective_block=NO_BLOCK,
-                )
-            )
-            row = connection.execute(query).mappings().one()
-        return LogHead.of(row)
-
-    def _known(self, connection: Connection, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        found: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(keys), _KEYS_PER_QUERY):
-            query = select(
-                events.c.fact_key, events.c.position, events.c.topic, events.c.state
-            ).where(events.c.fact_key.in_(keys[start : start + _KEYS_PER_QUERY]))
-            for row in connection.execute(query).mappings():
-                found[row["fact_key"]] = dict(row)
-        return found
+        return self._writer.append(self.arena, facts, read_at or {})
 
     # -- reading aggregates -----------------------------------------------------------------
 
@@ -259,34 +151,3 @@ class ArenaRecorder(ApplicationRecorder):
         """Not supported, as in the library's SQLite recorder: projections read pages instead."""
         msg = f"the log of {self.arena} has no subscriptions (asked for {topics} after {gt})"
         raise NotSupportedError(msg)
-
-
-def _same_or_conflict(old: Mapping[str, Any], stored: StoredFact) -> None:
-    known = decode(old["topic"], bytes(old["state"]))
-    offered = decode(stored.topic, stored.state)
-    if known.topic == offered.topic and known.content() == offered.content():
-        return
-    raise FactConflictError(known, offered)
-
-
-def _block_of(stored: StoredFact, block: int) -> int:
-    if stored.advances_to is not None:
-        if stored.advances_to <= block:
-            msg = f"block {stored.advances_to} cannot follow block {block}, which is recorded"
-            raise BlockOrderError(msg)
-        block = stored.advances_to
-    if stored.effective_block != block:
-        msg = f"decided at block {stored.effective_block}, but the log is at block {block}"
-        raise HeadMovedError(msg)
-    return block
-
-
-def _difference(known: Fact, offered: Fact) -> str:
-    if known.topic != offered.topic:
-        return f"it is a {known.topic}, not a {offered.topic}"
-    old, new = known.content(), offered.content()
-    return "; ".join(
-        f"{name}: {old[name]!r} is recorded, {new[name]!r} was offered"
-        for name in old
-        if old[name] != new[name]
-    )

@@ -1,0 +1,93 @@
+"""Many rows at once, in each database's own way, past SQLAlchemy's per-row processing.
+
+SQLite: ``executemany`` on the driver. PostgreSQL: binary COPY from :data:`COPY_FROM_ROWS` rows on,
+below that a pipelined ``executemany``. Lists of keys travel as one parameter, so that the statement
+is the same whatever their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection
+
+COPY_FROM_ROWS: Final = 16
+
+_COLUMNS: Final = (
+    "log_id, position, originator_id, originator_version, topic, fact_key, effective_block, state"
+)
+_COPY_TYPES: Final = ("int4", "int8", "uuid", "int4", "text", "text", "int8", "bytea")
+_KEYS_PER_QUERY: Final = 5_000
+
+Row = tuple[Any, ...]
+"""One fact in the order of the table's columns."""
+
+
+def insert_facts(connection: Connection, rows: Sequence[Row]) -> None:
+    """Insert facts; raises SQLAlchemy's ``IntegrityError`` where a key is taken."""
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        sql = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        connection.exec_driver_sql(sql, [(*row[:2], row[2].hex, *row[3:]) for row in rows])
+    elif len(rows) < COPY_FROM_ROWS:
+        sql = f"INSERT INTO events ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
+        connection.exec_driver_sql(sql, list(rows))
+    else:
+        _copy(connection, rows)
+
+
+def _copy(connection: Connection, rows: Sequence[Row]) -> None:
+    from psycopg import errors
+    from sqlalchemy.exc import IntegrityError
+
+    driver: Any = connection.connection.driver_connection
+    statement = f"COPY events ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(_COPY_TYPES)
+            for row in rows:
+                copy.write_row(row)
+    except errors.IntegrityError as error:
+        raise IntegrityError(statement, None, error) from error
+
+
+def known_rows(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[int, str, bytes]]:
+    """What is recorded under these keys: position, topic and bytes by key."""
+    found: dict[str, tuple[int, str, bytes]] = {}
+    columns = "SELECT fact_key, position, topic, state FROM events WHERE fact_key"
+    for chunk in _chunks(keys):
+        for key, position, topic, state in _among(connection, columns, chunk, "text"):
+            found[key] = (position, topic, bytes(state))
+    return found
+
+
+def newest_versions(connection: Connection, identities: Collection[UUID]) -> dict[UUID, int]:
+    """The newest version of each of these aggregates that has any fact."""
+    found: dict[UUID, int] = {}
+    columns = "SELECT originator_id, max(originator_version) FROM events WHERE originator_id"
+    sqlite = connection.dialect.name == "sqlite"
+    for chunk in _chunks([identity.hex for identity in identities]):
+        rows = _among(connection, columns, chunk, "uuid", " GROUP BY originator_id")
+        for identity, version in rows:
+            found[UUID(identity) if sqlite else identity] = version
+    return found
+
+
+def _among(
+    connection: Connection, select: str, values: Sequence[str], kind: str, after: str = ""
+) -> Sequence[Any]:
+    if connection.dialect.name == "sqlite":
+        listed = msgspec.json.encode(values).decode()
+        sql = f"{select} IN (SELECT value FROM json_each(?)){after}"
+        return connection.exec_driver_sql(sql, (listed,)).all()
+    sql = f"{select} = ANY(%s::{kind}[]){after}"
+    return connection.exec_driver_sql(sql, (list(values),)).all()
+
+
+def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _KEYS_PER_QUERY):
+        yield values[start : start + _KEYS_PER_QUERY]
