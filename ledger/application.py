@@ -24,7 +24,6 @@ from ledger.facts import Context, Fact, Observation
 from ledger.keys import ArenaKey, arena_id, block_key, natural_id
 from ledger.observations import BlockObserved, FactConflictSeen
 from ledger.store.codec import FactMapper
-from ledger.store.codec import FactMapper
 from ledger.store.conflicts import FactConflictError, HeadMovedError
 from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_facts
 from ledger.store.recorder import ArenaRecorder

@@ -22,6 +22,27 @@ _COLUMNS: Final = (
 _COPY_TYPES: Final = ("int4", "int8", "uuid", "int4", "text", "text", "int8", "bytea")
 _KEYS_PER_QUERY: Final = 5_000
 
+_INSERT_ON_SQLITE: Final = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INSERT_ON_POSTGRES: Final = (
+    f"INSERT INTO events ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
+)
+_COPY: Final = f"COPY events ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_KNOWN_ON_SQLITE: Final = (
+    "SELECT fact_key, position, topic, state FROM events "
+    "WHERE fact_key IN (SELECT value FROM json_each(?))"
+)
+_KNOWN_ON_POSTGRES: Final = (
+    "SELECT fact_key, position, topic, state FROM events WHERE fact_key = ANY(%s::text[])"
+)
+_VERSIONS_ON_SQLITE: Final = (
+    "SELECT originator_id, max(originator_version) FROM events "
+    "WHERE originator_id IN (SELECT value FROM json_each(?)) GROUP BY originator_id"
+)
+_VERSIONS_ON_POSTGRES: Final = (
+    "SELECT originator_id, max(originator_version) FROM events "
+    "WHERE originator_id = ANY(%s::uuid[]) GROUP BY originator_id"
+)
+
 Row = tuple[Any, ...]
 """One fact in the order of the table's columns."""
 
@@ -31,11 +52,11 @@ def insert_facts(connection: Connection, rows: Sequence[Row]) -> None:
     if not rows:
         return
     if connection.dialect.name == "sqlite":
-        sql = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        connection.exec_driver_sql(sql, [(*row[:2], row[2].hex, *row[3:]) for row in rows])
+        connection.exec_driver_sql(
+            _INSERT_ON_SQLITE, [(*row[:2], row[2].hex, *row[3:]) for row in rows]
+        )
     elif len(rows) < COPY_FROM_ROWS:
-        sql = f"INSERT INTO events ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
-        connection.exec_driver_sql(sql, list(rows))
+        connection.exec_driver_sql(_INSERT_ON_POSTGRES, list(rows))
     else:
         _copy(connection, rows)
 
@@ -45,47 +66,40 @@ def _copy(connection: Connection, rows: Sequence[Row]) -> None:
     from sqlalchemy.exc import IntegrityError
 
     driver: Any = connection.connection.driver_connection
-    statement = f"COPY events ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
     try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.set_types(_COPY_TYPES)
             for row in rows:
                 copy.write_row(row)
     except errors.IntegrityError as error:
-        raise IntegrityError(statement, None, error) from error
+        raise IntegrityError(_COPY, None, error) from error
 
 
 def known_rows(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[int, str, bytes]]:
     """What is recorded under these keys: position, topic and bytes by key."""
     found: dict[str, tuple[int, str, bytes]] = {}
-    columns = "SELECT fact_key, position, topic, state FROM events WHERE fact_key"
     for chunk in _chunks(keys):
-        for key, position, topic, state in _among(connection, columns, chunk, "text"):
-            found[key] = (position, topic, bytes(state))
+        rows = _asked(connection, _KNOWN_ON_SQLITE, _KNOWN_ON_POSTGRES, chunk)
+        found |= {key: (position, topic, bytes(state)) for key, position, topic, state in rows}
     return found
 
 
 def newest_versions(connection: Connection, identities: Collection[UUID]) -> dict[UUID, int]:
     """The newest version of each of these aggregates that has any fact."""
     found: dict[UUID, int] = {}
-    columns = "SELECT originator_id, max(originator_version) FROM events WHERE originator_id"
-    sqlite = connection.dialect.name == "sqlite"
     for chunk in _chunks([identity.hex for identity in identities]):
-        rows = _among(connection, columns, chunk, "uuid", " GROUP BY originator_id")
-        for identity, version in rows:
-            found[UUID(identity) if sqlite else identity] = version
+        rows = _asked(connection, _VERSIONS_ON_SQLITE, _VERSIONS_ON_POSTGRES, chunk)
+        found |= {UUID(str(identity)): version for identity, version in rows}
     return found
 
 
-def _among(
-    connection: Connection, select: str, values: Sequence[str], kind: str, after: str = ""
+def _asked(
+    connection: Connection, on_sqlite: str, on_postgres: str, values: Sequence[str]
 ) -> Sequence[Any]:
     if connection.dialect.name == "sqlite":
         listed = msgspec.json.encode(values).decode()
-        sql = f"{select} IN (SELECT value FROM json_each(?)){after}"
-        return connection.exec_driver_sql(sql, (listed,)).all()
-    sql = f"{select} = ANY(%s::{kind}[]){after}"
-    return connection.exec_driver_sql(sql, (list(values),)).all()
+        return connection.exec_driver_sql(on_sqlite, (listed,)).all()
+    return connection.exec_driver_sql(on_postgres, (list(values),)).all()
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:

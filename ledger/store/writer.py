@@ -149,7 +149,7 @@ class GroupWriter:
     def _write(self, batch: list[Append]) -> None:
         try:
             self._transaction(batch, careful=False)
-        except SqlIntegrityError:
+        except (SqlIntegrityError, *_OWN):
             self._sort_out(batch)
         except BaseException as error:  # noqa: BLE001  every caller in the batch gets it
             _fail(batch, error)
@@ -183,6 +183,8 @@ class GroupWriter:
                 try:
                     answers.append((request, draft.add(request), None))
                 except _OWN as own:
+                    if not careful:
+                        raise  # it may be known already, and then it is no error
                     answers.append((request, None, own))
             draft.write()
         for request, positions, error in answers:
@@ -214,8 +216,11 @@ class _Draft:
 
     def add(self, request: Append) -> list[int]:
         """Place one caller's facts, whole or not at all; their positions."""
-        for identity in _looked_up(request, careful=self._careful):
-            if self._versions.get(identity, 0) != request.read_at[identity]:
+        for identity, version in request.read_at.items():
+            # Not careful: what nobody looked up is left to the constraints, unless somebody in
+            # this very batch wrote it.
+            unknown = version if not self._careful else 0
+            if self._versions.get(identity, unknown) != version:
                 msg = "an aggregate that this decision rests on was written meanwhile"
                 raise IntegrityError(msg)
         head = self._heads[request.arena]

@@ -24,14 +24,10 @@ from ledger.facts import MAX_FACT_BYTES, Context, Fact
 from ledger.keys import arena_id, treasury_id
 from ledger.observations import AlertRaised, FactConflictSeen, GapObserved
 from ledger.store.codec import FactCodecError, FactMapper
+from ledger.store.conflicts import BlockOrderError, FactConflictError, HeadMovedError
 from ledger.store.database import open_engine
 from ledger.store.logs import read_log
-from ledger.store.recorder import (
-    ArenaRecorder,
-    BlockOrderError,
-    FactConflictError,
-    HeadMovedError,
-)
+from ledger.store.recorder import ArenaRecorder
 from tests.contract.stores import STORES, migrated_url
 from tests.unit.ledger.scenes import ARENA, OPENED_AT, OTHER_ARENA, Scene, block_hash, policy
 

@@ -36,7 +36,7 @@ from ledger.decisions.treasury import Treasury
 from ledger.keys import NAMESPACE, treasury_id
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.queries.weights import vector_in_force
-from ledger.store.recorder import FactConflictError
+from ledger.store.conflicts import FactConflictError
 from tests.unit.ledger.scenes import FEE_RAO, TREASURY, Paid, Scene, block_hash, commit, policy
 
 Action = tuple[str, int, int]

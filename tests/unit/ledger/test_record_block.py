@@ -22,7 +22,7 @@ from ledger.decisions.submission import CommitSeen, SubmissionAccepted, Submissi
 from ledger.observations import AlphaBurnSeen, BlockObserved, FactConflictSeen, NeuronObserved
 from ledger.queries.weights import registry
 from ledger.rules.payments import PaymentEvidence
-from ledger.store.recorder import FactConflictError
+from ledger.store.conflicts import FactConflictError
 from tests.unit.ledger.scenes import FEE_RAO, OPENED_AT, Paid, Scene, block_hash, commit, digest
 
 
