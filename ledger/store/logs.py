@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, bindparam, func, select
 
 from ledger.facts import Fact
 from ledger.keys import ArenaKey
@@ -14,6 +14,9 @@ from ledger.store.codec import decode
 from ledger.store.schema import events, logs
 
 _NEWEST_PAGE: Final = 20
+
+# Built once: building a statement costs as much as running it.
+_HEAD: Final = select(logs).where(logs.c.arena == bindparam("arena"))
 
 NO_BLOCK: Final = -1
 """The effective block of a log in which nothing has been recorded."""
@@ -53,7 +56,7 @@ class LoggedFact:
 
 def head_of(connection: Connection, arena: ArenaKey) -> LogHead | None:
     """Where the arena's log stands; None if the arena is unknown."""
-    row = connection.execute(select(logs).where(logs.c.arena == str(arena))).mappings().first()
+    row = connection.execute(_HEAD, {"arena": str(arena)}).mappings().first()
     return LogHead.of(row) if row else None
 
 

@@ -9,7 +9,7 @@ is the order of reading. What is appended goes through the process's one writer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -19,13 +19,32 @@ from eventsourcing.persistence import (
     StoredEvent,
     Subscription,
 )
-from sqlalchemy import Engine, Select, select
+from sqlalchemy import Engine, Select, bindparam, select
 
 from ledger.keys import ArenaKey
 from ledger.store.codec import StoredFact
 from ledger.store.logs import head_of
 from ledger.store.schema import events
 from ledger.store.writer import writer_of
+
+_VERSION: Final = events.c.originator_version
+
+# Built once: building a statement costs as much as running it.
+_AGGREGATE: Final = select(_VERSION, events.c.topic, events.c.state).where(
+    events.c.originator_id == bindparam("identity")
+)
+_WHOLE_AGGREGATE: Final = _AGGREGATE.order_by(_VERSION)
+
+
+def _part_of_aggregate(
+    *, gt: int | None, lte: int | None, desc: bool, limit: int | None
+) -> Select[Any]:
+    query = _AGGREGATE
+    if gt is not None:
+        query = query.where(gt < _VERSION)
+    if lte is not None:
+        query = query.where(lte >= _VERSION)
+    return query.order_by(_VERSION.desc() if desc else _VERSION).limit(limit)
 
 
 class ArenaRecorder(ApplicationRecorder):
@@ -74,16 +93,11 @@ class ArenaRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The facts of one aggregate, by version."""
-        version = events.c.originator_version
-        query: Select[Any] = select(events.c.originator_version, events.c.topic, events.c.state)
-        query = query.where(events.c.originator_id == originator_id)
-        if gt is not None:
-            query = query.where(version > gt)
-        if lte is not None:
-            query = query.where(version <= lte)
-        query = query.order_by(version.desc() if desc else version).limit(limit)
+        query = _WHOLE_AGGREGATE
+        if (gt, lte, desc, limit) != (None, None, False, None):
+            query = _part_of_aggregate(gt=gt, lte=lte, desc=desc, limit=limit)
         with self.engine.connect() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query, {"identity": originator_id}).all()
         return [
             StoredEvent(
                 originator_id=originator_id,

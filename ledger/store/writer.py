@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 from eventsourcing.persistence import IntegrityError
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 
 from ledger.keys import ArenaKey
@@ -50,6 +50,11 @@ _OWN: Final = (IntegrityError, HeadMovedError, BlockOrderError, FactConflictErro
 
 class WriterBusyError(Exception):
     """More callers wait than the writer's line holds; nothing was recorded, try again later."""
+
+
+# Built once: building a statement costs as much as running it.
+_LOCK_HEAD: Final = select(logs).where(logs.c.arena == bindparam("arena")).with_for_update()
+_MOVE_HEAD: Final = update(logs).where(logs.c.log_id == bindparam("moved_log"))
 
 
 @dataclass(slots=True)
@@ -265,9 +270,12 @@ class _Draft:
         for arena in self._moved:
             head = self._heads[arena]
             self._connection.execute(
-                update(logs)
-                .where(logs.c.log_id == head.log_id)
-                .values(position=head.position, effective_block=head.effective_block)
+                _MOVE_HEAD,
+                {
+                    "moved_log": head.log_id,
+                    "position": head.position,
+                    "effective_block": head.effective_block,
+                },
             )
 
     def _lock(self, arenas: Mapping[ArenaKey, Append]) -> dict[ArenaKey, LogHead]:
@@ -275,8 +283,8 @@ class _Draft:
         return {arena: self._locked(arena, arenas[arena]) for arena in sorted(arenas)}
 
     def _locked(self, arena: ArenaKey, request: Append) -> LogHead:
-        query = select(logs).where(logs.c.arena == str(arena)).with_for_update()
-        row = self._connection.execute(query).mappings().first()
+        named = {"arena": str(arena)}
+        row = self._connection.execute(_LOCK_HEAD, named).mappings().first()
         if row is None:
             opening = msgspec.json.decode(request.facts[0].state)
             self._connection.execute(
@@ -288,7 +296,7 @@ class _Draft:
                     effective_block=NO_BLOCK,
                 )
             )
-            row = self._connection.execute(query).mappings().one()
+            row = self._connection.execute(_LOCK_HEAD, named).mappings().one()
         return LogHead.of(row)
 
 
