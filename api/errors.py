@@ -252,6 +252,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     "ledger.store.conflicts.FactConflictError": _Kind("fact_conflict", ExitCode.FACT_CONFLICT, 409),
     "ledger.store.conflicts.BlockOrderError": _Kind("block_order", ExitCode.FACT_CONFLICT, 409),
     "ledger.application.ContentionError": _Kind("contention", ExitCode.CONTENTION, 503),
+    "ledger.store.writer.WriterBusyError": _Kind("contention", ExitCode.CONTENTION, 503),
     "ledger.store.codec.FactCodecError": _Kind("unreadable_log", ExitCode.UNREADABLE_LOG, 500),
     "ledger.store.database.DatabaseError": _Kind(
         "database_unusable", ExitCode.DATABASE_UNUSABLE, 503, _unusable

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 import msgspec
 from eventsourcing.persistence import IntegrityError
@@ -98,7 +97,7 @@ class GroupWriter:
         own = Append(arena, facts, read_at)
         with self._mutex:
             if len(self._line) >= MAX_WAITING:
-                msg = f"{MAX_WAITING} callers wait to write already; nothing was recorded"
+                msg = f"{MAX_WAITING} callers wait to write already; nothing was recorded, try again later"
                 raise WriterBusyError(msg)
             self._line.append(own)
             leads = not self._writing
@@ -320,14 +319,14 @@ def _block_of(stored: StoredFact, block: int) -> int:
     return block
 
 
-_WRITERS: Final[WeakKeyDictionary[Engine, GroupWriter]] = WeakKeyDictionary()
-_WRITERS_MUTEX: Final = threading.Lock()
+_ATTRIBUTE: Final = "ledger_group_writer"
 
 
 def writer_of(engine: Engine) -> GroupWriter:
-    """The writer of this process for that database."""
-    with _WRITERS_MUTEX:
-        writer = _WRITERS.get(engine)
-        if writer is None:
-            writer = _WRITERS[engine] = GroupWriter(engine)
-        return writer
+    """The writer of this process for that database; it lives as long as the engine."""
+    # `setdefault` on a plain dict is one step: two threads that ask at once get the same writer.
+    writer = engine.__dict__.setdefault(_ATTRIBUTE, GroupWriter(engine))
+    if not isinstance(writer, GroupWriter):
+        msg = f"something else sits where the engine keeps its writer: {writer!r}"
+        raise TypeError(msg)
+    return writer

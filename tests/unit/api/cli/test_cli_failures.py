@@ -22,8 +22,8 @@ from chain.port import ChainUnavailableError, SendRefusedError
 from ledger.application import ContentionError
 from ledger.observations import BalanceObserved
 from ledger.policy import MAX_TRACKS
-from ledger.store.database import DatabaseError
 from ledger.store.conflicts import FactConflictError
+from ledger.store.database import DatabaseError
 from ledger.units import PPM
 from tests.unit.api.cli.conftest import GENESIS, POLICY, Run, failed
 from tests.unit.api.season import ALICE, ARENA, HEAD, VALIDATOR, Season, address

@@ -1,0 +1,173 @@
+"""One writer per process: many callers, one transaction, and each its own answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
+
+from ledger.application import Ledger, Unit
+from ledger.observations import AlertRaised
+from ledger.store import writer as writing
+from ledger.store.conflicts import FactConflictError
+from ledger.store.database import open_engine
+from ledger.store.logs import head_of, read_log
+from ledger.store.writer import GroupWriter, WriterBusyError, writer_of
+from tests.contract.stores import STORES, migrated_url
+from tests.unit.ledger.scenes import ARENA, Scene
+
+CALLERS = 24
+
+
+@pytest.fixture(params=STORES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(migrated_url(request.param, tmp_path))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Ledger:
+    return Scene(engine).ledger
+
+
+def alert(key: str, detail: str = "") -> Callable[[Unit], None]:
+    def work(unit: Unit) -> None:
+        unit.observe(AlertRaised, f"alert:{key}", kind="test", detail=detail, block=unit.block)
+
+    return work
+
+
+def together(ledger: Ledger, works: list[Callable[[Unit], None]]) -> list[BaseException | None]:
+    """Run each command in a thread of its own, all let go at once; what each raised, in order."""
+    answers: list[BaseException | None] = [None] * len(works)
+    start = threading.Barrier(len(works))
+
+    def run(number: int) -> None:
+        start.wait()
+        try:
+            ledger.decide(works[number])
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            answers[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    return answers
+
+
+def commits_of(engine: Engine) -> list[int]:
+    counted: list[int] = []
+    event.listen(engine, "commit", lambda _connection: counted.append(1))
+    return counted
+
+
+def keys(ledger: Ledger) -> list[str]:
+    with ledger.engine.connect() as connection:
+        head = head_of(connection, ARENA)
+        assert head is not None
+        page = read_log(connection, head.log_id, after=0, limit=10_000)
+    assert [logged.position for logged in page] == list(range(1, len(page) + 1))
+    return [logged.fact.fact_key for logged in page]
+
+
+def test_a_bad_command_fails_alone(ledger: Ledger) -> None:
+    ledger.decide(alert("taken", "first"))
+    works = [alert(f"good {number}") for number in range(CALLERS)]
+    works[CALLERS // 2] = alert("taken", "second")
+    answers = together(ledger, works)
+    refused = answers.pop(CALLERS // 2)
+    assert isinstance(refused, FactConflictError)
+    assert answers == [None] * (CALLERS - 1)
+    recorded = keys(ledger)
+    good = {f"alert:good {number}" for number in range(CALLERS)} - {f"alert:good {CALLERS // 2}"}
+    assert good <= set(recorded)
+
+
+def test_the_same_fact_from_many_callers_is_recorded_once(ledger: Ledger) -> None:
+    answers = together(ledger, [alert("one", "same") for _ in range(CALLERS)])
+    assert answers == [None] * CALLERS
+    assert keys(ledger).count("alert:one") == 1
+
+
+def test_who_waits_is_written_in_one_transaction(
+    ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, entered = threading.Event(), threading.Event()
+    write = GroupWriter._write
+
+    def slowly(self: GroupWriter, batch: list[writing.Append]) -> None:
+        if not entered.is_set():
+            entered.set()
+            assert held.wait(timeout=30)
+        write(self, batch)
+
+    monkeypatch.setattr(GroupWriter, "_write", slowly)
+    threads = [
+        threading.Thread(target=ledger.decide, args=(alert(f"waits {number}"),))
+        for number in range(CALLERS)
+    ]
+    threads[0].start()
+    assert entered.wait(timeout=30)
+    for thread in threads[1:]:
+        thread.start()
+    own = writer_of(engine)
+    while len(own._line) < CALLERS:
+        threading.Event().wait(0.005)
+    commits = commits_of(engine)
+    held.set()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len([key for key in keys(ledger) if key.startswith("alert:waits")]) == CALLERS
+    written = len(commits)
+    assert written < CALLERS  # reads commit nothing; the first alone, then the rest in line
+
+
+def test_a_failing_database_fails_everybody_in_the_batch_and_nobody_after(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OperationalError("INSERT", None, Exception("database or disk is full"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "insert_facts", broken)
+        answers = together(ledger, [alert(f"lost {number}") for number in range(CALLERS)])
+    assert all(isinstance(answer, OperationalError) for answer in answers)
+    assert not any(key.startswith("alert:lost") for key in keys(ledger))
+    ledger.decide(alert("after"))
+    assert keys(ledger)[-1] == "alert:after"
+
+
+def test_a_line_that_is_full_refuses_at_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_WAITING", 0)
+    with pytest.raises(WriterBusyError, match="try again later"):
+        ledger.decide(alert("refused"))
+
+
+def test_a_batch_is_bounded_and_nobody_is_left_out(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_BATCH_FACTS", 2)
+    answers = together(ledger, [alert(f"bounded {number}") for number in range(CALLERS)])
+    assert answers == [None] * CALLERS
+    assert len([key for key in keys(ledger) if "bounded" in key]) == CALLERS
+
+
+def test_waiting_for_an_append_wakes_with_it(ledger: Ledger, engine: Engine) -> None:
+    own = writer_of(engine)
+    seen = own.wait_for_append(-1, 0)
+    woken: list[int] = []
+    waiter = threading.Thread(target=lambda: woken.append(own.wait_for_append(seen, 30)))
+    waiter.start()
+    ledger.decide(alert("wakes"))
+    waiter.join(timeout=30)
+    assert woken == [seen + 1]
