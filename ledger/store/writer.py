@@ -97,7 +97,7 @@ class GroupWriter:
         own = Append(arena, facts, read_at)
         with self._mutex:
             if len(self._line) >= MAX_WAITING:
-                msg = f"{MAX_WAITING} callers wait to write already; nothing was recorded, try again later"
+                msg = f"{MAX_WAITING} callers wait already; nothing was recorded, try again later"
                 raise WriterBusyError(msg)
             self._line.append(own)
             leads = not self._writing
