@@ -56,7 +56,7 @@ _LOCK_HEAD: Final = select(logs).where(logs.c.arena == bindparam("arena")).with_
 _MOVE_HEAD: Final = update(logs).where(logs.c.log_id == bindparam("moved_log"))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Append:
     """What one caller wants recorded in one arena, all or nothing."""
 
@@ -85,6 +85,7 @@ class GroupWriter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._line: list[Append] = []
+        self._batch: list[Append] = []
         self._writing = False
         self._mutex = threading.Lock()
         self._grown = threading.Condition()
@@ -103,9 +104,9 @@ class GroupWriter:
             leads = not self._writing
             self._writing = True
         if not leads:
-            own.wake.wait()
+            self._wait(own)
         if not own.done:
-            self._lead()
+            self._lead(own)
         return own.result()
 
     def wait_for_append(self, seen: int, timeout_s: float) -> int:
@@ -120,26 +121,46 @@ class GroupWriter:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _lead(self) -> None:
-        """Write the front of the line, answer it, and hand the lead on."""
+    def _wait(self, own: Append) -> None:
+        """Wait for an answer, or for the lead; who is interrupted leaves the line in order."""
+        try:
+            own.wake.wait()
+        except BaseException:
+            with self._mutex:
+                given_the_lead = own.wake.is_set() and not own.done
+                if own not in self._batch:
+                    self._line.remove(own)
+                if given_the_lead:
+                    self._hand_on()
+            raise
+
+    def _lead(self, own: Append) -> None:
+        """Write the front of the line, of which ``own`` is the first, and hand the lead on."""
         with self._mutex:
-            batch = self._front()
+            batch = self._batch = self._front()
         try:
             self._write(batch)
+        except BaseException as error:  # noqa: BLE001  raised again as this caller's own answer
+            # This thread was interrupted. The others stay in line: what they brought is written by
+            # the next leader, or is found to be known if the interrupt came after the commit.
+            own.error = error
         finally:
             with self._mutex:
-                del self._line[: len(batch)]
-                follower = self._line[0] if self._line else None
-                self._writing = follower is not None
-            if follower is not None:
-                follower.wake.set()
+                self._batch = []
+                self._line = [request for request in self._line if not request.done]
+                self._hand_on()
             for request in batch:
-                if not request.done:
-                    request.error = RuntimeError("the writer left a request unanswered")
-                request.wake.set()
+                if request.done:
+                    request.wake.set()
             with self._grown:
                 self._appends += 1
                 self._grown.notify_all()
+
+    def _hand_on(self) -> None:
+        """Give the lead to the first in line, if there is one. Call with the mutex held."""
+        self._writing = bool(self._line)
+        if self._line:
+            self._line[0].wake.set()
 
     def _front(self) -> list[Append]:
         count, facts = 0, 0
@@ -155,7 +176,7 @@ class GroupWriter:
             self._transaction(batch, careful=False)
         except (SqlIntegrityError, *_OWN):
             self._sort_out(batch)
-        except BaseException as error:  # noqa: BLE001  every caller in the batch gets it
+        except Exception as error:  # noqa: BLE001  every caller in the batch gets it
             _fail(batch, error)
 
     def _sort_out(self, batch: list[Append]) -> None:
@@ -166,7 +187,7 @@ class GroupWriter:
             # Another arena's log took a key between our look and our insert: each for itself.
             for request in batch:
                 self._alone(request)
-        except BaseException as error:  # noqa: BLE001  every caller in the batch gets it
+        except Exception as error:  # noqa: BLE001  every caller in the batch gets it
             _fail(batch, error)
 
     def _alone(self, request: Append) -> None:
@@ -175,7 +196,7 @@ class GroupWriter:
         except SqlIntegrityError:
             msg = "an aggregate or a fact key was written by somebody else meanwhile"
             request.error = IntegrityError(msg)
-        except BaseException as error:  # noqa: BLE001  it is this caller's
+        except Exception as error:  # noqa: BLE001  it is this caller's
             _fail([request], error)
 
     def _transaction(self, batch: list[Append], *, careful: bool) -> None:

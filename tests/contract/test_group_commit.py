@@ -171,3 +171,93 @@ def test_waiting_for_an_append_wakes_with_it(ledger: Ledger, engine: Engine) -> 
     ledger.decide(alert("wakes"))
     waiter.join(timeout=30)
     assert woken == [seen + 1]
+
+
+def test_an_interrupted_leader_takes_nobody_along(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, entered = threading.Event(), threading.Event()
+    write = GroupWriter._write
+
+    def interrupted(self: GroupWriter, batch: list[writing.Append]) -> None:
+        if not entered.is_set():
+            entered.set()
+            assert held.wait(timeout=30)
+            raise KeyboardInterrupt
+        write(self, batch)
+
+    monkeypatch.setattr(GroupWriter, "_write", interrupted)
+    stopped: list[BaseException] = []
+
+    def first() -> None:
+        try:
+            ledger.decide(alert("stopped"))
+        except KeyboardInterrupt as error:
+            stopped.append(error)
+
+    leader = threading.Thread(target=first)
+    leader.start()
+    assert entered.wait(timeout=30)
+    others = [
+        threading.Thread(target=ledger.decide, args=(alert(f"goes on {number}"),))
+        for number in range(CALLERS)
+    ]
+    for thread in others:
+        thread.start()
+    own = writer_of(ledger.engine)
+    while len(own._line) <= CALLERS:
+        threading.Event().wait(0.005)
+    held.set()
+    for thread in (leader, *others):
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    assert len(stopped) == 1
+    recorded = keys(ledger)
+    assert "alert:stopped" not in recorded
+    assert len([key for key in recorded if "goes on" in key]) == CALLERS
+
+
+def test_an_interrupted_waiter_leaves_the_line_and_stops_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, entered = threading.Event(), threading.Event()
+    write = GroupWriter._write
+
+    def slowly(self: GroupWriter, batch: list[writing.Append]) -> None:
+        if not entered.is_set():
+            entered.set()
+            assert held.wait(timeout=30)
+        write(self, batch)
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if threading.current_thread().name == "interrupted":
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    class Waiting(writing.Append):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)  # type: ignore[arg-type]
+            self.wake = Interrupted()
+
+    monkeypatch.setattr(GroupWriter, "_write", slowly)
+    monkeypatch.setattr(writing, "Append", Waiting)
+    leader = threading.Thread(target=ledger.decide, args=(alert("leads"),))
+    leader.start()
+    assert entered.wait(timeout=30)
+
+    def waiter() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            ledger.decide(alert("interrupted"))
+
+    gone = threading.Thread(target=waiter, name="interrupted")
+    gone.start()
+    gone.join(timeout=30)
+    last = threading.Thread(target=ledger.decide, args=(alert("comes after"),))
+    last.start()
+    held.set()
+    for thread in (leader, gone, last):
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    recorded = keys(ledger)
+    assert recorded[-2:] == ["alert:leads", "alert:comes after"]
