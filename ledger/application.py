@@ -172,7 +172,10 @@ class Ledger(Application[UUID]):
                 time.sleep(_FIRST_PAUSE_S * (attempt + 1) * (1 + random.random()))  # noqa: S311
                 continue
             except FactConflictError as conflict:
-                self._record_conflict(conflict)
+                with self.engine.connect() as connection:
+                    open_log = head_of(connection, self.arena) is not None
+                if open_log:  # an arena whose opening was refused has no log to note it in
+                    self._record_conflict(conflict)
                 raise
             return result
         msg = f"nothing was recorded: other writers were faster {MAX_TRIES} times; try again"

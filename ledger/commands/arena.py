@@ -25,11 +25,11 @@ def open_arena(
     if not 0 <= at_block <= MAX_BLOCKS:
         msg = f"an arena cannot open at block {at_block}; blocks are 0 to {MAX_BLOCKS}"
         raise DecisionRefusedError(msg)
-    _refuse_taken_name(engine, arena, network)
     _refuse_shared_treasury(engine, arena, policy)
     ledger = Ledger(engine, arena)
 
     def work(unit: Unit) -> None:
+        _refuse_taken_name(engine, arena, network)  # again where another opening was faster
         unit.arena.open(unit.context, network, policy, actor, at_block=at_block)
 
     ledger.decide(work, opening_at=at_block)

@@ -95,11 +95,12 @@ def plan_contest(
                     f"{commit.hotkey} at block {commit.block}"
                 )
                 raise DecisionRefusedError(msg)
-        _must_be_later(unit, track, seed_block)
+        before = _previous_seed_block(unit, track, seed_block)
         first = next(entrant for entrant in entrants if entrant.role == "challenger")
         planned = contest.plan_as(
             after_acceptance(unit, first.submission_id),
             track=track,
+            after_seed_block=before,
             attempt=attempt,
             seed_block=seed_block,
             seed_block_hash=block.hash,
@@ -237,15 +238,18 @@ def _entrants(
     return entrants + [_planned(submission, "challenger") for submission in running]
 
 
-def _must_be_later(unit: Unit, track: str, seed_block: int) -> None:
-    """Every attempt's seed is later than the track's previous one (DOMAIN 4)."""
+def _previous_seed_block(unit: Unit, track: str, seed_block: int) -> int:
+    """The seed block of the attempt before, -1 if none; this one's is later (DOMAIN 4)."""
     before = unit.ledger.newest(ContestPlanned, where=lambda plan: plan.track == track)
-    if before is not None and before.seed_block >= seed_block:
+    if before is None:
+        return -1
+    if before.seed_block >= seed_block:
         msg = (
             f"seed block {seed_block} is not later than seed block {before.seed_block} of the "
             f"attempt before on track '{track}'"
         )
         raise DecisionRefusedError(msg)
+    return before.seed_block
 
 
 def _planned(submission: Submission, role: str) -> PlannedEntrant:

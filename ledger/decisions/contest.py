@@ -140,12 +140,18 @@ class Contest(Aggregate):
         self.baseline: BaselineMeasured | None = None
         self.ended: Literal["completed", "void"] | None = None
 
-    def plan_as(self, context: Context, **content: object) -> ContestPlanned:
-        """Fix the attempt."""
+    def plan_as(
+        self, context: Context, *, track: str, after_seed_block: int = -1, **content: object
+    ) -> ContestPlanned:
+        """Fix the attempt that follows the one of ``after_seed_block`` on its track (-1: none).
+
+        The key names the attempt before, so that of two plans at once only one is recorded.
+        """
         if self.plan is not None:
             msg = f"contest {self.id} is planned already"
             raise DecisionRefusedError(msg)
-        return self.record(context, ContestPlanned, f"contest-planned:{self.id}", **content)
+        key = f"contest-planned:{context.arena}:{track}:after:{after_seed_block}"
+        return self.record(context, ContestPlanned, key, track=track, **content)
 
     def claim_for(self, context: Context, host: str, until_block: int) -> None:
         """Let a host run it; only one may, until its claim ends."""

@@ -62,8 +62,8 @@ def insert_facts(connection: Connection, rows: Sequence[Row]) -> None:
 
 
 def _copy(connection: Connection, rows: Sequence[Row]) -> None:
-    from psycopg import errors
-    from sqlalchemy.exc import IntegrityError
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
 
     driver: Any = connection.connection.driver_connection
     try:
@@ -71,8 +71,11 @@ def _copy(connection: Connection, rows: Sequence[Row]) -> None:
             copy.set_types(_COPY_TYPES)
             for row in rows:
                 copy.write_row(row)
-    except errors.IntegrityError as error:
-        raise IntegrityError(_COPY, None, error) from error
+    except psycopg.Error as error:
+        # As SQLAlchemy would have told it, had the rows gone through it.
+        raise DBAPIError.instance(
+            _COPY, None, error, psycopg.Error, dialect=connection.dialect
+        ) from error
 
 
 def known_rows(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[int, str, bytes]]:

@@ -20,8 +20,10 @@ from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import IntegrityError
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.keys import ArenaKey
 from ledger.store.bulk import insert_facts, known_rows, newest_versions
@@ -42,6 +44,9 @@ MAX_BATCH_FACTS: Final = 20_000
 MAX_WAITING: Final = 10_000
 """Callers in line at once."""
 
+
+_EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What the database as a whole answers: locked, full, gone."""
 
 _OWN: Final = (IntegrityError, HeadMovedError, BlockOrderError, FactConflictError)
 """What concerns one caller alone; anything else concerns the whole batch."""
@@ -66,6 +71,7 @@ class Append:
     wake: threading.Event = field(default_factory=threading.Event)
     positions: list[int] | None = None
     error: BaseException | None = None
+    abandoned: bool = False
 
     @property
     def done(self) -> bool:
@@ -110,7 +116,7 @@ class GroupWriter:
         return own.result()
 
     def wait_for_append(self, seen: int, timeout_s: float) -> int:
-        """Wait until this process has committed another batch; how many it has by then.
+        """Wait until this process has ended another batch; how many it has by then.
 
         ``seen`` is what the last call gave. What other processes commit wakes nobody here: look at
         the log after ``timeout_s`` all the same.
@@ -128,7 +134,8 @@ class GroupWriter:
         except BaseException:
             with self._mutex:
                 given_the_lead = own.wake.is_set() and not own.done
-                if own not in self._batch:
+                own.abandoned = True  # if it is being written, nobody waits for the answer
+                if own in self._line and own not in self._batch:
                     self._line.remove(own)
                 if given_the_lead:
                     self._hand_on()
@@ -141,13 +148,18 @@ class GroupWriter:
         try:
             self._write(batch)
         except BaseException as error:  # noqa: BLE001  raised again as this caller's own answer
-            # This thread was interrupted. The others stay in line: what they brought is written by
-            # the next leader, or is found to be known if the interrupt came after the commit.
+            # This thread was interrupted. The others stay in line and are written by the next
+            # leader. If the interrupt came after the commit, that one finds their facts known, or
+            # their aggregates moved on by themselves, and they decide again.
             own.error = error
         finally:
             with self._mutex:
                 self._batch = []
-                self._line = [request for request in self._line if not request.done]
+                self._line = [
+                    request
+                    for request in self._line
+                    if not request.done and not (request.abandoned and request in batch)
+                ]
                 self._hand_on()
             for request in batch:
                 if request.done:
@@ -176,25 +188,35 @@ class GroupWriter:
             self._transaction(batch, careful=False)
         except (SqlIntegrityError, *_OWN):
             self._sort_out(batch)
-        except Exception as error:  # noqa: BLE001  every caller in the batch gets it
+        except _EVERYBODYS as error:
             _fail(batch, error)
+        except Exception:  # noqa: BLE001  one of them brought what the database cannot take
+            self._each_for_itself(batch)
 
     def _sort_out(self, batch: list[Append]) -> None:
         """Something in the batch is known or taken already: find out what, caller by caller."""
         try:
             self._transaction(batch, careful=True)
-        except SqlIntegrityError:
-            # Another arena's log took a key between our look and our insert: each for itself.
-            for request in batch:
-                self._alone(request)
-        except Exception as error:  # noqa: BLE001  every caller in the batch gets it
+        except _EVERYBODYS as error:
             _fail(batch, error)
+        except Exception:  # noqa: BLE001  e.g. another arena's log took a key since our look
+            self._each_for_itself(batch)
+
+    def _each_for_itself(self, batch: list[Append]) -> None:
+        for request in batch:
+            self._alone(request)
 
     def _alone(self, request: Append) -> None:
         try:
             self._transaction([request], careful=True)
         except SqlIntegrityError:
             msg = "an aggregate or a fact key was written by somebody else meanwhile"
+            request.error = IntegrityError(msg)
+        except DBAPIError as error:
+            if not _is_deadlock(error):
+                _fail([request], error)
+                return
+            msg = "two writers waited for each other, and the database let the other one go first"
             request.error = IntegrityError(msg)
         except Exception as error:  # noqa: BLE001  it is this caller's
             _fail([request], error)
@@ -216,6 +238,11 @@ class GroupWriter:
             request.positions, request.error = positions, error
 
 
+def _is_deadlock(error: DBAPIError) -> bool:
+    """PostgreSQL's deadlock_detected and serialization_failure: try again."""
+    return getattr(error.orig, "sqlstate", None) in {"40P01", "40001"}
+
+
 def _fail(batch: Sequence[Append], error: BaseException) -> None:
     for request in batch:
         request.positions, request.error = None, error
@@ -230,7 +257,8 @@ class _Draft:
 
     def __init__(self, connection: Connection, batch: Sequence[Append], *, careful: bool) -> None:
         self._connection = connection
-        self._heads = self._lock({request.arena: request for request in batch})
+        self._opened: dict[ArenaKey, str | None] = {}
+        self._heads = self._lock({request.arena for request in batch})
         self._moved: set[ArenaKey] = set()
         self._rows: list[tuple[Any, ...]] = []
         self._careful = careful
@@ -281,11 +309,20 @@ class _Draft:
             self._versions[row[2]] = max(self._versions.get(row[2], 0), row[3])
         if rows:
             self._moved.add(request.arena)
+            if self._opened.get(request.arena, "") is None:
+                opening = msgspec.json.decode(request.facts[0].state)
+                self._opened[request.arena] = opening.get("network", "")
         self._heads[request.arena] = replace(head, position=position, effective_block=block)
         return positions
 
     def write(self) -> None:
         """Insert the rows and move the heads."""
+        for arena, network in self._opened.items():
+            log = logs.c.log_id == self._heads[arena].log_id
+            if network is None:  # whoever wanted to open it was refused: then there is no log
+                self._connection.execute(delete(logs).where(log))
+            else:
+                self._connection.execute(update(logs).where(log).values(network=network))
         insert_facts(self._connection, self._rows)
         for arena in self._moved:
             head = self._heads[arena]
@@ -298,19 +335,19 @@ class _Draft:
                 },
             )
 
-    def _lock(self, arenas: Mapping[ArenaKey, Append]) -> dict[ArenaKey, LogHead]:
+    def _lock(self, arenas: set[ArenaKey]) -> dict[ArenaKey, LogHead]:
         # In one order for every process, so that two batches over the same arenas cannot deadlock.
-        return {arena: self._locked(arena, arenas[arena]) for arena in sorted(arenas)}
+        return {arena: self._locked(arena) for arena in sorted(arenas)}
 
-    def _locked(self, arena: ArenaKey, request: Append) -> LogHead:
+    def _locked(self, arena: ArenaKey) -> LogHead:
         named = {"arena": str(arena)}
         row = self._connection.execute(_LOCK_HEAD, named).mappings().first()
         if row is None:
-            opening = msgspec.json.decode(request.facts[0].state)
+            self._opened[arena] = None  # named by the opening that is accepted
             self._connection.execute(
                 insert(logs).values(
                     arena=str(arena),
-                    network=opening.get("network", ""),
+                    network=f"(opening {arena.genesis})",
                     netuid=arena.netuid,
                     position=0,
                     effective_block=NO_BLOCK,
@@ -344,7 +381,10 @@ _ATTRIBUTE: Final = "ledger_group_writer"
 
 
 def writer_of(engine: Engine) -> GroupWriter:
-    """The writer of this process for that database; it lives as long as the engine."""
+    """The writer of this process for that database; it lives as long as the engine.
+
+    A forked child must open an engine of its own, as SQLAlchemy asks anyway.
+    """
     # `setdefault` on a plain dict is one step: two threads that ask at once get the same writer.
     writer = engine.__dict__.setdefault(_ATTRIBUTE, GroupWriter(engine))
     if not isinstance(writer, GroupWriter):

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 from ledger.application import Ledger, Unit
+from ledger.decisions.arena import ArenaOpened
 from ledger.observations import AlertRaised
 from ledger.store import writer as writing
 from ledger.store.conflicts import FactConflictError
@@ -18,7 +20,7 @@ from ledger.store.database import open_engine
 from ledger.store.logs import head_of, read_log
 from ledger.store.writer import GroupWriter, WriterBusyError, writer_of
 from tests.contract.stores import STORES, migrated_url
-from tests.unit.ledger.scenes import ARENA, Scene
+from tests.unit.ledger.scenes import ARENA, OPENED_AT, OTHER_ARENA, Scene, policy
 
 CALLERS = 24
 
@@ -261,3 +263,60 @@ def test_an_interrupted_waiter_leaves_the_line_and_stops_nobody(
         assert not thread.is_alive()
     recorded = keys(ledger)
     assert recorded[-2:] == ["alert:leads", "alert:comes after"]
+
+
+def test_what_the_database_cannot_take_fails_alone(ledger: Ledger) -> None:
+    def beyond(unit: Unit) -> None:
+        fact = AlertRaised.seen(unit.context, "alert:beyond", kind="t", detail="", block=unit.block)
+        unit.facts.append(msgspec.structs.replace(fact, originator_version=2**70))
+
+    works = [alert(f"neighbour {number}") for number in range(CALLERS)]
+    works[3] = beyond
+    answers = together(ledger, works)
+    assert answers.pop(3) is not None
+    assert answers == [None] * (CALLERS - 1)
+    assert len([key for key in keys(ledger) if "neighbour" in key]) == CALLERS - 1
+
+
+def test_of_two_openings_in_one_batch_the_accepted_one_names_the_log(engine: Engine) -> None:
+    other = Ledger(engine, OTHER_ARENA)
+
+    def opening(network: str) -> Callable[[Unit], None]:
+        return lambda unit: unit.arena.open(
+            unit.context, network, policy(), "test", at_block=OPENED_AT
+        )
+
+    answers: list[BaseException | None] = []
+    start = threading.Barrier(4)
+
+    def run(network: str) -> None:
+        start.wait()
+        try:
+            other.decide(opening(network), opening_at=OPENED_AT)
+            answers.append(None)
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            answers.append(error)
+
+    threads = [threading.Thread(target=run, args=(f"net{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert answers.count(None) == 1
+    opened = other.newest(ArenaOpened)
+    assert opened is not None
+    assert other.head().network == opened.network
+
+
+def test_a_refused_opening_leaves_no_log(engine: Engine, ledger: Ledger) -> None:
+    ledger.decide(alert("shared", "first"))
+    other = Ledger(engine, OTHER_ARENA)
+
+    def work(unit: Unit) -> None:
+        unit.arena.open(unit.context, "elsewhere", policy(), "test", at_block=OPENED_AT)
+        alert("shared", "second")(unit)
+
+    with pytest.raises(FactConflictError):
+        other.decide(work, opening_at=OPENED_AT)
+    with engine.connect() as connection:
+        assert head_of(connection, OTHER_ARENA) is None

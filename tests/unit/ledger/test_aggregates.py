@@ -283,7 +283,7 @@ def test_an_unplanned_contest_takes_no_step() -> None:
 
 def test_a_contest_is_planned_once_and_ends_once() -> None:
     contest = planned()
-    refused(lambda: contest.plan_as(AT), "planned already")
+    refused(lambda: contest.plan_as(AT, track=TRACK), "planned already")
     refused(lambda: contest.judge(AT, (), ()), "1 entrants are not measured")
     refused(lambda: contest.measure(AT, THREE), "is no entrant")
     contest.void(AT, VoidCause.INTERRUPTED, "x")

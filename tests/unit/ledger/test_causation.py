@@ -247,7 +247,10 @@ def test_a_void_contest_follows_from_the_last_thing_that_happened_to_it(scene: S
     contest = scene.plan(scene.submit("A"))
     void_contest(scene.ledger, contest, cause=VoidCause.INTERRUPTED, detail="x")
     (voided,) = scene.facts(ContestVoided)
-    assert voided.causation == f"contest-planned:{contest}"
+    planned = scene.ledger.newest(ContestPlanned)
+    assert planned is not None
+    assert planned.originator_id == contest
+    assert voided.causation == planned.fact_key
 
 
 def test_a_copy_follows_from_its_own_fingerprint_and_a_departed_king_from_the_block(
