@@ -181,7 +181,7 @@ class BlockReader:
             raise OtherChainError(msg)
 
     def _must_follow(self, block: Block) -> None:
-        before = self._ledger.known(f"block:{self._ledger.arena}:{block.number - 1}")
+        before = self._ledger.known(block_key(self._ledger.arena, block.number - 1))
         if isinstance(before, BlockObserved) and before.hash != block.parent_hash:
             msg = (
                 f"block {block.number} follows {block.parent_hash}, but block {before.number} is "

@@ -24,7 +24,7 @@ from ledger.decisions.contest import (
 )
 from ledger.decisions.payment import Payment
 from ledger.decisions.submission import CommitSeen, Submission
-from ledger.keys import contest_id
+from ledger.keys import block_key, contest_id
 from ledger.observations import BlockObserved
 from ledger.policy import TrackPolicy
 from ledger.rules.scoring import Measured, Score, score
@@ -198,7 +198,7 @@ def _planned_track(arena: Arena, plan: ContestPlanned) -> TrackPolicy:
 
 
 def _seed_block(unit: Unit, number: int) -> BlockObserved:
-    fact = unit.ledger.known(f"block:{unit.context.arena}:{number}")
+    fact = unit.ledger.known(block_key(unit.context.arena, number))
     if not isinstance(fact, BlockObserved):
         msg = f"block {number} is not in the log, so its hash cannot seed a contest"
         raise DecisionRefusedError(msg)
