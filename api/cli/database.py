@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import Final
 
 import typer
@@ -43,16 +42,17 @@ def upgrade(database: Database = None) -> None:
 
 
 def rebuild(database: Database = None) -> None:
-    """Drop every view and replay the log into it. The log itself is not touched."""
+    """Replay the log into new views, and put them in the place of the old ones.
+
+    Reads go on meanwhile; the log itself is not touched.
+    """
     from ledger.projections.all import PROJECTIONS
-    from ledger.projections.runner import rebuild
+    from ledger.projections.rebuilding import rebuild
 
     # This is the remedy where a view's table is missing, so it must not ask for it.
     with opened(settings_of(database), views_may_lack=True) as services:
         facts = sum(head.position for head in services.arenas())
-        for number, projection in enumerate(PROJECTIONS, start=1):
-            on_page = partial(_say_page, f"[{number}/{len(PROJECTIONS)}]")
-            rebuild(services.engine, (projection,), on_page=on_page)
+        rebuild(services.engine, PROJECTIONS, on_page=_say_page)
     sys.stdout.write(f"{len(PROJECTIONS)} views rebuilt from {facts} facts\n")
 
 
@@ -82,6 +82,6 @@ def check(database: Database = None) -> None:
         raise typer.Exit(ExitCode.DATABASE_UNUSABLE)
 
 
-def _say_page(place: str, view: str, position: int, head: int) -> None:
-    sys.stderr.write(f"{place} {view}: {position} of {head} facts\n")
+def _say_page(view: str, position: int, head: int) -> None:
+    sys.stderr.write(f"{view}: {position} of {head} facts\n")
     sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Final
 
 import msgspec
@@ -17,7 +18,8 @@ from ledger.decisions.contest import (
     EntrantMeasured,
 )
 from ledger.facts import Fact
-from ledger.projections.rows import Rows, versioned
+from ledger.projections.rows import Rows
+from ledger.projections.tables import versioned
 
 contests: Final = versioned(
     "contests",
@@ -74,21 +76,21 @@ entrants: Final = versioned(
     ],
 )
 
-_MEASURED_LATER: Final = (
-    "status code detail log_tail score_ppm lower_ppm upper_ppm top1_ppm mean_margin_milli "
-    "p99_margin_milli spread_ppm repeat_gain_ppm median_e2e_us evidence_digest"
-)
-_KNOWN_LATER: Final = (
-    "host claimed_until_block ended_at_block void_cause baseline_image baseline_median_e2e_us "
-    "baseline_median_ttft_us prompts prompts_digest king_hotkey"
-)
-
 
 class ContestsProjection:
     """Folds plans, measurements and verdicts."""
 
     name = "contests"
     tables = (contests, entrants)
+    knows: tuple[type[Fact], ...] = (
+        BaselineMeasured,
+        ContestClaimed,
+        ContestCompleted,
+        ContestJudged,
+        ContestPlanned,
+        ContestVoided,
+        EntrantMeasured,
+    )
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
@@ -144,7 +146,7 @@ class ContestsProjection:
 
 
 def _plan(rows: Rows, position: int, identity: str, fact: ContestPlanned) -> None:
-    rows.put(
+    rows.put_new(
         contests,
         position,
         identity,
@@ -157,10 +159,9 @@ def _plan(rows: Rows, position: int, identity: str, fact: ContestPlanned) -> Non
         planned_at_block=fact.effective_block,
         detail="",
         reasons="[]",
-        **dict.fromkeys(_KNOWN_LATER.split()),
     )
     for place, entrant in enumerate(fact.entrants):
-        rows.put(
+        rows.put_new(
             entrants,
             position,
             identity,
@@ -170,14 +171,16 @@ def _plan(rows: Rows, position: int, identity: str, fact: ContestPlanned) -> Non
             role=entrant.role,
             image=entrant.image,
             digest=entrant.digest,
-            **dict.fromkeys(_MEASURED_LATER.split()),
         )
 
 
 def _place(rows: Rows, identity: str, submission: str) -> int:
-    for (contest, place), row in rows.all(entrants).items():
-        if contest == identity and row["submission_id"] == submission:
-            return int(place)
+    for place in count():
+        row = rows.get(entrants, identity, place)
+        if row is None:
+            break
+        if row["submission_id"] == submission:
+            return place
     msg = f"contest {identity} has no entrant {submission}: the log is not whole"
     raise LookupError(msg)
 

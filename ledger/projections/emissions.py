@@ -9,8 +9,17 @@ from sqlalchemy import BigInteger, Boolean, Column, Text
 
 from ledger.facts import Fact
 from ledger.observations import EpochObserved
-from ledger.projections.arena_view import fold_view, view_table
-from ledger.projections.rows import Rows, appended
+from ledger.projections.arena_view import (
+    POLICY_FACTS,
+    SEAT_FACTS,
+    fold_policy,
+    fold_seat,
+    kept_policy,
+    kept_seats,
+    view_table,
+)
+from ledger.projections.rows import Rows
+from ledger.projections.tables import appended
 from ledger.rules.emission import pool_ppm
 
 state: Final = view_table("emissions_state")
@@ -27,7 +36,7 @@ emissions: Final = appended(
     Column("miner_incentive_alpha", BigInteger, nullable=False),
     Column("burned_alpha", BigInteger, nullable=False),
     Column("validator_dividends_alpha", BigInteger, nullable=False),
-    indexed=("epoch_block",),
+    indexed=(("epoch_block",),),
 )
 
 
@@ -36,31 +45,38 @@ class EmissionsProjection:
 
     name = "emissions"
     tables = (state, emissions)
+    knows: tuple[type[Fact], ...] = (*POLICY_FACTS, *SEAT_FACTS, EpochObserved)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
-        view = fold_view(rows, state, position, fact)
-        if not isinstance(fact, EpochObserved):
-            return
-        policy = view.policy_at(fact.block)
-        burned = sum(
-            alpha
-            for uid, alpha in zip(fact.uids, fact.incentive_alpha, strict=True)
-            if uid == policy.weights.burn_uid
+        if isinstance(fact, POLICY_FACTS):
+            fold_policy(rows, state, position, fact)
+        elif isinstance(fact, SEAT_FACTS):
+            fold_seat(rows, state, position, fact)
+        elif isinstance(fact, EpochObserved):
+            _fold_epoch(rows, position, fact)
+
+
+def _fold_epoch(rows: Rows, position: int, fact: EpochObserved) -> None:
+    policy, seats = kept_policy(rows, state, fact.block), kept_seats(rows, state)
+    burned = sum(
+        alpha
+        for uid, alpha in zip(fact.uids, fact.incentive_alpha, strict=True)
+        if uid == policy.weights.burn_uid
+    )
+    for name, track in sorted(policy.tracks.items()):
+        king = seats.kings.get(name)
+        rows.append(
+            emissions,
+            position,
+            epoch_block=fact.block,
+            track=name,
+            phase=msgspec.to_builtins(track.emission)["phase"],
+            paused="emission" in seats.paused,
+            pool_ppm=pool_ppm(track.emission, fact.block, king.score_ppm) if king else None,
+            king_hotkey=king.hotkey if king else None,
+            king_score_ppm=king.score_ppm if king else None,
+            miner_incentive_alpha=sum(fact.incentive_alpha),
+            burned_alpha=burned,
+            validator_dividends_alpha=sum(fact.dividends_alpha),
         )
-        for name, track in sorted(policy.tracks.items()):
-            king = view.kings.get(name)
-            rows.append(
-                emissions,
-                position,
-                epoch_block=fact.block,
-                track=name,
-                phase=msgspec.to_builtins(track.emission)["phase"],
-                paused="emission" in view.paused,
-                pool_ppm=pool_ppm(track.emission, fact.block, king.score_ppm) if king else None,
-                king_hotkey=king.hotkey if king else None,
-                king_score_ppm=king.score_ppm if king else None,
-                miner_incentive_alpha=sum(fact.incentive_alpha),
-                burned_alpha=burned,
-                validator_dividends_alpha=sum(fact.dividends_alpha),
-            )

@@ -13,10 +13,12 @@ from typing import Final
 import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Text
 
+from ledger.decisions.arena import ArenaOpened, PolicyAdopted
 from ledger.facts import Fact
 from ledger.observations import EpochObserved, WeightsReceipt, WeightsSubmitted
-from ledger.projections.arena_view import fold_view, view_table
-from ledger.projections.rows import Rows, appended
+from ledger.projections.arena_view import POLICY_FACTS, fold_policy, kept_policy, view_table
+from ledger.projections.rows import Rows, storable_text
+from ledger.projections.tables import appended
 from ledger.units import PPM
 
 state: Final = view_table("payouts_state")
@@ -33,7 +35,7 @@ payouts: Final = appended(
     Column("paid_alpha", BigInteger, nullable=False),
     Column("withheld_alpha", BigInteger, nullable=False),
     Column("dividends_alpha", BigInteger, nullable=False),
-    indexed=("hotkey", "coldkey", "epoch_block"),
+    indexed=(("hotkey", "position"), ("coldkey", "position")),
 )
 
 
@@ -50,14 +52,16 @@ class PayoutsProjection:
 
     name = "payouts"
     tables = (state, payouts)
+    knows: tuple[type[Fact], ...] = (*POLICY_FACTS, EpochObserved, WeightsReceipt, WeightsSubmitted)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
-        view = fold_view(rows, state, position, fact)
         match fact:
+            case ArenaOpened() | PolicyAdopted():
+                fold_policy(rows, state, position, fact)
             case WeightsSubmitted():
                 # The burn UID entitles nobody, whoever holds it then or later.
-                burn_uid = view.policy_at(fact.for_block).weights.burn_uid
+                burn_uid = kept_policy(rows, state, fact.for_block).weights.burn_uid
                 shares: dict[str, int] = {}
                 columns = zip(fact.uids, fact.hotkeys, fact.shares_ppm, strict=True)
                 for uid, hotkey, ppm in columns:
@@ -73,58 +77,42 @@ class PayoutsProjection:
                 if sent is not None and fact.success and fact.block is not None:
                     _land(rows, position, sent, fact.block)
             case EpochObserved():
-                _pay(rows, position, fact, view.policy_at(fact.block).weights.burn_uid)
+                burn_uid = kept_policy(rows, state, fact.block).weights.burn_uid
+                _pay(rows, position, fact, burn_uid)
             case _:
                 pass  # not a fact of this view
 
 
 def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None:
     vector = _in_force(rows, epoch.block)
+    vector_block = vector.for_block if vector else None
     shares = dict(vector.shares_ppm) if vector else {}
     total = sum(epoch.incentive_alpha)
     # Weight on the old burn UID burns until a vector on the new one is in force.
     burn_uids = {burn_uid} | ({vector.burn_uid} if vector else set())
+    hotkeys, coldkeys = epoch.hotkeys, epoch.coldkeys
+    if "\0" in "".join(hotkeys + coldkeys):
+        hotkeys = tuple(map(storable_text, hotkeys))
+        coldkeys = tuple(map(storable_text, coldkeys))
+    paid: list[tuple[object, ...]] = []
     columns = zip(
-        epoch.uids,
-        epoch.hotkeys,
-        epoch.coldkeys,
-        epoch.incentive_alpha,
-        epoch.dividends_alpha,
-        strict=True,
+        epoch.uids, hotkeys, coldkeys, epoch.incentive_alpha, epoch.dividends_alpha, strict=True
     )
+    # Values in the order of the table's columns: an epoch has hundreds of rows.
     for uid, hotkey, coldkey, incentive, dividends in columns:
         share = shares.pop(hotkey, 0)
-        burns = uid in burn_uids
-        if share or incentive or dividends:
-            rows.append(
-                payouts,
-                position,
-                epoch_block=epoch.block,
-                uid=uid,
-                hotkey=hotkey,
-                coldkey=coldkey,
-                vector_block=vector.for_block if vector else None,
-                share_ppm=share,
-                entitled_alpha=0 if burns else share * total // PPM,
-                paid_alpha=0 if burns else incentive,
-                withheld_alpha=incentive if burns else 0,
-                dividends_alpha=dividends,
-            )
+        if not (share or incentive or dividends):
+            continue
+        entitled = share * total // PPM
+        mine = (epoch.block, uid, hotkey, coldkey, vector_block, share)
+        if uid in burn_uids:
+            paid.append((*mine, 0, 0, incentive, dividends))
+        else:
+            paid.append((*mine, entitled, incentive, 0, dividends))
     for hotkey, share in sorted(shares.items()):
-        rows.append(
-            payouts,
-            position,
-            epoch_block=epoch.block,
-            uid=None,
-            hotkey=hotkey,
-            coldkey=None,
-            vector_block=vector.for_block if vector else None,
-            share_ppm=share,
-            entitled_alpha=share * total // PPM,
-            paid_alpha=0,
-            withheld_alpha=0,
-            dividends_alpha=0,
-        )
+        departed = (epoch.block, None, storable_text(hotkey), None, vector_block, share)
+        paid.append((*departed, share * total // PPM, 0, 0, 0))
+    rows.extend(payouts, position, paid)
 
 
 def _land(rows: Rows, position: int, vector: _Vector, block: int) -> None:

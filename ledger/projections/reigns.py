@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.decisions.arena import CrownDefended, KingCrowned, KingDeposed
 from ledger.decisions.submission import CopyFound
 from ledger.facts import Fact
-from ledger.projections.rows import Rows, versioned
+from ledger.projections.rows import Rows
+from ledger.projections.tables import versioned
 
 reigns: Final = versioned(
     "reigns",
@@ -42,18 +44,28 @@ reigns: Final = versioned(
 )
 
 
+state: Final = versioned(
+    "reigns_state",
+    [Column("key", Text, primary_key=True)],
+    [Column("value", Text, nullable=False)],
+)
+"""By ``track:<name>`` the number of its last reign; by ``submission:<id>`` the reigns it won."""
+
+
 class ReignsProjection:
     """Folds crownings, defences, falls and copies."""
 
     name = "reigns"
-    tables = (reigns,)
+    tables = (reigns, state)
+    knows: tuple[type[Fact], ...] = (CopyFound, CrownDefended, KingCrowned, KingDeposed)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
         match fact:
             case KingCrowned():
-                number = 1 + sum(track == fact.track for track, _ in rows.all(reigns))
-                rows.put(
+                number = 1 + _last(rows, fact.track)
+                _remember(rows, position, fact.track, number, str(fact.submission_id))
+                rows.put_new(
                     reigns,
                     position,
                     fact.track,
@@ -70,10 +82,6 @@ class ReignsProjection:
                     why=fact.why,
                     won_at_block=fact.effective_block,
                     defended=0,
-                    ended_at_block=None,
-                    ended_by=None,
-                    ended_detail=None,
-                    annotation=None,
                 )
             case CrownDefended():
                 number, row = _running(rows, fact.track)
@@ -99,16 +107,33 @@ class ReignsProjection:
             case CopyFound():
                 copy = str(fact.originator_id)
                 note = f"its content was an earlier commit of {fact.original_hotkey}"
-                for key, row in rows.all(reigns).items():
-                    if row["submission_id"] == copy:
-                        rows.put(reigns, position, *key, annotation=note)
+                for track, number in _won_by(rows, copy):
+                    rows.put(reigns, position, track, number, annotation=note)
             case _:
                 pass  # not a fact of this view
 
 
 def _running(rows: Rows, track: str) -> tuple[int, Mapping[str, Any]]:
-    for (of_track, number), row in rows.all(reigns).items():
-        if of_track == track and row["ended_at_block"] is None:
-            return number, row
-    msg = f"track '{track}' has no running reign: the log is not whole"
-    raise LookupError(msg)
+    number = _last(rows, track)
+    row = rows.get(reigns, track, number)
+    if row is None or row["ended_at_block"] is not None:
+        msg = f"track '{track}' has no running reign: the log is not whole"
+        raise LookupError(msg)
+    return number, row
+
+
+def _last(rows: Rows, track: str) -> int:
+    found = rows.get(state, f"track:{track}")
+    return int(found["value"]) if found else 0
+
+
+def _won_by(rows: Rows, submission: str) -> list[tuple[str, int]]:
+    found = rows.get(state, f"submission:{submission}")
+    return msgspec.json.decode(found["value"], type=list[tuple[str, int]]) if found else []
+
+
+def _remember(rows: Rows, position: int, track: str, number: int, submission: str) -> None:
+    won = [*_won_by(rows, submission), (track, number)]
+    rows.put(state, position, f"track:{track}", value=str(number))
+    text = msgspec.json.encode(won).decode()
+    rows.put(state, position, f"submission:{submission}", value=text)

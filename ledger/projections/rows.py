@@ -1,11 +1,7 @@
-"""Rows of a projection: versions by position, buffered while a page is folded.
-
-A **versioned** table keeps every version of a row: it holds from position ``since`` up to, not
-including, ``until`` (None: still). "At block B" is one look-up at the position of that block. An
-**appended** table only grows: one row per position and line.
+"""Rows of a projection, buffered while a page is folded and written in one go at its end.
 
 :class:`Rows` is what a fold sees. It reads each current row once, keeps changes in memory, and
-writes them in one go at the end of the page; nothing of it touches the log.
+writes them with the drivers' bulk statements; nothing of it touches the log.
 """
 
 from __future__ import annotations
@@ -14,91 +10,45 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    RowMapping,
-    Select,
-    Table,
-    and_,
-    bindparam,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Table
 
-from ledger.store.schema import METADATA
+from ledger.projections.statements import Statements, statements_of
+from ledger.projections.tables import keys_of
+from ledger.store.many_rows import execute_each, insert_rows
 
-_KIND: Final = "kind"
-_KEYS: Final = "keys"
+MAX_KEPT_ROWS: Final = 20_000
+"""Current rows kept from page to page; with more, all are let go and read again when needed."""
 
 Key = tuple[Any, ...]
-
-
-def versioned(name: str, keys: Iterable[Column[Any]], values: Iterable[Column[Any]]) -> Table:
-    """Declare a table that keeps every version of its rows."""
-    key_columns = list(keys)
-    return Table(
-        name,
-        METADATA,
-        Column("log_id", Integer, primary_key=True, autoincrement=False),
-        *key_columns,
-        Column("since", BigInteger, primary_key=True, autoincrement=False),
-        Column("until", BigInteger),
-        *values,
-        Index(None, "log_id", "until"),
-        info={_KIND: "versioned", _KEYS: tuple(column.name for column in key_columns)},
-    )
-
-
-def appended(name: str, *columns: Column[Any], indexed: tuple[str, ...] = ()) -> Table:
-    """Declare a table that only grows."""
-    return Table(
-        name,
-        METADATA,
-        Column("log_id", Integer, primary_key=True, autoincrement=False),
-        Column("position", BigInteger, primary_key=True, autoincrement=False),
-        Column("line", Integer, primary_key=True, autoincrement=False),
-        *columns,
-        *(Index(None, "log_id", column) for column in indexed),
-        info={_KIND: "appended", _KEYS: ()},
-    )
-
-
-def rows_at(table: Table, log_id: int, position: int) -> Select[Any]:
-    """The versions that held at a position; of an appended table, all rows up to it."""
-    query = select(table).where(table.c.log_id == log_id)
-    if table.info[_KIND] == "appended":
-        query = query.where(table.c.position <= position)
-        return query.order_by(table.c.position, table.c.line)
-    query = query.where(
-        and_(table.c.since <= position, or_(table.c.until.is_(None), table.c.until > position))
-    )
-    return query.order_by(*(table.c[name] for name in table.info[_KEYS]))
+Values = tuple[Any, ...]
 
 
 @dataclass(slots=True)
 class _Version:
+    """The newest version of a key. ``until`` is None while it holds."""
+
     since: int
     values: dict[str, Any]
+    begins: bool
     stored: bool
-    changed: bool
+    until: int | None = None
 
 
 class Rows:
-    """The current rows of one arena's projections, and the changes of one page."""
+    """The current rows of one arena's projection, and the changes of one page.
 
-    def __init__(self, connection: Connection, log_id: int) -> None:
+    ``suffix`` is appended to every table's name: a rebuild writes beside the live tables.
+    """
+
+    def __init__(self, connection: Connection, log_id: int, suffix: str = "") -> None:
         self._connection = connection
         self._log_id = log_id
-        self._open: dict[Table, dict[Key, _Version | None]] = {}
+        self._suffix = suffix
+        self._newest: dict[Table, dict[Key, _Version | None]] = {}
         self._whole: set[Table] = set()
-        self._ended: list[tuple[Table, Key, _Version, int]] = []
-        self._appended: dict[Table, list[dict[str, Any]]] = {}
+        self._inserts: dict[Table, list[_Inserted]] = {}
+        self._ends: dict[Table, list[Values]] = {}
+        self._appended: dict[Table, list[Values]] = {}
         self._lines: dict[tuple[Table, int], int] = {}
 
     # -- what a fold asks and says ----------------------------------------------------------
@@ -106,106 +56,168 @@ class Rows:
     def get(self, table: Table, *key: Any) -> Mapping[str, Any] | None:
         """The current values of a row, or None."""
         version = self._version(table, key)
-        return version.values if version else None
+        return version.values if version is not None and version.until is None else None
 
     def all(self, table: Table) -> dict[Key, Mapping[str, Any]]:
-        """All current rows of a table by key, in the order of their keys."""
+        """All current rows of a table by key, in the order of their keys. For small tables."""
         if table not in self._whole:
-            query = select(table).where(table.c.log_id == self._log_id, table.c.until.is_(None))
-            known = self._open.setdefault(table, {})
-            for row in self._connection.execute(query).mappings():
-                key = tuple(row[name] for name in table.info[_KEYS])
-                known.setdefault(key, _from_row(table, row))
+            known = self._newest.setdefault(table, {})
+            statements = self._statements(table)
+            found = self._connection.exec_driver_sql(statements.all_current, (self._log_id,))
+            for row in found.all():
+                key, version = _from_row(statements, tuple(row))
+                known.setdefault(key, version)
             self._whole.add(table)
-        found = {key: version.values for key, version in self._open[table].items() if version}
-        return dict(sorted(found.items(), key=lambda item: tuple(map(str, item[0]))))
+        current = {
+            key: version.values
+            for key, version in self._newest[table].items()
+            if version is not None and version.until is None
+        }
+        return dict(sorted(current.items(), key=lambda item: tuple(map(str, item[0]))))
 
     def put(self, table: Table, position: int, *key: Any, **changes: Any) -> None:
         """From ``position`` on the row has these values, besides those it keeps."""
-        changes = _storable(changes)
         old = self._version(table, key)
-        if old is not None and old.since == position:
-            old.values.update(changes)
-            old.changed = True
+        if old is None:
+            self.put_new(table, position, *key, **changes)
             return
-        values = {**(old.values if old else {}), **changes}
-        if old is not None:
-            self._ended.append((table, key, old, position))
-        self._open[table][key] = _Version(position, values, stored=False, changed=True)
+        statements = self._statements(table)
+        changes = _storable(changes)
+        if old.until is not None:  # there was such a row once: nothing of it is kept
+            values = statements.whole({}, changes)
+        elif old.since == position:
+            if old.stored:
+                msg = f"position {position} was folded into {table.name} before"
+                raise AssertionError(msg)
+            old.values = statements.whole(old.values, changes)
+            return
+        else:
+            values = statements.whole(old.values, changes)
+            self._close(table, key, old, position)
+        self._open(table, key, _Version(position, values, begins=False, stored=False))
+
+    def put_new(self, table: Table, position: int, *key: Any, **values: Any) -> None:
+        """From ``position`` on there is this row, whose key no fact before it named."""
+        whole = self._statements(table).whole({}, _storable(values))
+        self._open(table, key, _Version(position, whole, begins=True, stored=False))
 
     def end(self, table: Table, position: int, *key: Any) -> None:
         """From ``position`` on there is no such row."""
         old = self._version(table, key)
-        if old is not None:
-            self._ended.append((table, key, old, position))
-            self._open[table][key] = None
+        if old is not None and old.until is None:
+            self._close(table, key, old, position)
 
     def append(self, table: Table, position: int, **values: Any) -> None:
-        """Add a row to an appended table."""
+        """Add a row to an appended table; every column is named."""
+        values = _storable(values)
+        columns = self._statements(table).columns[3:]
+        if len(values) != len(columns):
+            msg = f"a row of {table.name} names {sorted(values)}, not {sorted(columns)}"
+            raise TypeError(msg)
+        self.extend(table, position, [tuple(values[name] for name in columns)])
+
+    def extend(self, table: Table, position: int, rows: Iterable[Values]) -> None:
+        """Add many rows to an appended table: values in the order of its own columns.
+
+        Texts are written as they are: whoever calls makes sure that none holds a NUL character
+        (see :func:`storable_text`).
+        """
         line = self._lines.get((table, position), 0)
-        self._lines[table, position] = line + 1
-        self._appended.setdefault(table, []).append(
-            {"log_id": self._log_id, "position": position, "line": line, **_storable(values)}
-        )
+        log_id, buffer = self._log_id, self._appended.setdefault(table, [])
+        for row in rows:
+            buffer.append((log_id, position, line, *row))
+            line += 1
+        self._lines[table, position] = line
 
     # -- what the runner does ---------------------------------------------------------------
 
+    def use(self, connection: Connection) -> None:
+        """Read and write through this connection from now on."""
+        self._connection = connection
+
     def write(self) -> None:
         """Write everything that changed."""
-        for table, key, version, until in self._ended:
-            self._write_version(table, key, version, until)
-        for table, versions in self._open.items():
-            for key, open_version in versions.items():
-                if open_version is not None and open_version.changed:
-                    self._write_version(table, key, open_version, None)
-                    open_version.stored, open_version.changed = True, False
-        for table, rows in self._appended.items():
-            self._connection.execute(insert(table), rows)
-        self._ended.clear()
+        for table, ends in self._ends.items():
+            execute_each(self._connection, self._statements(table).end, ends)
+        for table, inserted in self._inserts.items():
+            statements = self._statements(table)
+            rows = [
+                statements.row(self._log_id, one.key, one.version)
+                for one in inserted
+                if one.version.until != one.version.since  # held for no position: is no version
+            ]
+            for one in inserted:
+                one.version.stored = True
+            insert_rows(self._connection, statements.insertion, rows)
+        for table, appended in self._appended.items():
+            insert_rows(self._connection, self._statements(table).insertion, appended)
+        self._ends.clear()
+        self._inserts.clear()
         self._appended.clear()
+        self._lines.clear()
+        if sum(map(len, self._newest.values())) > MAX_KEPT_ROWS:
+            self.forget()
 
-    def _write_version(self, table: Table, key: Key, version: _Version, until: int | None) -> None:
-        identity = {"log_id": self._log_id, "since": version.since}
-        identity |= dict(zip(table.info[_KEYS], key, strict=True))
-        if not version.stored:
-            if until != version.since:  # a version that held for no position is not one
-                self._connection.execute(
-                    insert(table).values(**identity, until=until, **version.values)
-                )
-            return
-        query = update(table).where(
-            *(table.c[name] == bindparam(f"key_{name}") for name in identity)
-        )
-        changes = {**version.values, "until": until} if version.changed else {"until": until}
-        self._connection.execute(
-            query.values(**changes), {f"key_{name}": value for name, value in identity.items()}
-        )
+    def forget(self) -> None:
+        """Let go of every row that was read or written; they are read again when needed."""
+        self._newest.clear()
+        self._whole.clear()
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _open(self, table: Table, key: Key, version: _Version) -> None:
+        self._newest.setdefault(table, {})[key] = version
+        self._inserts.setdefault(table, []).append(_Inserted(key, version))
+
+    def _close(self, table: Table, key: Key, version: _Version, position: int) -> None:
+        version.until = position
+        if version.stored:
+            end = (position, self._log_id, *key, version.since)
+            self._ends.setdefault(table, []).append(end)
+        elif version.since == position and version.begins:
+            self._newest[table][key] = None  # as if there had never been such a row
 
     def _version(self, table: Table, key: Key) -> _Version | None:
-        known = self._open.setdefault(table, {})
+        known = self._newest.setdefault(table, {})
         if key not in known:
-            if table in self._whole:
-                return None
-            query = select(table).where(table.c.log_id == self._log_id, table.c.until.is_(None))
-            for name, value in zip(table.info[_KEYS], key, strict=True):
-                query = query.where(table.c[name] == value)
-            row = self._connection.execute(query).mappings().first()
-            known[key] = _from_row(table, row) if row else None
+            statements = self._statements(table)
+            asked = (self._log_id, *key)
+            row = self._connection.exec_driver_sql(statements.newest, asked).first()
+            known[key] = _from_row(statements, tuple(row))[1] if row else None
         return known[key]
+
+    def _statements(self, table: Table) -> Statements:
+        return statements_of(table, self._connection.dialect.name, self._suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inserted:
+    key: Key
+    version: _Version
+
+
+def storable_text(text: str) -> str:
+    """The text with NUL shown as U+2400: a server's log may hold it, PostgreSQL's text cannot."""
+    return text.replace("\0", "\u2400") if "\0" in text else text
 
 
 def _storable(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with NUL shown as U+2400: a server's log may hold it, PostgreSQL's text cannot."""
-    return {
-        name: value.replace("\0", "\u2400") if isinstance(value, str) else value
-        for name, value in values.items()
-    }
+    for name, value in values.items():
+        if type(value) is str and "\0" in value:
+            values[name] = storable_text(value)
+    return values
 
 
-def _from_row(table: Table, row: RowMapping) -> _Version:
-    values = {
-        column.name: row[column.name]
-        for column in table.columns
-        if column.name not in {"log_id", "since", "until", *table.info[_KEYS]}
-    }
-    return _Version(row["since"], values, stored=True, changed=False)
+def _from_row(statements: Statements, row: Values) -> tuple[Key, _Version]:
+    table = statements.table
+    by_name = dict(zip(statements.columns, row, strict=True))
+    key = tuple(by_name[name] for name in keys_of(table))
+    values = {name: by_name[name] for name in statements.values}
+    version = _Version(
+        by_name["since"],
+        values,
+        begins=bool(by_name["begins"]),
+        stored=True,
+        until=by_name["until"],
+    )
+    return key, version

@@ -1,29 +1,40 @@
 """The projection runner: page → fold → rows → position, in one transaction.
 
 View rows and the position they stand for commit together, so each fact counts exactly once,
-whatever is killed when. All tables of a projection can be dropped and built again from the log.
+whatever is killed when and however many runners there are. A page of the log is read and decoded
+once for all views that lag; each view then folds it in a transaction of its own.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, Table
 
 from ledger.facts import Fact
 from ledger.projections.rows import Rows
-from ledger.store.database import writing
-from ledger.store.logs import LogHead, all_heads, read_log
-from ledger.store.schema import METADATA, tracking
+from ledger.store.bell import bell_of
+from ledger.store.codec import topics_of
+from ledger.store.database import folding
+from ledger.store.logs import LogHead, LogPage, all_heads, read_page
+from ledger.store.tracking import OTHERS_POLL_S, locked_position, move_to, positions
+from ledger.store.writer import writer_of
 
-PAGE: Final = 500
-"""Facts per transaction."""
+PAGE: Final = 5_000
+"""Positions per transaction (and at most ``MAX_PAGE_BYTES`` of facts)."""
+
+OnPage = Callable[[str, int, int], None]
+"""Told of each page of a view: its name, its position, and the head it is on its way to."""
+
+
+class FoldFailedError(Exception):
+    """A view cannot take a fact of the log; the message names both."""
 
 
 class Projection(Protocol):
-    """A view: its name, the tables it alone writes, and its fold."""
+    """A view: its name, the tables it alone writes, the facts it knows, and its fold."""
 
     @property
     def name(self) -> str:
@@ -35,83 +46,118 @@ class Projection(Protocol):
         """The tables it alone writes."""
         ...
 
+    @property
+    def knows(self) -> Sequence[type[Fact]]:
+        """The facts that change its rows; no other is read for it."""
+        ...
+
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
-        """Change the rows by one fact; facts it does not know change nothing."""
+        """Change the rows by one fact that it knows."""
         ...
 
 
 def catch_up(
-    engine: Engine,
-    projections: Iterable[Projection],
-    *,
-    on_page: Callable[[str, int, int], None] | None = None,
+    engine: Engine, projections: Iterable[Projection], *, on_page: OnPage | None = None
 ) -> None:
     """Bring every projection of every arena to the head its log has now.
 
-    ``on_page(projection, position, head)`` is told of each page, for progress displays.
+    Raises :class:`FoldFailedError`.
     """
-    with engine.connect() as connection:
-        heads = all_heads(connection)
-        rows = connection.execute(select(tracking))
-        known = {(row.projection, row.log_id): row.position for row in rows}
-    for projection in projections:
+    Runner(engine, projections).catch_up(on_page=on_page)
+
+
+def follow(engine: Engine, projections: Iterable[Projection], stop: threading.Event) -> None:
+    """Keep every projection at the head of every log until ``stop`` is set.
+
+    What this process appends is folded at once, what others append within
+    :data:`~ledger.store.tracking.OTHERS_POLL_S`.
+    """
+    runner, writer = Runner(engine, projections), writer_of(engine)
+    appends = writer.wait_for_append(-1, 0)
+    while not stop.is_set():
+        runner.catch_up()
+        appends = writer.wait_for_append(appends, OTHERS_POLL_S)
+
+
+class Runner:
+    """Folds the logs of one database into some projections.
+
+    It keeps the rows it last read or wrote, so that a page reads few of them again; they count only
+    as long as no other runner moved the view on. ``suffix`` is appended to the names of tables and
+    of kept positions: a rebuild runs beside the live views. Not for two threads at once.
+    """
+
+    def __init__(
+        self, engine: Engine, projections: Iterable[Projection], *, suffix: str = ""
+    ) -> None:
+        self._engine = engine
+        self._projections = tuple(projections)
+        self._suffix = suffix
+        known = {kind for projection in self._projections for kind in projection.knows}
+        self.topics = topics_of(known)
+        """What is read of the log for any of them."""
+        self._kept: dict[tuple[str, int], tuple[int, Rows]] = {}
+
+    def catch_up(self, *, on_page: OnPage | None = None) -> None:
+        """Bring every projection of every arena to the head its log has now."""
+        with self._engine.connect() as connection:
+            heads = all_heads(connection)
+            known = positions(connection)
         for head in heads:
             # A view that is up to date is not written to: readers take no write lock.
-            position = known.get((projection.name, head.log_id), 0)
-            while position < head.position:
-                position = _page(engine, projection, head)
-                if on_page is not None:
-                    on_page(projection.name, position, head.position)
+            behind = {
+                projection: position
+                for projection in self._projections
+                if (position := known.get((projection.name + self._suffix, head.log_id), 0))
+                < head.position
+            }
+            while behind:
+                behind = self._page(head, behind, on_page)
 
+    def _page(
+        self, head: LogHead, behind: dict[Projection, int], on_page: OnPage | None
+    ) -> dict[Projection, int]:
+        """One page for those that stand at its beginning or inside it; who is still behind."""
+        after = min(behind.values())
+        with self._engine.connect() as connection:
+            upto = min(after + PAGE, head.position)
+            page = read_page(connection, head.log_id, after=after, upto=upto, topics=self.topics)
+        for projection, position in behind.items():
+            if position >= page.upto:
+                continue
+            with folding(self._engine) as connection:
+                moved = self.fold(connection, head.log_id, projection, page)
+            bell_of(self._engine).ring()
+            behind[projection] = moved
+            if on_page is not None:
+                on_page(projection.name, moved, head.position)
+        return {one: position for one, position in behind.items() if position < head.position}
 
-def rebuild(
-    engine: Engine,
-    projections: Sequence[Projection],
-    *,
-    on_page: Callable[[str, int, int], None] | None = None,
-) -> None:
-    """Drop the tables of these projections, make them anew and replay the log into them.
-
-    The table of positions is made where somebody dropped it too; the log is only read.
-    """
-    tables = [table for projection in projections for table in projection.tables]
-    names = [projection.name for projection in projections]
-    with writing(engine) as connection:
-        METADATA.drop_all(connection, tables=tables)
-        METADATA.create_all(connection, tables=[*tables, tracking])
-        connection.execute(delete(tracking).where(tracking.c.projection.in_(names)))
-    catch_up(engine, projections, on_page=on_page)
-
-
-def _page(engine: Engine, projection: Projection, head: LogHead) -> int:
-    with writing(engine) as connection:
-        position = _locked_position(connection, projection.name, head.log_id)
-        page = read_log(connection, head.log_id, after=position, limit=PAGE)
-        if not page:
-            return max(position, head.position)
-        rows = Rows(connection, head.log_id)
-        for logged in page:
-            projection.fold(rows, logged.position, logged.fact)
+    def fold(
+        self, connection: Connection, log_id: int, projection: Projection, page: LogPage
+    ) -> int:
+        """Fold what is new of a page in the open transaction; where the view stands then."""
+        view = projection.name + self._suffix
+        at = locked_position(connection, view, log_id)
+        if not page.after <= at < page.upto:
+            return at  # another runner was faster, or began anew
+        kept_at, rows = self._kept.pop((view, log_id), (None, None))
+        if rows is None or kept_at != at:
+            rows = Rows(connection, log_id, self._suffix)
+        rows.use(connection)
+        knows = frozenset(projection.knows)
+        for position, fact in page.facts:
+            if position > at and type(fact) in knows:
+                try:
+                    projection.fold(rows, position, fact)
+                except Exception as error:
+                    msg = (
+                        f"the view '{projection.name}' cannot take '{fact.fact_key}' "
+                        f"({fact.topic}, position {position}): {error}"
+                    )
+                    raise FoldFailedError(msg) from error
         rows.write()
-        connection.execute(
-            update(tracking)
-            .where(tracking.c.projection == projection.name, tracking.c.log_id == head.log_id)
-            .values(position=page[-1].position)
-        )
-        return page[-1].position
-
-
-def _locked_position(connection: Connection, name: str, log_id: int) -> int:
-    query = select(tracking.c.position).where(
-        tracking.c.projection == name, tracking.c.log_id == log_id
-    )
-    position: int | None = connection.execute(query.with_for_update()).scalar()
-    if position is None:
-        try:
-            with connection.begin_nested():
-                first = insert(tracking).values(projection=name, log_id=log_id, position=0)
-                connection.execute(first)
-        except IntegrityError:  # another process began this view first: go on where it stands
-            return int(connection.execute(query.with_for_update()).scalar_one())
-        return 0
-    return position
+        move_to(connection, view, log_id, page.upto)
+        # Only a commit makes them true; where it fails, the position differs and they are let go.
+        self._kept[view, log_id] = (page.upto, rows)
+        return page.upto

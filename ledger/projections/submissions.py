@@ -22,7 +22,8 @@ from ledger.decisions.submission import (
     SubmissionSuperseded,
 )
 from ledger.facts import Fact
-from ledger.projections.rows import Rows, versioned
+from ledger.projections.rows import Rows
+from ledger.projections.tables import versioned
 
 submissions: Final = versioned(
     "submissions",
@@ -69,6 +70,20 @@ class SubmissionsProjection:
 
     name = "submissions"
     tables = (submissions,)
+    knows: tuple[type[Fact], ...] = (
+        CommitSeen,
+        CopyFound,
+        PaymentCheckDeferred,
+        SubmissionAccepted,
+        SubmissionContested,
+        SubmissionCredited,
+        SubmissionDisqualified,
+        SubmissionFingerprinted,
+        SubmissionRefused,
+        SubmissionRequeued,
+        SubmissionScored,
+        SubmissionSuperseded,
+    )
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
@@ -87,11 +102,7 @@ class SubmissionsProjection:
 
 
 def _begin(rows: Rows, position: int, fact: CommitSeen) -> None:
-    unknown = (
-        "accepted payment_id fee_rao overpaid_rao by_credit fingerprint contest_id score_ppm "
-        "log_tail evidence_digest before_contest"
-    )
-    rows.put(
+    rows.put_new(
         submissions,
         position,
         str(fact.originator_id),
@@ -112,7 +123,6 @@ def _begin(rows: Rows, position: int, fact: CommitSeen) -> None:
         detail="",
         attempts=0,
         changed_at_block=fact.effective_block,
-        **dict.fromkeys(unknown.split()),
     )
 
 

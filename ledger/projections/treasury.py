@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.books import accounts
-from ledger.books.postings import entry_of
+from ledger.books.postings import MONEY_FACTS, entry_of
 from ledger.decisions.payment import (
     CreditRedeemed,
     PaymentConsumed,
@@ -34,7 +34,8 @@ from ledger.decisions.treasury import (
 )
 from ledger.facts import Fact
 from ledger.observations import AlphaBurnSeen, BalanceObserved, TreasuryTransferSeen
-from ledger.projections.rows import Rows, appended, versioned
+from ledger.projections.rows import Rows, storable_text
+from ledger.projections.tables import appended, versioned
 
 postings: Final = appended(
     "treasury_postings",
@@ -45,7 +46,7 @@ postings: Final = appended(
     Column("asset", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("reference", Text),
-    indexed=("asset", "about_block"),
+    indexed=(("asset", "about_block"),),
 )
 
 balances: Final = appended(
@@ -55,7 +56,7 @@ balances: Final = appended(
     Column("account", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("source", Text, nullable=False),
-    indexed=("about_block",),
+    indexed=(("about_block",),),
 )
 
 outflows: Final = appended(
@@ -131,21 +132,47 @@ class TreasuryProjection:
 
     name = "treasury"
     tables = (postings, balances, outflows, periods, payments, buybacks, rentals)
+    knows: tuple[type[Fact], ...] = (
+        *MONEY_FACTS,
+        AlphaBurnSeen,
+        BalanceObserved,
+        BuybackApproved,
+        BuybackFailed,
+        BuybackPlanned,
+        BuybackSent,
+        CreditRedeemed,
+        PaymentCredited,
+        PaymentExpired,
+        PeriodClosed,
+        RentalEnded,
+        RentalInvoiceMatched,
+        RentalOrphanStopped,
+        RentalRequested,
+        RentalStarted,
+        TreasuryTransferSeen,
+    )
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
         entry = entry_of(fact)
-        for posting in entry.postings if entry else ():
-            rows.append(
+        if entry is not None:
+            key = storable_text(fact.fact_key)
+            reference = storable_text(entry.reference) if entry.reference else entry.reference
+            rows.extend(
                 postings,
                 position,
-                about_block=entry.about_block if entry else 0,
-                topic=fact.topic,
-                fact_key=fact.fact_key,
-                account=posting.account,
-                asset=posting.amount.asset,
-                amount=posting.amount.value,
-                reference=entry.reference if entry else None,
+                [
+                    (
+                        entry.about_block,
+                        fact.topic,
+                        key,
+                        storable_text(posting.account),
+                        posting.amount.asset,
+                        posting.amount.value,
+                        reference,
+                    )
+                    for posting in entry.postings
+                ],
             )
         _fold_payment(rows, position, fact)
         _fold_rental(rows, position, fact)
@@ -206,7 +233,7 @@ def _fold_payment(rows: Rows, position: int, fact: Fact) -> None:
     identity = str(fact.originator_id)
     match fact:
         case PaymentSeen():
-            rows.put(
+            rows.put_new(
                 payments,
                 position,
                 identity,
@@ -215,9 +242,6 @@ def _fold_payment(rows: Rows, position: int, fact: Fact) -> None:
                 sender=fact.sender,
                 amount_rao=fact.amount_rao,
                 status="unclaimed",
-                submission_id=None,
-                hotkey=None,
-                overpaid_rao=None,
             )
         case PaymentConsumed():
             rows.put(
@@ -251,11 +275,7 @@ def _fold_rental(rows: Rows, position: int, fact: Fact) -> None:
     identity = str(fact.originator_id)
     match fact:
         case RentalRequested():
-            later = (
-                "instance usd_micros_per_hour seconds cost_usd_micros billed_usd_micros "
-                "started_at_s ended_at_s"
-            )
-            rows.put(
+            rows.put_new(
                 rentals,
                 position,
                 identity,
@@ -263,7 +283,6 @@ def _fold_rental(rows: Rows, position: int, fact: Fact) -> None:
                 tier=fact.tier,
                 contest_id=str(fact.contest_id) if fact.contest_id else None,
                 status="requested",
-                **dict.fromkeys(later.split()),
             )
         case RentalStarted():
             rows.put(
@@ -298,7 +317,7 @@ def _fold_rental(rows: Rows, position: int, fact: Fact) -> None:
 def _fold_buyback(rows: Rows, position: int, fact: Fact) -> None:
     match fact:
         case BuybackPlanned():
-            rows.put(
+            rows.put_new(
                 buybacks,
                 position,
                 fact.number,
@@ -306,16 +325,6 @@ def _fold_buyback(rows: Rows, position: int, fact: Fact) -> None:
                 max_rao=fact.max_rao,
                 max_price_rao=fact.max_price_rao,
                 planned_by=fact.actor,
-                **dict.fromkeys(
-                    [
-                        "approved_by",
-                        "spent_rao",
-                        "burned_alpha",
-                        "block",
-                        "extrinsic_hash",
-                        "detail",
-                    ]
-                ),
             )
         case BuybackApproved():
             rows.put(buybacks, position, fact.number, status="approved", approved_by=fact.actor)

@@ -30,7 +30,8 @@ from ledger.observations import (
     WeightsReceipt,
     WeightsSubmitted,
 )
-from ledger.projections.rows import Rows, appended, versioned
+from ledger.projections.rows import Rows
+from ledger.projections.tables import appended, versioned
 
 neurons: Final = versioned(
     "weights_neurons",
@@ -115,6 +116,22 @@ class WeightsProjection:
 
     name = "weights"
     tables = (neurons, thrones, switches, policies, subnet_owner, published, held)
+    knows: tuple[type[Fact], ...] = (
+        ArenaOpened,
+        CrownDefended,
+        KingCrowned,
+        KingDeposed,
+        NeuronObserved,
+        OwnerChanged,
+        Paused,
+        PolicyAdopted,
+        Resumed,
+        RunnerUpNamed,
+        SubnetOwnerObserved,
+        WeightsReadBack,
+        WeightsReceipt,
+        WeightsSubmitted,
+    )
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""

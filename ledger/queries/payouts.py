@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import or_
 
 from ledger.projections import payouts as view
-from ledger.projections.rows import rows_at
+from ledger.projections.tables import rows_at
 from ledger.queries.scope import Scope
 
 

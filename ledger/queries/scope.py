@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, select
 
 from ledger.application import UnknownArenaError
-from ledger.projections.rows import rows_at
 from ledger.projections.runner import Projection
+from ledger.projections.tables import rows_at
 from ledger.store.logs import LogHead, all_heads, position_at
 from ledger.store.schema import tracking
 

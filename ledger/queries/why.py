@@ -20,7 +20,7 @@ from ledger.decisions.submission import CommitSeen, SubmissionAccepted
 from ledger.facts import Fact
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.projections import payouts as view
-from ledger.projections.rows import rows_at
+from ledger.projections.tables import rows_at
 from ledger.queries.scope import Scope
 from ledger.queries.weights import vector_in_force
 from ledger.rules.weights import ShareReason

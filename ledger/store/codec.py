@@ -6,6 +6,7 @@ order they are declared: the canonical bytes that a digest or a Merkle leaf can 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 from uuid import UUID
@@ -67,6 +68,11 @@ def decode(topic: str, state: bytes) -> Fact:
     except msgspec.DecodeError as error:
         msg = f"a stored '{topic}' does not fit its schema: {error}"
         raise FactCodecError(msg) from error
+
+
+def topics_of(kinds: Iterable[type[Fact]]) -> tuple[str, ...]:
+    """The topics whose stored bytes decode to one of these types, in order."""
+    return tuple(sorted(kind.topic for kind in kinds))
 
 
 class FactMapper(Mapper[UUID]):

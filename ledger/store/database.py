@@ -59,6 +59,28 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def folding(engine: Engine) -> Iterator[Connection]:
+    """One write transaction on views that does not wait for the disk.
+
+    Views are made of the log: what a power cut takes of them, their position included, is folded
+    again. What is acknowledged to callers never goes through here.
+    """
+    on_sqlite = engine.dialect.name == "sqlite"
+    with engine.connect().execution_options(**{_WRITE: True}) as connection:
+        driver: Any = connection.connection.driver_connection
+        if on_sqlite:
+            driver.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with connection.begin():
+                if not on_sqlite:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield connection
+        finally:
+            if on_sqlite and not connection.invalidated:
+                driver.execute("PRAGMA synchronous=FULL")
+
+
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 

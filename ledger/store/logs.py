@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, select
+import msgspec
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from ledger.facts import Fact
 from ledger.keys import ArenaKey
 from ledger.store.codec import decode
+from ledger.store.driver import driver_errors
 from ledger.store.schema import events, logs
 
+MAX_PAGE_BYTES: Final = 16 * 1_048_576
+"""How much of the log is read at once, within one row; decoded it takes a few times as much."""
+
 _NEWEST_PAGE: Final = 20
+_FETCHED_AT_ONCE: Final = 256
 
 # Built once: building a statement costs as much as running it.
 _HEAD: Final = select(logs).where(logs.c.arena == bindparam("arena"))
+_LAST_AT: Final = (
+    select(events.c.position)
+    .where(events.c.log_id == bindparam("of_log"), events.c.effective_block <= bindparam("block"))
+    .order_by(events.c.effective_block.desc(), events.c.position.desc())
+    .limit(1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """One question in the parameter style of each driver."""
+
+    on_sqlite: str
+    on_postgres: str
+
+    @classmethod
+    def where(cls, condition: str, end: str) -> _Query:
+        """Rows of position, topic and bytes of a log after a position, in order."""
+        both = (
+            "SELECT position, topic, state FROM events "  # noqa: S608 - constants only
+            f"WHERE log_id = {{log}} AND position > {{after}}{condition} ORDER BY position{end}"
+        )
+        names = ("log", "after", "last", "topics")
+        return cls(
+            both.format(**{name: f":{name}" for name in names}, in_topics=_IN_ON_SQLITE),
+            both.format(**{name: f"%({name})s" for name in names}, in_topics=_IN_ON_POSTGRES),
+        )
+
+
+_IN_ON_SQLITE: Final = "topic IN (SELECT value FROM json_each(:topics))"
+_IN_ON_POSTGRES: Final = "topic = ANY(%(topics)s::text[])"
+_OF_ALL: Final = _Query.where("", " LIMIT {last}")
+_OF_TOPICS: Final = _Query.where(" AND {in_topics}", " LIMIT {last}")
+_STRETCH: Final = _Query.where(" AND position <= {last} AND {in_topics}", "")
 
 NO_BLOCK: Final = -1
 """The effective block of a log in which nothing has been recorded."""
@@ -46,12 +87,22 @@ class LogHead:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedFact:
+class LoggedFact(NamedTuple):
     """A fact and its dense position in its arena's log, counted from 1."""
 
     position: int
     fact: Fact
+
+
+class LogPage(NamedTuple):
+    """A stretch of an arena's log: everything after ``after`` up to and with ``upto``.
+
+    ``facts`` are those of it that were asked for, in order.
+    """
+
+    after: int
+    upto: int
+    facts: list[LoggedFact]
 
 
 def head_of(connection: Connection, arena: ArenaKey) -> LogHead | None:
@@ -71,25 +122,62 @@ def position_at(connection: Connection, log_id: int, block: int) -> int:
 
     "At block B" is this prefix of the log (ARCHITECTURE, "One time axis per arena").
     """
-    query = select(func.max(events.c.position)).where(
-        events.c.log_id == log_id, events.c.effective_block <= block
-    )
-    return connection.execute(query).scalar() or 0
+    # Blocks never decrease along a log, so the last entry of the index is the last position.
+    return connection.execute(_LAST_AT, {"of_log": log_id, "block": block}).scalar() or 0
 
 
 def read_log(
     connection: Connection, log_id: int, *, after: int, limit: int, topics: Sequence[str] = ()
 ) -> list[LoggedFact]:
-    """A page of an arena's log: facts after a position, in order."""
-    query = select(events.c.position, events.c.topic, events.c.state)
-    query = query.where(events.c.log_id == log_id, events.c.position > after)
-    if topics:
-        query = query.where(events.c.topic.in_(topics))
-    query = query.order_by(events.c.position).limit(limit)
-    return [
-        LoggedFact(position, decode(topic, bytes(state)))
-        for position, topic, state in connection.execute(query)
-    ]
+    """A page of an arena's log: at most ``limit`` facts after a position, in order."""
+    query = _OF_TOPICS if topics else _OF_ALL
+    with _cursor(connection, query, log_id, after, topics, limit) as cursor:
+        rows = cursor.fetchall()
+    return decoded(rows)
+
+
+def read_page(
+    connection: Connection, log_id: int, *, after: int, upto: int, topics: Sequence[str]
+) -> LogPage:
+    """The facts of some topics in a stretch of the log that ends at ``upto`` or earlier.
+
+    It ends earlier where it would hold more than :data:`MAX_PAGE_BYTES`, so that a page fits the
+    memory whatever facts it consists of.
+    """
+    rows: list[tuple[int, str, bytes]] = []
+    size = 0
+    with _cursor(connection, _STRETCH, log_id, after, topics, upto) as cursor:
+        while size < MAX_PAGE_BYTES and (some := cursor.fetchmany(_FETCHED_AT_ONCE)):
+            rows += some
+            size += sum(len(row[2]) for row in some)
+    if size >= MAX_PAGE_BYTES:
+        upto = rows[-1][0]
+    return LogPage(after, upto, decoded(rows))
+
+
+def decoded(rows: Iterable[tuple[int, str, bytes]]) -> list[LoggedFact]:
+    """Facts of position, topic and bytes; raises ``FactCodecError`` naming what does not fit."""
+    return [LoggedFact(position, decode(topic, state)) for position, topic, state in rows]
+
+
+@contextmanager
+def _cursor(
+    connection: Connection, query: _Query, log_id: int, after: int, topics: Sequence[str], last: int
+) -> Iterator[Any]:
+    """A driver's cursor over rows of position, topic and bytes: past per-row processing."""
+    named = {"log": log_id, "after": after, "last": last}
+    if connection.dialect.name == "sqlite":
+        listed = msgspec.json.encode(topics).decode()
+        result = connection.exec_driver_sql(query.on_sqlite, {**named, "topics": listed})
+        yield result.cursor
+        result.close()
+        return
+    # In binary, bytes come as they are and not as hexadecimal text.
+    with (
+        driver_errors(connection, query.on_postgres) as driver,
+        driver.cursor(binary=True) as cursor,
+    ):
+        yield cursor.execute(query.on_postgres, {**named, "topics": list(topics)})
 
 
 def known_fact(connection: Connection, fact_key: str) -> Fact | None:

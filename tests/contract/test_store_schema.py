@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from ledger.projections.all import PROJECTIONS  # registers the views' tables, too
-from ledger.projections.runner import rebuild
+from ledger.projections.rebuilding import rebuild
 from ledger.store.database import DatabaseError, open_engine
 from ledger.store.migrate import missing_parts, require_schema, schema_state, upgrade
 from ledger.store.schema import METADATA

@@ -14,8 +14,9 @@ from sqlalchemy import Engine, Table, insert, select, text
 
 from ledger.projections import runner
 from ledger.projections.all import PROJECTIONS
+from ledger.projections.rebuilding import rebuild
 from ledger.projections.rows import Rows
-from ledger.projections.runner import catch_up, rebuild
+from ledger.projections.runner import catch_up
 from ledger.queries.contests import contests
 from ledger.queries.emissions import epochs, ramp_now
 from ledger.queries.payouts import all_payouts

@@ -340,6 +340,8 @@ def test_a_database_file_that_may_grow_no_further_says_so(
     run: Run, empty_url: str, policy_file: Path, environment: pytest.MonkeyPatch
 ) -> None:
     run("db", "upgrade", url=empty_url)
+    with sqlite3.connect(empty_url.removeprefix("sqlite:///")) as file:
+        file.execute("VACUUM")  # migrating left free pages, which a file may use without growing
 
     def full(*args: Any, **kwargs: Any) -> Any:
         engine = create_engine(*args, **kwargs)

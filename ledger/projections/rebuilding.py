@@ -1,0 +1,201 @@
+"""Making views anew from the log, beside the live ones, and putting them in their place at once.
+
+The new tables have their own names and kept positions, and get their indexes when they are full,
+which is faster. Reads go on from the live tables until one transaction takes the new ones in.
+Whoever starts a rebuild begins at the first fact, also where an earlier one was left half-way: it
+may be of an older program. Two rebuilds of the same views at once are two runners of one view:
+they share the work, and the first one that is done puts it in place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    delete,
+    inspect,
+    text,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
+
+from ledger.projections.runner import OnPage, Projection, Runner
+from ledger.store.bell import bell_of
+from ledger.store.database import DatabaseError, writing
+from ledger.store.logs import all_heads, read_page
+from ledger.store.many_rows import quoted
+from ledger.store.schema import METADATA, tracking
+from ledger.store.tracking import locked_position
+
+NEXT: Final = "__next"
+"""What the names of new tables, of their indexes and of their kept positions end in."""
+
+LOCK_WAIT_MS: Final = 200
+"""How long putting a view in place waits for its readers: less than PostgreSQL takes to call it a
+deadlock, so that never a reader is the one that is sent away."""
+
+PLACING_TRIES: Final = 150
+_PAUSE_S: Final = 0.2
+
+
+def rebuild(
+    engine: Engine, projections: Iterable[Projection], *, on_page: OnPage | None = None
+) -> None:
+    """Replay the log into new tables of these projections, and put them in the place of the old.
+
+    The table of positions is made where somebody dropped it too; the log is only read. Raises
+    :class:`~ledger.store.database.DatabaseError` if readers held a view for the whole of
+    :data:`PLACING_TRIES` tries; the live views stand as they were then.
+    """
+    projections = tuple(projections)
+    _begin(engine, projections)
+    runner = Runner(engine, projections, suffix=NEXT)
+    with _unless_placed_by_another(engine, projections):
+        runner.catch_up(on_page=on_page)
+    for projection in projections:
+        with _unless_placed_by_another(engine, (projection,)):
+            if engine.dialect.name == "postgresql":
+                _index(engine, projection)
+            _place(engine, runner, projection)
+    bell_of(engine).ring()
+
+
+def _begin(engine: Engine, projections: tuple[Projection, ...]) -> None:
+    metadata = MetaData()
+    shadows = [_shadow(table, metadata) for table in _tables(projections)]
+    names = [projection.name + NEXT for projection in projections]
+    with writing(engine) as connection:
+        METADATA.create_all(connection, tables=[tracking])
+        metadata.drop_all(connection, tables=shadows)
+        metadata.create_all(connection, tables=shadows)
+        connection.execute(delete(tracking).where(tracking.c.projection.in_(names)))
+
+
+def _tables(projections: Iterable[Projection]) -> list[Table]:
+    return [table for projection in projections for table in projection.tables]
+
+
+def _shadow(table: Table, metadata: MetaData) -> Table:
+    """The new table beside a live one: its columns and primary key, no other index yet."""
+    columns = [column._copy() for column in table.columns]
+    key = PrimaryKeyConstraint(
+        *(column.name for column in table.primary_key), name=f"pk_{table.name}{NEXT}"
+    )
+    with_rowid = table.dialect_options["sqlite"]["with_rowid"]
+    return Table(table.name + NEXT, metadata, *columns, key, sqlite_with_rowid=with_rowid)
+
+
+@contextmanager
+def _unless_placed_by_another(
+    engine: Engine, projections: tuple[Projection, ...]
+) -> Iterator[None]:
+    """Another rebuild may be done first: then there is nothing left to fold or to place."""
+    try:
+        yield
+    except Exception:
+        there = set(inspect(engine).get_table_names())
+        if all(table.name + NEXT in there for table in _tables(projections)):
+            raise
+
+
+def _index(engine: Engine, projection: Projection) -> None:
+    """Give the new tables their indexes, under names of their own."""
+    with writing(engine) as connection:
+        for table in projection.tables:
+            shadow = _shadow(table, MetaData())
+            for index in _indexes(table):
+                own = Index(
+                    f"{index.name}{NEXT}",
+                    *(shadow.c[column.name] for column in index.columns),
+                    postgresql_where=index.dialect_options["postgresql"]["where"],
+                )
+                own.create(connection, checkfirst=True)
+
+
+def _place(engine: Engine, runner: Runner, projection: Projection) -> None:
+    for _ in range(PLACING_TRIES):
+        try:
+            with writing(engine) as connection:
+                _swap(connection, runner, projection)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
+    msg = (
+        f"the new view '{projection.name}' could not be put in place: somebody reads the old one "
+        "without end; end that read and rebuild again"
+    )
+    raise DatabaseError(msg)
+
+
+def _swap(connection: Connection, runner: Runner, projection: Projection) -> None:
+    """Fold what came meanwhile, and put the new tables in the place of the live ones."""
+    heads = all_heads(connection)
+    for head in heads:
+        # A live runner holds this row while it writes: nobody else does until this is committed.
+        locked_position(connection, projection.name, head.log_id)
+        at = locked_position(connection, projection.name + NEXT, head.log_id)
+        while at < head.position:
+            page = read_page(
+                connection, head.log_id, after=at, upto=head.position, topics=runner.topics
+            )
+            at = runner.fold(connection, head.log_id, projection, page)
+    there = set(inspect(connection).get_table_names())
+    live = [table for table in projection.tables if table.name in there]
+    granted = _lock(connection, live) if connection.dialect.name == "postgresql" else []
+    METADATA.drop_all(connection, tables=live)
+    for table in projection.tables:
+        rename = f"ALTER TABLE {quoted(table.name + NEXT)} RENAME TO {quoted(table.name)}"
+        connection.exec_driver_sql(rename)
+        _name_indexes(connection, table)
+    for grant in granted:
+        connection.exec_driver_sql(grant)
+    kept = tracking.c.projection
+    connection.execute(delete(tracking).where(kept == projection.name))
+    connection.execute(
+        update(tracking).where(kept == projection.name + NEXT).values(projection=projection.name)
+    )
+
+
+def _lock(connection: Connection, tables: list[Table]) -> list[str]:
+    """Wait, not long, for the readers of PostgreSQL's tables; what others are granted on them."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+    names = [table.name for table in tables]
+    if names:
+        listed = ", ".join(map(quoted, names))
+        connection.exec_driver_sql(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
+    query = text(
+        "SELECT table_name, privilege_type, grantee FROM information_schema.role_table_grants "
+        "WHERE table_schema = current_schema() AND table_name = ANY(:names) "
+        "AND grantee <> grantor"
+    )
+    return [
+        f"GRANT {row.privilege_type} ON {quoted(row.table_name)} TO {quoted(row.grantee)}"
+        for row in connection.execute(query, {"names": names})
+    ]
+
+
+def _name_indexes(connection: Connection, table: Table) -> None:
+    if connection.dialect.name == "postgresql":
+        names = [f"pk_{table.name}", *(str(index.name) for index in _indexes(table))]
+        for name in names:
+            rename = f"ALTER INDEX {quoted(name + NEXT)} RENAME TO {quoted(name)}"
+            connection.exec_driver_sql(rename)
+        return
+    for index in _indexes(table):  # SQLite cannot rename one, and the old one had the name
+        index.create(connection)
+
+
+def _indexes(table: Table) -> list[Index]:
+    return sorted(table.indexes, key=lambda index: str(index.name))

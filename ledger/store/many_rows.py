@@ -1,0 +1,106 @@
+"""Many rows at once into any table, in each database's own way, past per-row processing.
+
+SQLite: ``executemany`` on the driver. PostgreSQL: binary COPY from :data:`COPY_FROM_ROWS` rows on,
+below that a pipelined ``executemany``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+)
+
+from ledger.store.driver import driver_errors
+
+COPY_FROM_ROWS: Final = 16
+
+_COPY_TYPES: Final[tuple[tuple[type[Any], str], ...]] = (
+    (BigInteger, "int8"),
+    (Integer, "int4"),
+    (Text, "text"),
+    (Boolean, "bool"),
+    (Uuid, "uuid"),
+    (LargeBinary, "bytea"),
+)
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """How rows enter one table: values in the order of its columns."""
+
+    statement: str
+    copy: str
+    copy_types: tuple[str, ...]
+
+    @classmethod
+    def into(cls, table: Table, dialect: str, suffix: str = "") -> Self:
+        """The insertion into a table, whose name gets ``suffix``."""
+        name = quoted(table.name + suffix)
+        columns = ", ".join(quoted(column.name) for column in table.columns)
+        values = ", ".join([parameter(dialect)] * len(table.columns))
+        return cls(
+            statement=f"INSERT INTO {name} ({columns}) VALUES ({values})",  # noqa: S608
+            copy=f"COPY {name} ({columns}) FROM STDIN (FORMAT BINARY)",
+            copy_types=tuple(_copy_type(column.type) for column in table.columns),
+        )
+
+
+def insert_rows(connection: Connection, insertion: Insertion, rows: Sequence[Row]) -> None:
+    """Insert rows; raises SQLAlchemy's ``IntegrityError`` where a key is taken."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM_ROWS:
+        copy_rows(connection, insertion.copy, insertion.copy_types, rows)
+    else:
+        connection.exec_driver_sql(insertion.statement, list(rows))
+
+
+def execute_each(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
+    """Run one statement for each of the parameters."""
+    if rows:
+        connection.exec_driver_sql(statement, list(rows))
+
+
+def copy_rows(
+    connection: Connection, statement: str, types: Sequence[str], rows: Sequence[Row]
+) -> None:
+    """PostgreSQL's binary COPY; errors are told as SQLAlchemy tells those of any statement."""
+    with (
+        driver_errors(connection, statement) as driver,
+        driver.cursor() as cursor,
+        cursor.copy(statement) as copy,
+    ):
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def parameter(dialect: str) -> str:
+    """One positional parameter in the style of the dialect's driver."""
+    return "?" if dialect == "sqlite" else "%s"
+
+
+def quoted(name: str) -> str:
+    """A name of our own schema, quoted as both databases read it."""
+    return f'"{name}"'
+
+
+def _copy_type(kind: Any) -> str:
+    for known, name in _COPY_TYPES:
+        if isinstance(kind, known):
+            return name
+    msg = f"no COPY type is known for a column of type {kind!r}; add it to _COPY_TYPES"
+    raise TypeError(msg)
