@@ -6,15 +6,15 @@ from typing import Final
 
 from sqlalchemy import Column, Select, select
 
-from ledger.projections.payouts import payouts
+from ledger.projections.payouts import addresses as paid
 from ledger.projections.submissions import submissions
 from ledger.projections.treasury import payments
 from ledger.projections.weights import neurons, published, subnet_owner
 from ledger.queries.payouts import UnknownAccountError
 from ledger.queries.scope import Scope
 
-_APPENDED: Final[tuple[Column[str], ...]] = (payouts.c.hotkey, payouts.c.coldkey)
-_VERSIONED: Final[tuple[Column[str], ...]] = (
+_NAMING: Final[tuple[Column[str], ...]] = (
+    paid.c.address,
     neurons.c.hotkey,
     neurons.c.coldkey,
     submissions.c.hotkey,
@@ -32,8 +32,7 @@ def require_known(scope: Scope, address: str) -> None:
 
     Earlier versions of a row count too: who held a UID once has a statement for ever.
     """
-    queries = [_named(column, "position", scope, address) for column in _APPENDED]
-    queries += [_named(column, "since", scope, address) for column in _VERSIONED]
+    queries = [_named(column, scope, address) for column in _NAMING]
     if any(scope.connection.execute(query).first() is not None for query in queries):
         return
     msg = (
@@ -43,11 +42,11 @@ def require_known(scope: Scope, address: str) -> None:
     raise UnknownAccountError(msg)
 
 
-def _named(column: Column[str], order: str, scope: Scope, address: str) -> Select[tuple[int]]:
+def _named(column: Column[str], scope: Scope, address: str) -> Select[tuple[int]]:
     table = column.table
     return (
         select(table.c.log_id)
-        .where(table.c.log_id == scope.head.log_id, table.c[order] <= scope.position)
+        .where(table.c.log_id == scope.head.log_id, table.c.since <= scope.position)
         .where(column == address)
         .limit(1)
     )

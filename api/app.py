@@ -59,8 +59,7 @@ class Services:
                 scope = scope_at(connection, find_arena(connection, network, netuid), block)
                 try:
                     # Asked in the read itself: a fact recorded after a refresh is seen here.
-                    for projection in PROJECTIONS:
-                        scope.needs(projection)
+                    scope.needs(PROJECTIONS)
                 except ViewBehindError:
                     if not left:
                         raise

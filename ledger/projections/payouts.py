@@ -18,17 +18,26 @@ from ledger.facts import Fact
 from ledger.observations import EpochObserved, WeightsReceipt, WeightsSubmitted
 from ledger.projections.arena_view import POLICY_FACTS, fold_policy, kept_policy, view_table
 from ledger.projections.rows import Rows, storable_text
-from ledger.projections.tables import appended
+from ledger.projections.tables import appended, versioned
 from ledger.units import PPM
 
 state: Final = view_table("payouts_state")
+
+addresses: Final = versioned(
+    "payouts_addresses",
+    [Column("address", Text, primary_key=True)],
+    [Column("number", Integer, nullable=False)],
+    indexed=(("number",),),
+)
+"""Every hotkey and coldkey that ever had a payout, numbered as they came: an epoch has hundreds of
+rows, and twenty epochs a day repeat the same long addresses."""
 
 payouts: Final = appended(
     "payouts",
     Column("epoch_block", BigInteger, nullable=False),
     Column("uid", Integer),  # None: entitled, but its UID belongs to another hotkey by now
-    Column("hotkey", Text, nullable=False),
-    Column("coldkey", Text),
+    Column("hotkey", Integer, nullable=False),  # both by their number in `payouts_addresses`
+    Column("coldkey", Integer),
     Column("vector_block", BigInteger),
     Column("share_ppm", Integer, nullable=False),
     Column("entitled_alpha", BigInteger, nullable=False),
@@ -51,7 +60,7 @@ class PayoutsProjection:
     """Folds vectors and epochs into payouts."""
 
     name = "payouts"
-    tables = (state, payouts)
+    tables = (state, addresses, payouts)
     knows: tuple[type[Fact], ...] = (*POLICY_FACTS, EpochObserved, WeightsReceipt, WeightsSubmitted)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
@@ -90,29 +99,47 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
     total = sum(epoch.incentive_alpha)
     # Weight on the old burn UID burns until a vector on the new one is in force.
     burn_uids = {burn_uid} | ({vector.burn_uid} if vector else set())
-    hotkeys, coldkeys = epoch.hotkeys, epoch.coldkeys
-    if "\0" in "".join(hotkeys + coldkeys):
-        hotkeys = tuple(map(storable_text, hotkeys))
-        coldkeys = tuple(map(storable_text, coldkeys))
-    paid: list[tuple[object, ...]] = []
+    numbers: dict[str, int] = rows.memo.setdefault("numbers", {})
+    paid: list[tuple[int | None, ...]] = []
     columns = zip(
-        epoch.uids, hotkeys, coldkeys, epoch.incentive_alpha, epoch.dividends_alpha, strict=True
+        epoch.uids,
+        epoch.hotkeys,
+        epoch.coldkeys,
+        epoch.incentive_alpha,
+        epoch.dividends_alpha,
+        strict=True,
     )
     # Values in the order of the table's columns: an epoch has hundreds of rows.
     for uid, hotkey, coldkey, incentive, dividends in columns:
         share = shares.pop(hotkey, 0)
         if not (share or incentive or dividends):
             continue
-        entitled = share * total // PPM
-        mine = (epoch.block, uid, hotkey, coldkey, vector_block, share)
+        owner = numbers.get(hotkey) or _number(rows, position, hotkey)
+        payee = numbers.get(coldkey) or _number(rows, position, coldkey)
+        mine = (epoch.block, uid, owner, payee, vector_block, share)
         if uid in burn_uids:
             paid.append((*mine, 0, 0, incentive, dividends))
         else:
-            paid.append((*mine, entitled, incentive, 0, dividends))
+            paid.append((*mine, share * total // PPM, incentive, 0, dividends))
     for hotkey, share in sorted(shares.items()):
-        departed = (epoch.block, None, storable_text(hotkey), None, vector_block, share)
+        departed = (epoch.block, None, _number(rows, position, hotkey), None, vector_block, share)
         paid.append((*departed, share * total // PPM, 0, 0, 0))
     rows.extend(payouts, position, paid)
+
+
+def _number(rows: Rows, position: int, address: str) -> int:
+    """The number of an address, which gets the next one where it is new."""
+    address = storable_text(address)
+    found = rows.get(addresses, address)
+    if found is None:
+        counted = rows.get(state, "addresses")
+        number = 1 + (int(counted["value"]) if counted else 0)
+        rows.put(state, position, "addresses", value=str(number))
+        rows.put_new(addresses, position, address, number=number)
+    else:
+        number = int(found["number"])
+    rows.memo["numbers"][address] = number
+    return number
 
 
 def _land(rows: Rows, position: int, vector: _Vector, block: int) -> None:

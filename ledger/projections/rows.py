@@ -50,6 +50,8 @@ class Rows:
         self._ends: dict[Table, list[Values]] = {}
         self._appended: dict[Table, list[Values]] = {}
         self._lines: dict[tuple[Table, int], int] = {}
+        self.memo: dict[str, Any] = {}
+        """What a fold remembers of its own rows in a form quicker to ask; let go with the rows."""
 
     # -- what a fold asks and says ----------------------------------------------------------
 
@@ -162,6 +164,7 @@ class Rows:
         """Let go of every row that was read or written; they are read again when needed."""
         self._newest.clear()
         self._whole.clear()
+        self.memo.clear()
 
     # -- inside -----------------------------------------------------------------------------
 

@@ -34,8 +34,17 @@ PLACE_COLUMNS: Final = frozenset({"log_id", "since", "until", "begins", "positio
 """The columns that say where a row is kept; the others are what it says."""
 
 
-def versioned(name: str, keys: Iterable[Column[Any]], values: Iterable[Column[Any]]) -> Table:
-    """Declare a table that keeps every version of its rows."""
+def versioned(
+    name: str,
+    keys: Iterable[Column[Any]],
+    values: Iterable[Column[Any]],
+    *,
+    indexed: tuple[tuple[str, ...], ...] = (),
+) -> Table:
+    """Declare a table that keeps every version of its rows.
+
+    Each of ``indexed`` is looked up within an arena, besides the key.
+    """
     key_columns = list(keys)
     begins = Column("begins", Boolean, nullable=False)
     table = Table(
@@ -47,6 +56,7 @@ def versioned(name: str, keys: Iterable[Column[Any]], values: Iterable[Column[An
         Column("until", BigInteger),
         begins,
         *values,
+        *(Index(None, "log_id", *own) for own in indexed),
         info={_KIND: "versioned", _KEYS: tuple(column.name for column in key_columns)},
     )
     Index(None, table.c.log_id, table.c.since, sqlite_where=begins, postgresql_where=begins)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-from sqlalchemy import or_
+from sqlalchemy import RowMapping, Select, func, or_, select, tuple_
 
 from ledger.projections import payouts as view
-from ledger.projections.tables import rows_at
 from ledger.queries.scope import Scope
 
 
@@ -29,6 +30,13 @@ class PayoutLine(msgspec.Struct, frozen=True):
     dividends_alpha: int
 
 
+class PayoutsPage(msgspec.Struct, frozen=True):
+    """Lines in the order of the log. ``last`` is where the page ends: what comes ``after`` it."""
+
+    lines: tuple[PayoutLine, ...]
+    last: tuple[int, int] | None
+
+
 class Statement(msgspec.Struct, frozen=True):
     """A miner's statement up to a block: its lines and their sums."""
 
@@ -43,29 +51,96 @@ class Statement(msgspec.Struct, frozen=True):
 
 def statement(scope: Scope, address: str) -> Statement:
     """The statement of a hotkey, or of everything paid to a coldkey."""
-    table = view.payouts
-    query = rows_at(table, scope.head.log_id, scope.position).where(
-        or_(table.c.hotkey == address, table.c.coldkey == address)
-    )
-    lines = tuple(_line(row) for row in scope.connection.execute(query).mappings())
     return Statement(
         address=address,
         block=scope.block,
-        entitled_alpha=sum(line.entitled_alpha for line in lines),
-        paid_alpha=sum(line.paid_alpha for line in lines),
-        withheld_alpha=sum(line.withheld_alpha for line in lines),
-        dividends_alpha=sum(line.dividends_alpha for line in lines),
-        lines=lines,
+        lines=payouts_page(scope, address=address).lines,
+        **totals(scope, address),
+    )
+
+
+def totals(scope: Scope, address: str) -> dict[str, int]:
+    """The sums of an address's lines by column, summed where they lie."""
+    names = ("entitled_alpha", "paid_alpha", "withheld_alpha", "dividends_alpha")
+    sums = (func.coalesce(func.sum(view.payouts.c[name]), 0) for name in names)
+    row = scope.connection.execute(_of_address(scope, address, select(*sums))).one()
+    return dict(zip(names, map(int, row), strict=True))
+
+
+def count_payouts(scope: Scope, address: str) -> int:
+    """How many lines an address's statement has."""
+    query = _of_address(scope, address, select(func.count()).select_from(view.payouts))
+    count: int = scope.connection.execute(query).scalar_one()
+    return count
+
+
+def number_of(scope: Scope, address: str) -> int:
+    """The number an address has in the view; 0, which nobody has, for one that is not in it."""
+    table = view.addresses
+    query = select(table.c.number).where(
+        table.c.log_id == scope.head.log_id, table.c.address == address
+    )
+    return scope.connection.execute(query).scalar() or 0
+
+
+def payouts_page(
+    scope: Scope,
+    *,
+    address: str | None = None,
+    after: tuple[int, int] | None = None,
+    limit: int | None = None,
+) -> PayoutsPage:
+    """Payout lines, oldest first: of a hotkey or a coldkey, or of everybody.
+
+    At most ``limit`` of those that lie after ``after``, a position and a line of the log: what a
+    page costs does not grow with what lies before or behind it.
+    """
+    table = view.payouts
+    query = _lines(scope).limit(limit)
+    if after is not None:
+        query = query.where(table.c.position >= after[0])
+        query = query.where(tuple_(table.c.position, table.c.line) > tuple_(*after))
+    queries = [query]
+    if address is not None:
+        # One query per index: what is paid to a hotkey, and what to a coldkey.
+        number = number_of(scope, address)
+        queries = [query.where(column == number) for column in (table.c.hotkey, table.c.coldkey)]
+    found: dict[tuple[int, int], RowMapping] = {}
+    for own in queries:
+        for row in scope.connection.execute(own).mappings():
+            found[row["position"], row["line"]] = row
+    places = sorted(found)[:limit]
+    lines = tuple(_line(found[place]) for place in places)
+    return PayoutsPage(lines, places[-1] if places else None)
+
+
+def _lines(scope: Scope) -> Select[Any]:
+    """The view's rows at this position, with addresses for their numbers."""
+    table = view.payouts
+    hot, cold = view.addresses.alias("hot"), view.addresses.alias("cold")
+    others = [column for column in table.c if column.name not in {"hotkey", "coldkey"}]
+    return (
+        select(*others, hot.c.address.label("hotkey"), cold.c.address.label("coldkey"))
+        .join(hot, (hot.c.log_id == table.c.log_id) & (hot.c.number == table.c.hotkey))
+        .outerjoin(cold, (cold.c.log_id == table.c.log_id) & (cold.c.number == table.c.coldkey))
+        .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
+        .order_by(table.c.position, table.c.line)
+    )
+
+
+def _of_address(scope: Scope, address: str, query: Select[Any]) -> Select[Any]:
+    table, number = view.payouts, number_of(scope, address)
+    return query.where(
+        table.c.log_id == scope.head.log_id,
+        table.c.position <= scope.position,
+        or_(table.c.hotkey == number, table.c.coldkey == number),
     )
 
 
 def all_payouts(scope: Scope) -> list[PayoutLine]:
     """Every payout line so far, oldest first."""
-    return [_line(row) for row in scope.rows(view.payouts)]
+    return list(payouts_page(scope).lines)
 
 
-def _line(row: object) -> PayoutLine:
-    return msgspec.convert(
-        {name: row[name] for name in PayoutLine.__struct_fields__},  # type: ignore[index]
-        PayoutLine,
-    )
+def _line(row: RowMapping) -> PayoutLine:
+    return PayoutLine(**{name: row[name] for name in PayoutLine.__struct_fields__})

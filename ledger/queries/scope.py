@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, Table, select
 
 from ledger.application import UnknownArenaError
 from ledger.projections.runner import Projection
-from ledger.projections.tables import rows_at
+from ledger.projections.tables import PLACE_COLUMNS, rows_at
 from ledger.store.logs import LogHead, all_heads, position_at
 from ledger.store.schema import tracking
 
@@ -36,18 +37,20 @@ class Scope:
         query = rows_at(table, self.head.log_id, self.position)
         return list(self.connection.execute(query).mappings())
 
-    def needs(self, projection: Projection) -> None:
-        """Raise :class:`ViewBehindError` unless the projection has folded this prefix."""
-        query = select(tracking.c.position).where(
-            tracking.c.projection == projection.name, tracking.c.log_id == self.head.log_id
+    def needs(self, projections: Iterable[Projection]) -> None:
+        """Raise :class:`ViewBehindError` unless all of these have folded this prefix."""
+        query = select(tracking.c.projection, tracking.c.position).where(
+            tracking.c.log_id == self.head.log_id
         )
-        at = self.connection.execute(query).scalar() or 0
-        if at < self.position:
-            msg = (
-                f"the view '{projection.name}' stands at position {at} of {self.position}; "
-                "bring it up to date and ask again"
-            )
-            raise ViewBehindError(msg)
+        stand = {row.projection: row.position for row in self.connection.execute(query)}
+        for projection in projections:
+            at = stand.get(projection.name, 0)
+            if at < self.position:
+                msg = (
+                    f"the view '{projection.name}' stands at position {at} of {self.position}; "
+                    "bring it up to date and ask again"
+                )
+                raise ViewBehindError(msg)
 
 
 def find_arena(connection: Connection, network: str, netuid: int) -> LogHead:
@@ -83,6 +86,6 @@ def scope_at(connection: Connection, head: LogHead, at_block: int | None) -> Sco
 
 def plain(row: RowMapping, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """A view's row as JSON-able values, without the columns that say where it is kept."""
-    hidden = {"log_id", "since", "until", "position", "line", *without}
+    hidden = {*PLACE_COLUMNS, *without}
     # SQLAlchemy names a column "until" by a subclass of str, which strict converters refuse.
     return {str(name): value for name, value in row.items() if name not in hidden}

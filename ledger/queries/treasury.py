@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import msgspec
+from sqlalchemy import func, select
 
 from ledger.books import accounts
 from ledger.books.reconcile import (
@@ -74,13 +74,21 @@ def treasury_lines(scope: Scope) -> list[TreasuryLine]:
 
 
 def account_balances(scope: Scope) -> list[dict[str, Any]]:
-    """The journal's balance of every account and asset (debits above zero)."""
-    sums: dict[tuple[str, str], int] = defaultdict(int)
-    for row in scope.rows(view.postings):
-        sums[row["account"], row["asset"]] += row["amount"]
+    """The journal's balance of every account and asset (debits above zero), summed where it lies.
+
+    Sums are exact: SQLite refuses one beyond 64 bits, PostgreSQL sums in decimals.
+    """
+    table = view.postings
+    query = (
+        select(table.c.account, table.c.asset, func.sum(table.c.amount))
+        .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
+        .group_by(table.c.account, table.c.asset)
+    )
+    found = sorted(
+        (account, asset, int(amount)) for account, asset, amount in scope.connection.execute(query)
+    )
     return [
-        {"account": account, "asset": asset, "amount": amount}
-        for (account, asset), amount in sorted(sums.items())
+        {"account": account, "asset": asset, "amount": amount} for account, asset, amount in found
     ]
 
 

@@ -42,6 +42,10 @@ VERSIONED = {
         "key:text",
         "value:text",
     ),
+    "payouts_addresses": (
+        "address:text",
+        "number:int",
+    ),
     "payouts_state": (
         "key:text",
         "value:text",
@@ -136,7 +140,7 @@ APPENDED = {
     "payouts": (
         [("coldkey", "position"), ("hotkey", "position")],
         """
-            epoch_block:big uid:int? hotkey:text coldkey:text? vector_block:big? share_ppm:int
+            epoch_block:big uid:int? hotkey:int coldkey:int? vector_block:big? share_ppm:int
             entitled_alpha:big paid_alpha:big withheld_alpha:big dividends_alpha:big
         """,
     ),
@@ -188,6 +192,9 @@ def upgrade() -> None:
             sqlite_where=begins,
             postgresql_where=begins,
         )
+    op.create_index(
+        op.f("ix_payouts_addresses_log_id_number"), "payouts_addresses", ["log_id", "number"]
+    )
     for name, (indexes, columns) in APPENDED.items():
         op.create_table(
             name,
