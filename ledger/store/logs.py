@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, select
 
 from ledger.facts import Fact
 from ledger.keys import ArenaKey
-from ledger.store.codec import decode
+from ledger.store.codec import decode, read_as
 from ledger.store.schema import events, logs
 
 _NEWEST_PAGE: Final = 20
@@ -80,11 +80,15 @@ def position_at(connection: Connection, log_id: int, block: int) -> int:
 def read_log(
     connection: Connection, log_id: int, *, after: int, limit: int, topics: Sequence[str] = ()
 ) -> list[LoggedFact]:
-    """A page of an arena's log: facts after a position, in order."""
+    """A page of an arena's log: facts after a position, in order.
+
+    A topic stands for its older versions, too, which are read as it.
+    """
     query = select(events.c.position, events.c.topic, events.c.state)
     query = query.where(events.c.log_id == log_id, events.c.position > after)
     if topics:
-        query = query.where(events.c.topic.in_(topics))
+        named = [version for topic in topics for version in read_as(topic)]
+        query = query.where(events.c.topic.in_(named))
     query = query.order_by(events.c.position).limit(limit)
     return [
         LoggedFact(position, decode(topic, bytes(state)))
@@ -104,7 +108,7 @@ def newest_facts(connection: Connection, arena: ArenaKey, topic: str) -> Iterato
     query = (
         select(events.c.position, events.c.topic, events.c.state)
         .join(logs, logs.c.log_id == events.c.log_id)
-        .where(logs.c.arena == str(arena), events.c.topic == topic)
+        .where(logs.c.arena == str(arena), events.c.topic.in_(read_as(topic)))
         .order_by(events.c.position.desc())
         .limit(_NEWEST_PAGE)
     )
