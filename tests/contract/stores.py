@@ -66,13 +66,18 @@ def own_server(*settings: str) -> PostgresServer:
 
 
 def _create_postgres(template: str) -> URL:
-    server = _postgres()
     name = f"ledger_{uuid.uuid4().hex}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    as_superuser(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return _postgres().set(database=name)
+
+
+def as_superuser(*statements: str) -> None:
+    """Run statements on this session's PostgreSQL, each committed by itself."""
+    admin = create_engine(_postgres(), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        for statement in statements:
+            connection.execute(text(statement))
     admin.dispose()
-    return server.set(database=name)
 
 
 @cache
