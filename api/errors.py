@@ -119,41 +119,78 @@ _PASSWORD_IN_DSN = re.compile(r"(password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
 
 _NODE_KEY = re.compile(r"(wss?://[^\s/?#'\"]+)[/?#][^\s'\"]+")
 
-_CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
-    (
-        # SQLite's words, and PostgreSQL's: 'relation "x" does not exist', 'column "x" does not...'
-        ("no such table", "no such column", 'relation "', 'column "'),
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """One cause of a driver's error: by the driver's codes, or where it gave none by its words."""
+
+    sentence: str
+    codes: tuple[str, ...] = ()
+    """The beginnings of PostgreSQL's SQLSTATE, and of SQLite's names of errors."""
+    words: tuple[str, ...] = ()
+
+
+_CAUSES: Final = (
+    _Cause(
         "a table of the database, or a column of one, is missing; see 'cacheon-ledger db check', "
         "and make the views anew with 'cacheon-ledger db rebuild'",
+        codes=("42P01", "42703"),
+        words=("no such table", "no such column", 'relation "', 'column "'),
     ),
-    (
-        ("database is locked", "table is locked", "lock timeout", "deadlock detected"),
+    _Cause(
         "another program holds the database's lock; wait for it or stop it, then run this again",
+        codes=("55P03", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED"),
+        words=("database is locked", "table is locked", "lock timeout", "deadlock detected"),
     ),
-    (
-        ("disk is full", "no space left", "could not extend file"),
+    _Cause(
         "the disk of the database is full and nothing was recorded; free space, then run this "
         "again",
+        codes=("53100", "SQLITE_FULL"),
+        words=("disk is full", "no space left", "could not extend file"),
     ),
-    (
-        ("readonly database", "read-only"),
+    _Cause(
+        "the disk of the database cannot be read or written; look whether it is full or broken, "
+        "then run this again",
+        codes=("58030", "SQLITE_IOERR"),
+        words=("disk i/o error",),
+    ),
+    _Cause(
         "the database is read-only; give this user the right to write to it",
+        codes=("25006", "SQLITE_READONLY"),
+        words=("readonly database", "read-only"),
     ),
-    (
-        ("unable to open database file",),
+    _Cause(
         "the database file cannot be opened; check that its folder exists and may be written to",
+        codes=("SQLITE_CANTOPEN",),
+        words=("unable to open database file",),
     ),
-    (
-        ("not a database", "malformed"),
+    _Cause(
         "the file is no SQLite database or is damaged; name another one, or restore a backup",
+        codes=("SQLITE_NOTADB", "SQLITE_CORRUPT"),
+        words=("not a database", "malformed"),
     ),
-    (
-        ("authentication failed", "no password supplied", "does not exist"),
+    _Cause(
+        "the database's role may not do this; connect as the role that owns the tables, or let "
+        "that one grant the rights with 'cacheon-ledger db grant'",
+        codes=("42501",),
+        words=("permission denied for", "must be owner of"),
+    ),
+    _Cause(
         "the database server refuses the login or has no such database or role; check "
         "LEDGER_DATABASE_URL",
+        codes=("28", "3D000"),
+        words=("authentication failed", "no password supplied", "does not exist"),
     ),
-    (
-        (
+    _Cause(
+        "the database server takes no more connections; wait, or stop another program that uses it",
+        codes=("53300",),
+        words=("too many clients", "connection slots are reserved"),
+    ),
+    _Cause(
+        "the database server does not answer; check that it runs and that LEDGER_DATABASE_URL "
+        "names it",
+        codes=("08", "57P01", "57P02", "57P03"),
+        words=(
             "connection refused",
             "could not translate host name",
             "name or service not known",
@@ -164,22 +201,26 @@ _CAUSES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
             "connection is lost",
             "the connection is closed",
             "terminating connection",
+            "the database system is",  # starting up, shutting down, in recovery mode
             "no such file or directory",
             "no route to host",
             "network is unreachable",
         ),
-        "the database server does not answer; check that it runs and that LEDGER_DATABASE_URL "
-        "names it",
     ),
 )
 
 
 def _cause(error: BaseException) -> str | None:
-    """Cause and remedy of a database driver's error, by its words; None if they are unknown."""
-    words = str(getattr(error, "orig", None) or error).lower()
-    for marks, sentence in _CAUSES:
-        if any(mark in words for mark in marks):
-            return sentence
+    """Cause and remedy of a database driver's error; None if it is unknown."""
+    orig = getattr(error, "orig", None) or error
+    code = getattr(orig, "sqlstate", None) or getattr(orig, "sqlite_errorname", None)
+    words = str(orig).lower()
+    for cause in _CAUSES:
+        if code and code.startswith(cause.codes):
+            return cause.sentence
+    for cause in _CAUSES:
+        if any(mark in words for mark in cause.words):
+            return cause.sentence
     return None
 
 

@@ -117,3 +117,26 @@ def fact(topic: str) -> Callable[[FactT], FactT]:
         return cls
 
     return register
+
+
+UPCASTERS: Final[dict[str, Callable[[Any], Fact]]] = {}
+"""By the topic of an old version: what makes the next version of it."""
+
+UpcasterT = TypeVar("UpcasterT", bound=Callable[..., Fact])
+
+
+def upcast(from_topic: str) -> Callable[[UpcasterT], UpcasterT]:
+    """Register a pure function from an old version of an event to its next one.
+
+    It keeps the envelope. The bytes in the log stay as they were written; the event is read as its
+    newest version by all such steps in a row.
+    """
+
+    def register(step: UpcasterT) -> UpcasterT:
+        if from_topic in UPCASTERS:
+            msg = f"two upcasters claim the topic '{from_topic}'"
+            raise ValueError(msg)
+        UPCASTERS[from_topic] = step
+        return step
+
+    return register

@@ -11,5 +11,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
     transaction_per_migration=False,
+    on_version_apply=context.config.attributes["on_applied"],
 )
 context.run_migrations()

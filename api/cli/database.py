@@ -1,9 +1,9 @@
-"""`db`: the database's schema, and its views."""
+"""`db`: the database's schema, its views, and who may do what with it."""
 
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -18,11 +18,12 @@ _REMEDY: Final = {
 
 
 def register(app: typer.Typer) -> None:
-    """Add `db upgrade`, `db rebuild` and `db check` to ``app``."""
+    """Add `db upgrade`, `db rebuild`, `db check` and `db grant` to ``app``."""
     commands = typer.Typer(no_args_is_help=True, help="The database: its schema and its views.")
     commands.command("upgrade")(upgrade)
     commands.command("rebuild")(rebuild)
     commands.command("check")(check)
+    commands.command("grant")(grant)
     app.add_typer(commands, name="db")
 
 
@@ -80,6 +81,29 @@ def check(database: Database = None) -> None:
         sys.stdout.write(f"{state}: {_REMEDY[state]}\n")
     if missing or state != "current":
         raise typer.Exit(ExitCode.DATABASE_UNUSABLE)
+
+
+def grant(
+    role: Annotated[str, typer.Argument(help="A PostgreSQL role that owns nothing here.")],
+    database: Database = None,
+) -> None:
+    """Let a PostgreSQL role run the program, and neither change nor delete an event.
+
+    Connect as the role that owns the tables. `db upgrade`, `db rebuild` and `db grant` need that
+    one ever after; for all else connect as ROLE.
+    """
+    from ledger.store.database import open_engine
+    from ledger.store.grants import grant_application
+    from ledger.store.migrate import require_schema
+
+    engine = open_engine(settings_of(database).database_url)
+    try:
+        if engine.dialect.name == "postgresql":
+            require_schema(engine, views_may_lack=True)
+        grant_application(engine, role)
+    finally:
+        engine.dispose()
+    sys.stdout.write(f"role '{role}' can run the program; it cannot rewrite or delete events\n")
 
 
 def _say_page(view: str, position: int, head: int) -> None:

@@ -23,7 +23,6 @@ from sqlalchemy import (
     Table,
     delete,
     inspect,
-    text,
     update,
 )
 from sqlalchemy.exc import DBAPIError
@@ -153,14 +152,13 @@ def _swap(connection: Connection, runner: Runner, projection: Projection) -> Non
             at = runner.fold(connection, head.log_id, projection, page)
     there = set(inspect(connection).get_table_names())
     live = [table for table in projection.tables if table.name in there]
-    granted = _lock(connection, live) if connection.dialect.name == "postgresql" else []
+    if connection.dialect.name == "postgresql":
+        _lock(connection, live)
     METADATA.drop_all(connection, tables=live)
     for table in projection.tables:
         rename = f"ALTER TABLE {quoted(table.name + NEXT)} RENAME TO {quoted(table.name)}"
         connection.exec_driver_sql(rename)
         _name_indexes(connection, table)
-    for grant in granted:
-        connection.exec_driver_sql(grant)
     kept = tracking.c.projection
     connection.execute(delete(tracking).where(kept == projection.name))
     connection.execute(
@@ -168,22 +166,12 @@ def _swap(connection: Connection, runner: Runner, projection: Projection) -> Non
     )
 
 
-def _lock(connection: Connection, tables: list[Table]) -> list[str]:
-    """Wait, not long, for the readers of PostgreSQL's tables; what others are granted on them."""
+def _lock(connection: Connection, tables: list[Table]) -> None:
+    """Wait, not long, for the readers of PostgreSQL's tables."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
-    names = [table.name for table in tables]
-    if names:
-        listed = ", ".join(map(quoted, names))
-        connection.exec_driver_sql(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
-    query = text(
-        "SELECT table_name, privilege_type, grantee FROM information_schema.role_table_grants "
-        "WHERE table_schema = current_schema() AND table_name = ANY(:names) "
-        "AND grantee <> grantor"
-    )
-    return [
-        f"GRANT {row.privilege_type} ON {quoted(row.table_name)} TO {quoted(row.grantee)}"
-        for row in connection.execute(query, {"names": names})
-    ]
+    if tables:
+        names = ", ".join(quoted(table.name) for table in tables)
+        connection.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
 
 
 def _name_indexes(connection: Connection, table: Table) -> None:

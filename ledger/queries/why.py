@@ -25,7 +25,7 @@ from ledger.queries.payouts import number_of
 from ledger.queries.scope import Scope
 from ledger.queries.weights import vector_in_force
 from ledger.rules.weights import ShareReason
-from ledger.store.codec import decode
+from ledger.store.codec import decode, read_as
 from ledger.store.logs import LoggedFact, position_at
 from ledger.store.schema import events
 
@@ -224,7 +224,7 @@ def _newest(
         .where(
             events.c.log_id == scope.head.log_id,
             events.c.position <= up_to,
-            events.c.topic == kind.topic,
+            events.c.topic.in_(read_as(kind.topic)),
         )
         .order_by(events.c.position.desc())
     )

@@ -1,7 +1,9 @@
 """Facts to bytes and back: a mapper for the eventsourcing library on typed msgspec JSON.
 
 A stored event's ``state`` is the JSON of the whole fact, envelope included, with its fields in the
-order they are declared: the canonical bytes that a digest or a Merkle leaf can be taken of.
+order they are declared: the canonical bytes that a digest or a Merkle leaf can be taken of. They
+stay as they were written; an event of an old version is read as its newest
+(:mod:`ledger.store.versions`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ import ledger.decisions.rental
 import ledger.decisions.submission
 import ledger.decisions.treasury
 import ledger.observations  # noqa: F401  every room registers its events by being imported
-from ledger.facts import FACTS, MAX_FACT_BYTES, MAX_FACT_KEY_CHARS, Fact
+from ledger.facts import FACTS, MAX_FACT_BYTES, MAX_FACT_KEY_CHARS, UPCASTERS, Fact
+from ledger.store.versions import decoders_of, versions_up_to
 
 
 class FactCodecError(ValueError):
@@ -39,7 +42,12 @@ class StoredFact(StoredEvent):
     advances_to: int | None
 
 
-_DECODERS: Final = {topic: msgspec.json.Decoder(cls) for topic, cls in FACTS.items()}
+# Made when the program starts, which therefore fails at once where an old version leads nowhere.
+_DECODERS: Final = decoders_of(FACTS, UPCASTERS)
+
+DECODE: Final = {topic: decoder.decode for topic, decoder in _DECODERS.items()}
+"""By topic what makes a fact of its bytes, for loops over many; :func:`decode` says what is wrong
+with bytes that do not fit."""
 
 
 def encode(fact: Fact) -> bytes:
@@ -58,7 +66,10 @@ def encode(fact: Fact) -> bytes:
 
 
 def decode(topic: str, state: bytes) -> Fact:
-    """The fact of stored bytes; raises :class:`FactCodecError` naming the topic."""
+    """The fact of stored bytes, in its newest version.
+
+    Raises :class:`FactCodecError` naming the topic.
+    """
     decoder = _DECODERS.get(topic)
     if decoder is None:
         msg = f"the log holds a '{topic}', which this program does not know; use a newer one"
@@ -70,9 +81,14 @@ def decode(topic: str, state: bytes) -> Fact:
         raise FactCodecError(msg) from error
 
 
+def read_as(topic: str) -> tuple[str, ...]:
+    """The topics whose events are read as this one: itself and its older versions."""
+    return versions_up_to(FACTS, topic)
+
+
 def topics_of(kinds: Iterable[type[Fact]]) -> tuple[str, ...]:
-    """The topics whose stored bytes decode to one of these types, in order."""
-    return tuple(sorted(kind.topic for kind in kinds))
+    """The topics whose stored bytes are read as one of these types, in order."""
+    return tuple(sorted({topic for kind in kinds for topic in read_as(kind.topic)}))
 
 
 class FactMapper(Mapper[UUID]):

@@ -2,11 +2,17 @@
 
 SQLite runs in WAL mode with ``synchronous=FULL``: what was acknowledged survives a power cut. A
 write transaction takes SQLite's write lock at its start (``BEGIN IMMEDIATE``), so that it never
-fails half-way for having read first.
+fails half-way for having read first. ``sqlite://`` is a database in memory that all threads of the
+process share; it lasts until its engine is disposed of.
+
+Nobody waits for another's lock for ever: after :data:`BUSY_TIMEOUT_S` or :data:`LOCK_TIMEOUT_S` the
+statement fails, and so does the transaction with all that was in it.
 """
 
 from __future__ import annotations
 
+import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,6 +22,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 BUSY_TIMEOUT_S: Final = 30
+"""How long a transaction waits for SQLite's lock, which another process holds."""
+
+LOCK_TIMEOUT_S: Final = 30
+"""How long a statement waits for a lock of PostgreSQL. ``options`` in the URL can say otherwise."""
+
+_SHARES_MEMORY: Final = (3, 36, 0)
+"""The first SQLite whose ``memdb`` is one database for all connections that name it."""
+
 _WRITE: Final = "ledger_write"
 _UNREADABLE_URL: Final = (
     "LEDGER_DATABASE_URL cannot be read: its port must be a number, and each @ of a password must "
@@ -42,7 +56,7 @@ def open_engine(url: str) -> Engine:
         if parsed.get_backend_name() == "postgresql":
             if "@" in (parsed.host or "") or "@" in (parsed.database or ""):
                 raise DatabaseError(_UNREADABLE_URL)
-            return create_engine(parsed, pool_pre_ping=True)
+            return _postgresql(parsed)
     except ValueError:  # a port that is no number; the error quotes it, so it is not kept as cause
         raise DatabaseError(_UNREADABLE_URL) from None
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
@@ -81,16 +95,36 @@ def folding(engine: Engine) -> Iterator[Connection]:
                 driver.execute("PRAGMA synchronous=FULL")
 
 
+def _postgresql(url: URL) -> Engine:
+    said = url.query.get("options", ())
+    own = f"-c lock_timeout={LOCK_TIMEOUT_S * 1_000}"  # in milliseconds
+    # What the URL says comes last, and so it holds.
+    options = " ".join((own, said) if isinstance(said, str) else (own, *said))
+    return create_engine(url, pool_pre_ping=True, connect_args={"options": options})
+
+
 def _sqlite(url: URL) -> Engine:
+    if url.database in {None, "", ":memory:"}:
+        if sqlite3.sqlite_version_info < _SHARES_MEMORY:
+            msg = (
+                f"SQLite {sqlite3.sqlite_version} has no database in memory that threads share; "
+                "name a file in LEDGER_DATABASE_URL, or use a newer SQLite"
+            )
+            raise DatabaseError(msg)
+        url = memory_url(f"ledger-{uuid.uuid4().hex}")
+    in_memory = url.query.get("vfs") == "memdb"
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     def on_connect(dbapi_connection: Any, _record: object) -> None:
         # The driver must not begin transactions on its own: `on_begin` says which kind.
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        if not in_memory:  # where readers and writers take turns, and nothing is durable
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # Without it, INSERT OR REPLACE deletes a recorded event past the trigger that refuses it.
+        cursor.execute("PRAGMA recursive_triggers=ON")
         cursor.close()
 
     def on_begin(connection: Connection) -> None:
@@ -99,4 +133,18 @@ def _sqlite(url: URL) -> Engine:
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)
+    if in_memory:
+        _keep_in_memory(engine)
     return engine
+
+
+def memory_url(name: str) -> URL:
+    """The URL of the database in memory of that name, which engines of one process share."""
+    return make_url(f"sqlite:///file:/{name}?vfs=memdb&uri=true")
+
+
+def _keep_in_memory(engine: Engine) -> None:
+    """Hold the database in memory, which lasts as long as anybody has it open."""
+    place = f"{engine.url.database}?vfs=memdb"
+    kept = sqlite3.connect(place, uri=True, check_same_thread=False)
+    event.listen(engine, "engine_disposed", lambda _engine: kept.close())

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import DecodeError
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from ledger.facts import Fact
 from ledger.keys import ArenaKey
-from ledger.store.codec import decode
+from ledger.store.codec import DECODE, decode, read_as
 from ledger.store.driver import driver_errors
 from ledger.store.schema import events, logs
 
@@ -21,6 +22,7 @@ MAX_PAGE_BYTES: Final = 16 * 1_048_576
 
 _NEWEST_PAGE: Final = 20
 _FETCHED_AT_ONCE: Final = 256
+_STREAMED_AT_ONCE: Final = 500
 
 # Built once: building a statement costs as much as running it.
 _HEAD: Final = select(logs).where(logs.c.arena == bindparam("arena"))
@@ -129,8 +131,12 @@ def position_at(connection: Connection, log_id: int, block: int) -> int:
 def read_log(
     connection: Connection, log_id: int, *, after: int, limit: int, topics: Sequence[str] = ()
 ) -> list[LoggedFact]:
-    """A page of an arena's log: at most ``limit`` facts after a position, in order."""
+    """A page of an arena's log: at most ``limit`` facts after a position, in order.
+
+    A topic stands for its older versions, too, which are read as it.
+    """
     query = _OF_TOPICS if topics else _OF_ALL
+    topics = [version for topic in topics for version in read_as(topic)]
     with _cursor(connection, query, log_id, after, topics, limit) as cursor:
         rows = cursor.fetchall()
     return decoded(rows)
@@ -155,9 +161,38 @@ def read_page(
     return LogPage(after, upto, decoded(rows))
 
 
+def facts_of(
+    connection: Connection, log_id: int, *, after: int = 0, upto: int | None = None
+) -> Iterator[LoggedFact]:
+    """Every fact of an arena's log after a position, up to another one or its end, in order.
+
+    One fact at a time: each page is held as bytes and decoded as it is asked for, so that memory
+    does not grow with the log, and no cursor stays open meanwhile.
+    """
+    while upto is None or after < upto:
+        limit = _STREAMED_AT_ONCE if upto is None else min(_STREAMED_AT_ONCE, upto - after)
+        with _cursor(connection, _OF_ALL, log_id, after, (), limit) as cursor:
+            rows = cursor.fetchall()
+        if not rows:
+            return
+        after = rows[-1][0]
+        yield from _decoding(rows)
+
+
 def decoded(rows: Iterable[tuple[int, str, bytes]]) -> list[LoggedFact]:
     """Facts of position, topic and bytes; raises ``FactCodecError`` naming what does not fit."""
-    return [LoggedFact(position, decode(topic, state)) for position, topic, state in rows]
+    return list(_decoding(rows))
+
+
+def _decoding(rows: Iterable[tuple[int, str, bytes]]) -> Iterator[LoggedFact]:
+    decoders = DECODE
+    topic, state = "", b""
+    try:
+        for position, topic, state in rows:
+            yield LoggedFact(position, decoders[topic](state))
+    except (KeyError, DecodeError):
+        decode(topic, state)  # says what is wrong with it
+        raise
 
 
 @contextmanager
@@ -192,7 +227,7 @@ def newest_facts(connection: Connection, arena: ArenaKey, topic: str) -> Iterato
     query = (
         select(events.c.position, events.c.topic, events.c.state)
         .join(logs, logs.c.log_id == events.c.log_id)
-        .where(logs.c.arena == str(arena), events.c.topic == topic)
+        .where(logs.c.arena == str(arena), events.c.topic.in_(read_as(topic)))
         .order_by(events.c.position.desc())
         .limit(_NEWEST_PAGE)
     )

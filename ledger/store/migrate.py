@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, inspect, select
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError as SqlDatabaseError
 
 import migrations
@@ -21,6 +21,9 @@ SchemaState = Literal["empty", "current", "older"]
 
 _UPGRADE_LOCK: Final = 0x6361_6368_656F_6E
 """PostgreSQL's advisory lock held while migrating: processes that start together take turns."""
+
+UPGRADE_WAIT_S: Final = 600
+"""How long a process waits while another one migrates."""
 
 _OF_THE_LOG: Final = frozenset({logs.name, events.name})
 
@@ -105,15 +108,29 @@ def remedy_of(missing: Sequence[str]) -> str:
     return "make the views anew with 'cacheon-ledger db rebuild'"
 
 
-def upgrade(engine: Engine) -> None:
-    """Apply every missing migration in one transaction."""
+def upgrade(engine: Engine, *, to: str = "head") -> list[str]:
+    """Apply every missing migration up to a revision, in one transaction; those it applied.
+
+    Of processes that start together one applies them; the others wait for it, on PostgreSQL up to
+    :data:`UPGRADE_WAIT_S`, and find nothing left to do.
+    """
+    applied: list[str] = []
+
+    def on_applied(*, step: MigrationInfo, **_: Any) -> None:
+        applied.append(str(step.up_revision_id))
+
     config = Config()
     config.set_main_option("script_location", str(_DIRECTORY))
+    config.attributes["on_applied"] = on_applied
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_WAIT_S}s'"))
             connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            # A migration itself must not hold up everybody behind a lock it cannot get.
+            connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
+    return applied
 
 
 def _reachable(engine: Engine) -> Connection:

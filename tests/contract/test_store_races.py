@@ -15,7 +15,7 @@ from ledger.observations import AlertRaised
 from ledger.store.database import open_engine
 from ledger.store.logs import read_log
 from ledger.store.migrate import require_schema
-from tests.contract.stores import STORES, empty_url
+from tests.contract.stores import SHARED_STORES, empty_url
 from tests.unit.ledger.scenes import ARENA, OPENED_AT, policy
 
 COMMANDS = 200
@@ -54,7 +54,7 @@ def run_both(target: object, arguments: list[tuple[str, ...]]) -> list[int | Non
     return [process.exitcode for process in processes]
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", SHARED_STORES)
 def test_two_processes_that_start_on_an_empty_database_lose_nothing(
     store: str, tmp_path: Path
 ) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003_views_at_any_block"
+down_revision = "0002_append_only_grants"
 branch_labels = None
 depends_on = None
 
