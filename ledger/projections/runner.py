@@ -146,7 +146,8 @@ class Runner:
             rows = Rows(connection, log_id, self._suffix)
         rows.use(connection)
         knows = frozenset(projection.knows)
-        for position, fact in page.facts:
+        for logged in page.facts:
+            position, fact = logged.position, logged.fact
             if position > at and type(fact) in knows:
                 try:
                     projection.fold(rows, position, fact)

@@ -89,7 +89,7 @@ class LogHead:
         )
 
 
-class LoggedFact(NamedTuple):
+class LoggedFact(msgspec.Struct, frozen=True):
     """A fact and its dense position in its arena's log, counted from 1."""
 
     position: int
@@ -175,24 +175,18 @@ def facts_of(
             rows = cursor.fetchall()
         if not rows:
             return
-        after = rows[-1][0]
-        yield from _decoding(rows)
+        topic, state = "", b""
+        try:
+            for after, topic, state in rows:  # noqa: PLR1704  the next page follows the last row
+                yield LoggedFact(after, DECODE[topic](state))
+        except (KeyError, DecodeError):
+            decode(topic, state)  # says what is wrong with it
+            raise
 
 
 def decoded(rows: Iterable[tuple[int, str, bytes]]) -> list[LoggedFact]:
     """Facts of position, topic and bytes; raises ``FactCodecError`` naming what does not fit."""
-    return list(_decoding(rows))
-
-
-def _decoding(rows: Iterable[tuple[int, str, bytes]]) -> Iterator[LoggedFact]:
-    decoders = DECODE
-    topic, state = "", b""
-    try:
-        for position, topic, state in rows:
-            yield LoggedFact(position, decoders[topic](state))
-    except (KeyError, DecodeError):
-        decode(topic, state)  # says what is wrong with it
-        raise
+    return [LoggedFact(position, decode(topic, state)) for position, topic, state in rows]
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from ledger.application import Ledger, Unit
 from ledger.decisions.arena import KingCrowned
 from ledger.observations import AlertRaised
 from ledger.projections.all import PROJECTIONS
-from ledger.projections.runner import catch_up, rebuild
+from ledger.projections.rebuilding import rebuild
+from ledger.projections.runner import catch_up
 from ledger.queries.reigns import reigns
 from ledger.store.conflicts import FactConflictError
 from ledger.store.database import DatabaseError, open_engine

@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 
 from ledger.application import Ledger
 from ledger.projections.all import PROJECTIONS
-from ledger.projections.runner import catch_up, rebuild
+from ledger.projections.rebuilding import rebuild
+from ledger.projections.runner import catch_up
 from ledger.store.database import open_engine
 from ledger.store.logs import LoggedFact, read_log
 from tests.faults.processes import Entry, journal_of
