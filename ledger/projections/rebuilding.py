@@ -22,14 +22,16 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     delete,
+    func,
     inspect,
+    select,
     update,
 )
 from sqlalchemy.exc import DBAPIError
 
 from ledger.projections.runner import OnPage, Projection, Runner
 from ledger.store.bell import bell_of
-from ledger.store.database import DatabaseError, writing
+from ledger.store.database import DatabaseError, folding, writing
 from ledger.store.logs import all_heads, read_page
 from ledger.store.many_rows import quoted
 from ledger.store.schema import METADATA, tracking
@@ -41,6 +43,9 @@ NEXT: Final = "__next"
 LOCK_WAIT_MS: Final = 200
 """How long putting a view in place waits for its readers: less than PostgreSQL takes to call it a
 deadlock, so that never a reader is the one that is sent away."""
+
+_TURNS_LOCK: Final = 0x6361_6368_656F_6F
+"""PostgreSQL's advisory lock of whoever makes, fills, indexes or renames new tables."""
 
 PLACING_TRIES: Final = 150
 _PAUSE_S: Final = 0.2
@@ -57,7 +62,7 @@ def rebuild(
     """
     projections = tuple(projections)
     _begin(engine, projections)
-    runner = Runner(engine, projections, suffix=NEXT)
+    runner = Runner(engine, projections, suffix=NEXT, transaction=_filling_tables)
     with _unless_placed_by_another(engine, projections):
         runner.catch_up(on_page=on_page)
     for projection in projections:
@@ -68,11 +73,33 @@ def rebuild(
     bell_of(engine).ring()
 
 
+@contextmanager
+def _changing_tables(engine: Engine) -> Iterator[Connection]:
+    """One transaction that makes or renames tables."""
+    with writing(engine) as connection:
+        _wait_for_turn(connection)
+        yield connection
+
+
+@contextmanager
+def _filling_tables(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes a page to new tables."""
+    with folding(engine) as connection:
+        _wait_for_turn(connection)
+        yield connection
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Rebuilds of one database at once take turns; SQLite lets only one writer in anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_TURNS_LOCK)))
+
+
 def _begin(engine: Engine, projections: tuple[Projection, ...]) -> None:
     metadata = MetaData()
     shadows = [_shadow(table, metadata) for table in _tables(projections)]
     names = [projection.name + NEXT for projection in projections]
-    with writing(engine) as connection:
+    with _changing_tables(engine) as connection:
         METADATA.create_all(connection, tables=[tracking])
         metadata.drop_all(connection, tables=shadows)
         metadata.create_all(connection, tables=shadows)
@@ -108,7 +135,7 @@ def _unless_placed_by_another(
 
 def _index(engine: Engine, projection: Projection) -> None:
     """Give the new tables their indexes, under names of their own."""
-    with writing(engine) as connection:
+    with _changing_tables(engine) as connection:
         for table in projection.tables:
             shadow = _shadow(table, MetaData())
             for index in _indexes(table):
@@ -123,7 +150,7 @@ def _index(engine: Engine, projection: Projection) -> None:
 def _place(engine: Engine, runner: Runner, projection: Projection) -> None:
     for _ in range(PLACING_TRIES):
         try:
-            with writing(engine) as connection:
+            with _changing_tables(engine) as connection:
                 _swap(connection, runner, projection)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available

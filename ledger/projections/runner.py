@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from sqlalchemy import Connection, Engine, Table
@@ -88,11 +89,17 @@ class Runner:
     """
 
     def __init__(
-        self, engine: Engine, projections: Iterable[Projection], *, suffix: str = ""
+        self,
+        engine: Engine,
+        projections: Iterable[Projection],
+        *,
+        suffix: str = "",
+        transaction: Callable[[Engine], AbstractContextManager[Connection]] = folding,
     ) -> None:
         self._engine = engine
         self._projections = tuple(projections)
         self._suffix = suffix
+        self._transaction = transaction
         known = {kind for projection in self._projections for kind in projection.knows}
         self.topics = topics_of(known)
         """What is read of the log for any of them."""
@@ -125,7 +132,7 @@ class Runner:
         for projection, position in behind.items():
             if position >= page.upto:
                 continue
-            with folding(self._engine) as connection:
+            with self._transaction(self._engine) as connection:
                 moved = self.fold(connection, head.log_id, projection, page)
             bell_of(self._engine).ring()
             behind[projection] = moved

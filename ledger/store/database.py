@@ -92,7 +92,10 @@ def folding(engine: Engine) -> Iterator[Connection]:
                 yield connection
         finally:
             if on_sqlite and not connection.invalidated:
-                driver.execute("PRAGMA synchronous=FULL")
+                if driver.in_transaction:  # it could be neither committed nor rolled back
+                    connection.invalidate()
+                else:
+                    driver.execute("PRAGMA synchronous=FULL")
 
 
 def _postgresql(url: URL) -> Engine:

@@ -1,0 +1,292 @@
+"""The projection runner, held on every store: each fact once, whoever folds, whatever fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eventsourcing.persistence import IntegrityError, Tracking, WaitInterruptedError
+from sqlalchemy import Engine, Table, event, func, select
+
+from ledger.application import Ledger
+from ledger.facts import FACTS, Fact
+from ledger.observations import AlertRaised
+from ledger.projections import rows as rows_module
+from ledger.projections import runner
+from ledger.projections.all import PROJECTIONS
+from ledger.projections.rows import Rows
+from ledger.projections.runner import FoldFailedError, catch_up, follow
+from ledger.projections.tables import keys_of, kind_of
+from ledger.store import logs, tracking
+from ledger.store.bell import bell_of
+from ledger.store.codec import FactMapper
+from ledger.store.database import open_engine
+from ledger.store.tracking import ViewTracking, positions
+from tests.contract.stores import STORES, migrated_url
+from tests.property.season import Season
+from tests.property.test_views_of_a_season import FULL, played, rows
+from tests.unit.ledger.scenes import ARENA, Scene
+
+
+@pytest.fixture(params=STORES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    made = open_engine(migrated_url(request.param, tmp_path))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def season(engine: Engine) -> Season:
+    made = Season(Scene(engine))
+    for action in FULL:
+        made.play(action)
+    return made
+
+
+def expected_rows() -> dict[str, list[tuple[Any, ...]]]:
+    with played(FULL) as season:
+        catch_up(season.scene.engine, PROJECTIONS)
+        return rows(season.scene.engine)
+
+
+def head(engine: Engine) -> int:
+    return Ledger(engine, ARENA).head().position
+
+
+# -- each fact once ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [3, 40])
+def test_runners_of_the_same_views_at_once_fold_every_fact_once(
+    season: Season, engine: Engine, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PAGE", page)
+    start, failures = threading.Barrier(3), []
+
+    def run() -> None:
+        start.wait()
+        try:
+            catch_up(engine, PROJECTIONS)
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+        assert not thread.is_alive()
+    assert failures == []
+    assert rows(engine) == expected_rows()
+
+
+def test_a_page_is_bounded_in_bytes_whatever_its_facts(
+    season: Season, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_PAGE_BYTES", 2_000)
+    monkeypatch.setattr(logs, "_FETCHED_AT_ONCE", 2)
+    pages: list[int] = []
+    catch_up(engine, PROJECTIONS[:1], on_page=lambda _view, at, _head: pages.append(at))
+    assert len(pages) > 1
+    assert pages[-1] == head(engine)
+    catch_up(engine, PROJECTIONS)
+    assert rows(engine) == expected_rows()
+
+
+def test_rows_that_are_let_go_are_read_again(
+    season: Season, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "MAX_KEPT_ROWS", 0)
+    monkeypatch.setattr(runner, "PAGE", 4)
+    catch_up(engine, PROJECTIONS)
+    assert rows(engine) == expected_rows()
+
+
+class TakingEverything:
+    """A projection that is handed every fact there is, also those it says it does not know."""
+
+    def __init__(self, projection: runner.Projection) -> None:
+        self.name, self.tables = projection.name, projection.tables
+        self.knows = tuple(FACTS.values())
+        self.fold = projection.fold
+
+
+def test_no_view_is_changed_by_a_fact_it_does_not_say_it_knows(
+    season: Season, engine: Engine
+) -> None:
+    catch_up(engine, [TakingEverything(projection) for projection in PROJECTIONS])
+    assert rows(engine) == expected_rows()
+
+
+def test_every_key_begins_once(season: Season, engine: Engine) -> None:
+    catch_up(engine, PROJECTIONS)
+    with engine.connect() as connection:
+        for table in [table for projection in PROJECTIONS for table in projection.tables]:
+            if kind_of(table) == "appended":
+                continue
+            keys = [table.c[name] for name in ("log_id", *keys_of(table))]
+            begun = func.sum(func.cast(table.c.begins, table.c.log_id.type))
+            counted = connection.execute(select(*keys, begun).group_by(*keys)).all()
+            assert [tuple(row) for row in counted if row[-1] != 1] == []
+
+
+# -- what fails ------------------------------------------------------------------------------
+
+
+class Refusing:
+    """A projection that cannot take an alert."""
+
+    name = "submissions"
+    tables: tuple[Table, ...] = ()
+    knows: tuple[type[Fact], ...] = (AlertRaised,)
+
+    def fold(self, rows: Rows, position: int, fact: Fact) -> None:
+        msg = "there is no room for it"
+        raise LookupError(msg)
+
+
+def alert(ledger: Ledger, name: str) -> int:
+    ledger.decide(
+        lambda unit: unit.observe(
+            AlertRaised, f"alert:{name}", kind="test", detail="", block=unit.block
+        )
+    )
+    return ledger.head().position
+
+
+def test_a_fact_that_a_view_cannot_take_is_named_and_the_view_stands_before_it(
+    engine: Engine,
+) -> None:
+    ledger = Scene(engine).ledger
+    position = alert(ledger, "one")
+    said = f"the view 'submissions' cannot take 'alert:one' .*position {position}.*no room for it"
+    with pytest.raises(FoldFailedError, match=said):
+        catch_up(engine, [Refusing()])
+    with engine.connect() as connection:
+        assert positions(connection).get(("submissions", 1), 0) == 0
+
+
+def test_a_page_that_is_not_committed_is_folded_again_from_what_is_stored(
+    season: Season, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PAGE", 5)
+    failures = iter([False, True] * 10_000)
+
+    def failing(_connection: object) -> None:
+        if next(failures):
+            msg = "no commit"
+            raise ConnectionError(msg)
+
+    one = runner.Runner(engine, PROJECTIONS)
+    event.listen(engine, "commit", failing)
+    for _ in range(10_000):
+        try:
+            one.catch_up()
+            break
+        except ConnectionError:
+            continue
+    event.remove(engine, "commit", failing)
+    assert rows(engine) == expected_rows()
+
+
+def test_a_column_that_a_table_lacks_is_refused(engine: Engine) -> None:
+    table = PROJECTIONS[0].tables[0]
+    with engine.connect() as connection:
+        kept = Rows(connection, 1)
+        with pytest.raises(TypeError, match="submissions has no column colour"):
+            kept.put(table, 1, "x", colour="red")
+
+
+# -- positions: the library's tracking recorder -----------------------------------------------
+
+
+def test_a_position_only_moves_forward(engine: Engine) -> None:
+    Scene(engine)
+    view, name = ViewTracking(engine, "own"), str(ARENA)
+    assert view.max_tracking_id(name) is None
+    assert view.has_tracking_id(name, None)
+    view.insert_tracking(Tracking(name, 3))
+    assert view.max_tracking_id(name) == 3
+    assert view.has_tracking_id(name, 3)
+    assert not view.has_tracking_id(name, 4)
+    for position in (3, 2):
+        with pytest.raises(IntegrityError, match="stands at position 3 already"):
+            view.insert_tracking(Tracking(name, position))
+    with pytest.raises(IntegrityError, match="unknown in this database"):
+        view.insert_tracking(Tracking(f"0x{'77' * 32}/9", 1))
+    view.insert_tracking(Tracking(name, 9))
+    assert view.max_tracking_id(name) == 9
+    assert ViewTracking(engine, "other").max_tracking_id(name) is None
+
+
+def test_a_writer_reads_its_own_write_as_soon_as_it_is_folded(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polling is made slower than the test may take: only being woken can end the wait."""
+    monkeypatch.setattr(tracking, "OTHERS_POLL_S", 600.0)
+    ledger = Scene(engine).ledger
+    position = alert(ledger, "own")
+    view = ViewTracking(engine, "submissions")
+    waiting, woken = threading.Event(), threading.Event()
+    bell = bell_of(engine)
+    wait = bell.wait
+
+    def noticed(seen: int, timeout_s: float) -> int:
+        waiting.set()
+        return wait(seen, timeout_s)
+
+    monkeypatch.setattr(bell, "wait", noticed)
+
+    def reader() -> None:
+        view.wait(str(ARENA), position, timeout=500)
+        woken.set()
+
+    thread = threading.Thread(target=reader, daemon=True)
+    thread.start()
+    assert waiting.wait(timeout=60)
+    catch_up(engine, PROJECTIONS[:1])
+    assert woken.wait(timeout=60)
+    view.wait(str(ARENA), position, timeout=0)
+
+
+def test_waiting_ends_with_its_deadline_and_with_an_interrupt(engine: Engine) -> None:
+    Scene(engine)
+    view = ViewTracking(engine, "nobody folds it")
+    with pytest.raises(TimeoutError, match=r"did not reach position 1 .* is a runner folding it"):
+        view.wait(str(ARENA), 1, timeout=0)
+    interrupt = threading.Event()
+    interrupt.set()
+    with pytest.raises(WaitInterruptedError):
+        view.wait(str(ARENA), 1, timeout=60, interrupt=interrupt)
+
+
+def test_a_following_runner_folds_what_is_appended_until_it_is_stopped(engine: Engine) -> None:
+    ledger = Scene(engine).ledger
+    stop = threading.Event()
+    thread = threading.Thread(target=follow, args=(engine, PROJECTIONS, stop))
+    thread.start()
+    try:
+        for number in range(5):
+            position = alert(ledger, str(number))
+            for projection in PROJECTIONS:
+                ViewTracking(engine, projection.name).wait(str(ARENA), position, timeout=60)
+    finally:
+        stop.set()
+        thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def test_a_stored_fact_that_does_not_fit_is_named_where_it_is_streamed(engine: Engine) -> None:
+    ledger = Scene(engine).ledger
+    alert(ledger, "whole")
+    with engine.connect() as connection:
+        read = list(logs.facts_of(connection, 1))
+        assert [one.position for one in read] == list(range(1, head(engine) + 1))
+        assert list(logs.facts_of(connection, 1, after=1, upto=2)) == read[1:2]
+        assert list(logs.facts_of(connection, 1, after=head(engine))) == []
+    with pytest.raises(Exception, match=r"a stored 'seen\.alert\.v1' does not fit its schema"):
+        logs.decoded([(1, "seen.alert.v1", b"{}")])
+    assert FactMapper().to_stored_event(read[-1].fact).fact_key == "alert:whole"
