@@ -18,10 +18,11 @@ _REMEDY: Final = {
 
 
 def register(app: typer.Typer) -> None:
-    """Add `db upgrade`, `db rebuild`, `db check` and `db grant` to ``app``."""
+    """Add `db upgrade`, `db rebuild`, `db follow`, `db check` and `db grant` to ``app``."""
     commands = typer.Typer(no_args_is_help=True, help="The database: its schema and its views.")
     commands.command("upgrade")(upgrade)
     commands.command("rebuild")(rebuild)
+    commands.command("follow")(follow)
     commands.command("check")(check)
     commands.command("grant")(grant)
     app.add_typer(commands, name="db")
@@ -55,6 +56,20 @@ def rebuild(database: Database = None) -> None:
         facts = sum(head.position for head in services.arenas())
         rebuild(services.engine, PROJECTIONS, on_page=_say_page)
     sys.stdout.write(f"{len(PROJECTIONS)} views rebuilt from {facts} facts\n")
+
+
+def follow(database: Database = None) -> None:
+    """Keep every view at the head of the log until interrupted, so that no reader has to.
+
+    Any number of these may run at once, and be stopped at any moment.
+    """
+    import threading
+
+    from ledger.projections.all import PROJECTIONS
+    from ledger.projections.runner import follow
+
+    with opened(settings_of(database)) as services:
+        follow(services.engine, PROJECTIONS, threading.Event(), on_page=_say_page)
 
 
 def check(database: Database = None) -> None:

@@ -78,7 +78,8 @@ class PayoutsProjection:
                         shares[hotkey] = shares.get(hotkey, 0) + ppm
                 key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
                 vector = _Vector(fact.for_block, fact.digest, shares, burn_uid)
-                _keep(rows, position, key, vector)
+                # Its fact key says that a validator sends a block's vector once.
+                rows.put_new(state, position, key, value=_text(vector))
             case WeightsReceipt():
                 key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
                 sent = _kept(rows, key)
@@ -161,8 +162,11 @@ def _in_force(rows: Rows, epoch_block: int) -> _Vector | None:
 
 
 def _keep(rows: Rows, position: int, key: str, vector: _Vector) -> None:
-    text = msgspec.json.encode(vector, order="deterministic").decode()
-    rows.put(state, position, key, value=text)
+    rows.put(state, position, key, value=_text(vector))
+
+
+def _text(vector: _Vector) -> str:
+    return msgspec.json.encode(vector, order="deterministic").decode()
 
 
 def _kept(rows: Rows, key: str) -> _Vector | None:

@@ -16,8 +16,8 @@ from ledger.projections.statements import Statements, statements_of
 from ledger.projections.tables import keys_of
 from ledger.store.many_rows import execute_each, insert_rows
 
-MAX_KEPT_ROWS: Final = 20_000
-"""Current rows kept from page to page; with more, all are let go and read again when needed."""
+MAX_KEPT_ROWS: Final = 10_000
+"""So many rows kept from page to page, and those that were not asked for since then are let go."""
 
 Key = tuple[Any, ...]
 Values = tuple[Any, ...]
@@ -45,6 +45,7 @@ class Rows:
         self._log_id = log_id
         self._suffix = suffix
         self._newest: dict[Table, dict[Key, _Version | None]] = {}
+        self._older: dict[Table, dict[Key, _Version | None]] = {}
         self._whole: set[Table] = set()
         self._inserts: dict[Table, list[_Inserted]] = {}
         self._ends: dict[Table, list[Values]] = {}
@@ -64,6 +65,7 @@ class Rows:
         """All current rows of a table by key, in the order of their keys. For small tables."""
         if table not in self._whole:
             known = self._newest.setdefault(table, {})
+            known |= self._older.pop(table, {}) | known
             statements = self._statements(table)
             found = self._connection.exec_driver_sql(statements.all_current, (self._log_id,))
             for row in found.all():
@@ -126,10 +128,9 @@ class Rows:
         """
         line = self._lines.get((table, position), 0)
         log_id, buffer = self._log_id, self._appended.setdefault(table, [])
-        for row in rows:
-            buffer.append((log_id, position, line, *row))
-            line += 1
-        self._lines[table, position] = line
+        before = len(buffer)
+        buffer += [(log_id, position, number, *row) for number, row in enumerate(rows, line)]
+        self._lines[table, position] = line + len(buffer) - before
 
     # -- what the runner does ---------------------------------------------------------------
 
@@ -158,13 +159,9 @@ class Rows:
         self._appended.clear()
         self._lines.clear()
         if sum(map(len, self._newest.values())) > MAX_KEPT_ROWS:
-            self.forget()
-
-    def forget(self) -> None:
-        """Let go of every row that was read or written; they are read again when needed."""
-        self._newest.clear()
-        self._whole.clear()
-        self.memo.clear()
+            self._older, self._newest = self._newest, {}
+            self._whole.clear()
+            self.memo.clear()
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -183,6 +180,10 @@ class Rows:
     def _version(self, table: Table, key: Key) -> _Version | None:
         known = self._newest.setdefault(table, {})
         if key not in known:
+            older = self._older.get(table)
+            if older is not None and key in older:
+                known[key] = older.pop(key)
+                return known[key]
             statements = self._statements(table)
             asked = (self._log_id, *key)
             row = self._connection.exec_driver_sql(statements.newest, asked).first()

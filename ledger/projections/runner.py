@@ -67,7 +67,13 @@ def catch_up(
     Runner(engine, projections).catch_up(on_page=on_page)
 
 
-def follow(engine: Engine, projections: Iterable[Projection], stop: threading.Event) -> None:
+def follow(
+    engine: Engine,
+    projections: Iterable[Projection],
+    stop: threading.Event,
+    *,
+    on_page: OnPage | None = None,
+) -> None:
     """Keep every projection at the head of every log until ``stop`` is set.
 
     What this process appends is folded at once, what others append within
@@ -76,7 +82,7 @@ def follow(engine: Engine, projections: Iterable[Projection], stop: threading.Ev
     runner, writer = Runner(engine, projections), writer_of(engine)
     appends = writer.wait_for_append(-1, 0)
     while not stop.is_set():
-        runner.catch_up()
+        runner.catch_up(on_page=on_page)
         appends = writer.wait_for_append(appends, OTHERS_POLL_S)
 
 

@@ -205,7 +205,8 @@ def _fold_publication(
 ) -> None:
     match fact:
         case WeightsSubmitted():
-            rows.put(
+            # Its fact key says that a validator sends a block's vector once.
+            rows.put_new(
                 published,
                 position,
                 fact.for_block,
@@ -216,10 +217,6 @@ def _fold_publication(
                 hotkeys=_json(fact.hotkeys),
                 digest=fact.digest,
                 reason=fact.reason,
-                success=None,
-                error=None,
-                landed_block=None,
-                extrinsic_hash=None,
             )
         case WeightsReceipt():
             rows.put(

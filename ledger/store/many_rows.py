@@ -1,13 +1,14 @@
 """Many rows at once into any table, in each database's own way, past per-row processing.
 
-SQLite: ``executemany`` on the driver. PostgreSQL: binary COPY from :data:`COPY_FROM_ROWS` rows on,
-below that a pipelined ``executemany``.
+SQLite: :data:`ROWS_PER_STEP` rows a statement, which is half as long as a statement a row.
+PostgreSQL: binary COPY from :data:`COPY_FROM_ROWS` rows on, below that a pipelined ``executemany``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Self
 
 from sqlalchemy import (
@@ -24,6 +25,7 @@ from sqlalchemy import (
 from ledger.store.driver import driver_errors
 
 COPY_FROM_ROWS: Final = 16
+ROWS_PER_STEP: Final = 32
 
 _COPY_TYPES: Final[tuple[tuple[type[Any], str], ...]] = (
     (BigInteger, "int8"),
@@ -42,6 +44,7 @@ class Insertion:
     """How rows enter one table: values in the order of its columns."""
 
     statement: str
+    many: str
     copy: str
     copy_types: tuple[str, ...]
 
@@ -50,9 +53,11 @@ class Insertion:
         """The insertion into a table, whose name gets ``suffix``."""
         name = quoted(table.name + suffix)
         columns = ", ".join(quoted(column.name) for column in table.columns)
-        values = ", ".join([parameter(dialect)] * len(table.columns))
+        one = f"({', '.join([parameter(dialect)] * len(table.columns))})"
+        into = f"INSERT INTO {name} ({columns}) VALUES "  # noqa: S608
         return cls(
-            statement=f"INSERT INTO {name} ({columns}) VALUES ({values})",  # noqa: S608
+            statement=into + one,
+            many=into + ", ".join([one] * ROWS_PER_STEP),
             copy=f"COPY {name} ({columns}) FROM STDIN (FORMAT BINARY)",
             copy_types=tuple(_copy_type(column.type) for column in table.columns),
         )
@@ -62,10 +67,19 @@ def insert_rows(connection: Connection, insertion: Insertion, rows: Sequence[Row
     """Insert rows; raises SQLAlchemy's ``IntegrityError`` where a key is taken."""
     if not rows:
         return
-    if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM_ROWS:
+    if connection.dialect.name == "sqlite":
+        whole = len(rows) - len(rows) % ROWS_PER_STEP
+        with driver_errors(connection, insertion.many) as driver:
+            cursor = driver.cursor()
+            for start in range(0, whole, ROWS_PER_STEP):
+                step = rows[start : start + ROWS_PER_STEP]
+                cursor.execute(insertion.many, list(chain.from_iterable(step)))
+            cursor.close()
+        rows = rows[whole:]
+    elif len(rows) >= COPY_FROM_ROWS:
         copy_rows(connection, insertion.copy, insertion.copy_types, rows)
-    else:
-        connection.exec_driver_sql(insertion.statement, list(rows))
+        return
+    execute_each(connection, insertion.statement, rows)
 
 
 def execute_each(connection: Connection, statement: str, rows: Sequence[Row]) -> None:

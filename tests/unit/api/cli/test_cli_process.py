@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
+from ledger.application import Ledger
+from ledger.commands.arena import pause
+from ledger.projections.all import PROJECTIONS
+from ledger.store.database import open_engine
+from ledger.store.logs import all_heads
+from ledger.store.tracking import ViewTracking
 from tests.unit.api.season import NETWORK
 
 COMMAND = str(Path(sys.executable).with_name("cacheon-ledger"))
@@ -142,3 +149,35 @@ def test_serve_prints_where_the_page_is_and_ends_on_interrupt(season_url: str) -
             assert server.wait(DEADLINE_S) == 0
         finally:
             server.kill()
+
+
+def test_a_following_process_folds_what_others_record_and_ends_with_ctrl_c(
+    season_url: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'followed.db'}"
+    shutil.copyfile(season_url.removeprefix("sqlite:///"), url.removeprefix("sqlite:///"))
+    engine = open_engine(url)
+    follower = subprocess.Popen(  # noqa: S603
+        [COMMAND, "db", "follow"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(url),
+    )
+    try:
+        with engine.connect() as connection:
+            head = all_heads(connection)[0]
+        ledger = Ledger(engine, head.arena)
+        pause(ledger, "emission", reason="a test", actor="op")
+        position = ledger.head().position
+        assert position == head.position + 1
+        for projection in PROJECTIONS:
+            own = ViewTracking(engine, projection.name)
+            own.wait(str(head.arena), position, timeout=DEADLINE_S)
+        follower.send_signal(signal.SIGINT)
+        _, said = follower.communicate(timeout=DEADLINE_S)
+    finally:
+        follower.kill()
+        follower.wait()
+        engine.dispose()
+    assert follower.returncode == 130
+    assert f"treasury: {position} of {position} facts" in said
