@@ -12,6 +12,9 @@ from ledger.store.database import open_engine
 from tests.contract.stores import migrated_url
 from tests.unit.ledger.scenes import Scene
 
+# Its assertions are a test's own: they say what differs.
+pytest.register_assert_rewrite("tests.faults.verdict")
+
 
 @pytest.fixture
 def seed() -> str:

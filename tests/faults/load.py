@@ -153,6 +153,25 @@ def _acknowledge(journal: Journal, key: str, size: int, keys: list[str]) -> None
             journal.write("ack", planned)
 
 
+def write_share(
+    url: str, path: Path, name: str, count: int, batch: tuple[int, int], seed: str
+) -> None:
+    """Note ``count`` alerts in order, in batches with a single command after each, and end.
+
+    Each is acknowledged by the number of alerts that this process has recorded by then.
+    """
+    ledger, journal = Ledger(open_engine(url), ARENA), Journal(path)
+    chance = random.Random(f"{seed}:{name}")
+    done = 0
+    while done < count:
+        for wanted in (chance.randint(*batch), 1):
+            size = min(wanted, count - done)
+            if size:
+                note(ledger, [f"alert:{name}:{number}" for number in range(done, done + size)])
+                done += size
+                journal.write("ack", name, done)
+
+
 def migrate(url: str, start: Any, applied: Any) -> None:
     """Migrate when everybody is there, and say what it applied."""
     engine = open_engine(url)
