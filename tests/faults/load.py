@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.errors import ExitCode, problem_of
@@ -21,8 +22,9 @@ from ledger.commands.blocks import BlockFacts, NeuronChange, record_block
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import AlertRaised
-from ledger.store.database import open_engine
+from ledger.store.database import open_engine, writing
 from ledger.store.migrate import upgrade
+from ledger.store.schema import logs
 from tests.faults.processes import Journal
 from tests.unit.ledger.scenes import ARENA, block_hash
 
@@ -178,4 +180,14 @@ def migrate(url: str, start: Any, applied: Any) -> None:
     start.wait()
     applied.send(upgrade(engine))
     applied.close()
+    engine.dispose()
+
+
+def hold_the_lock(url: str, held: Any, let_go: Any) -> None:
+    """Hold the lock every writer of the arena needs, until told."""
+    engine = open_engine(url)
+    with writing(engine) as connection:  # SQLite's one lock; on PostgreSQL the head's row
+        connection.execute(select(logs).with_for_update()).all()
+        held.send("held")
+        let_go.recv()
     engine.dispose()
