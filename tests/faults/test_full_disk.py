@@ -13,10 +13,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
 from api.app import Services
-from api.cli.main import app
 from api.errors import ExitCode, problem_of
 from api.http.app import create_app
 from api.settings import Settings
@@ -26,7 +24,7 @@ from ledger.projections.runner import catch_up
 from ledger.store.database import open_engine
 from ledger.store.migrate import upgrade
 from tests.contract.stores import own_server
-from tests.faults.conftest import open_arena_at
+from tests.faults.conftest import Command, open_arena_at
 from tests.faults.disks import MIB, fill, small_disk
 from tests.faults.load import note
 from tests.faults.processes import Entry
@@ -181,17 +179,14 @@ def test_a_read_whose_view_finds_no_room_is_answered_507_and_later_200(tmp_path:
         )
 
 
-def test_the_command_line_says_it_in_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # no settings of whoever runs the tests
+def test_the_command_line_says_it_in_one_sentence(tmp_path: Path, command: Command) -> None:
     with filled_up(on_a_file, tmp_path) as filling:
         filling.until_full()
         url = filling.engine.url.render_as_string()
         pause = ["arena", "pause", "emission", "--reason", "x" * 500, "--actor", "op"]
         where = ["--database", url, "--network", "test"]
-        refused = CliRunner().invoke(app, [*pause, *where])
+        refused = command(*pause, *where)
         assert (refused.exit_code, refused.stdout) == (ExitCode.DATABASE_FAILED, "")
         assert refused.stderr == f"cacheon-ledger: {SENTENCE}\n"
         filling.ballast.unlink()
-        assert CliRunner().invoke(app, [*pause, *where]).exit_code == 0
+        assert command(*pause, *where).exit_code == 0
