@@ -17,6 +17,9 @@ from typing import Any, Final
 
 MAX_SENTENCE_CHARS: Final = 1_000
 
+_DATABASE: Final = "database_unreachable"
+"""The code of a database that failed in use, unless its cause has one of its own."""
+
 
 class ExitCode(IntEnum):
     """What the command ends with. 2 is a usage error, as every command line has it."""
@@ -83,7 +86,11 @@ def problem_of(error: BaseException) -> Problem:
         sentence = kind.sentence(error)
         if sentence is None:
             break
-        return Problem(_one_line(sentence), kind.code, kind.exit_code, kind.http_status)
+        code, status = kind.code, kind.http_status
+        cause = _cause_of(error) if code == _DATABASE else None
+        if cause is not None:
+            code, status = cause.code or code, cause.http_status or status
+        return Problem(_one_line(sentence), code, kind.exit_code, status)
     return Problem(
         _one_line(f"an unexpected {type(error).__name__} happened: {error}"),
         "internal_error",
@@ -128,6 +135,9 @@ class _Cause:
     codes: tuple[str, ...] = ()
     """The beginnings of PostgreSQL's SQLSTATE, and of SQLite's names of errors."""
     words: tuple[str, ...] = ()
+    code: str | None = None
+    http_status: int | None = None
+    """In place of the error's own, where a program may want to tell this cause from others."""
 
 
 _CAUSES: Final = (
@@ -141,12 +151,15 @@ _CAUSES: Final = (
         "another program holds the database's lock; wait for it or stop it, then run this again",
         codes=("55P03", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED"),
         words=("database is locked", "table is locked", "lock timeout", "deadlock detected"),
+        code="database_locked",
     ),
     _Cause(
         "the disk of the database is full and nothing was recorded; free space, then run this "
         "again",
         codes=("53100", "SQLITE_FULL"),
         words=("disk is full", "no space left", "could not extend file"),
+        code="database_full",
+        http_status=507,
     ),
     _Cause(
         "the disk of the database cannot be read or written; look whether it is full or broken, "
@@ -212,15 +225,20 @@ _CAUSES: Final = (
 
 def _cause(error: BaseException) -> str | None:
     """Cause and remedy of a database driver's error; None if it is unknown."""
+    cause = _cause_of(error)
+    return cause.sentence if cause else None
+
+
+def _cause_of(error: BaseException) -> _Cause | None:
     orig = getattr(error, "orig", None) or error
     code = getattr(orig, "sqlstate", None) or getattr(orig, "sqlite_errorname", None)
     words = str(orig).lower()
     for cause in _CAUSES:
         if code and code.startswith(cause.codes):
-            return cause.sentence
+            return cause
     for cause in _CAUSES:
         if any(mark in words for mark in cause.words):
-            return cause.sentence
+            return cause
     return None
 
 
@@ -299,21 +317,19 @@ _KINDS: Final[dict[str, _Kind]] = {
         "database_unusable", ExitCode.DATABASE_UNUSABLE, 503, _unusable
     ),
     "sqlalchemy.exc.OperationalError": _Kind(
-        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed
+        _DATABASE, ExitCode.DATABASE_FAILED, 503, _driver_failed
     ),
-    "sqlalchemy.exc.TimeoutError": _Kind(
-        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed
-    ),
+    "sqlalchemy.exc.TimeoutError": _Kind(_DATABASE, ExitCode.DATABASE_FAILED, 503, _driver_failed),
     "sqlalchemy.exc.DatabaseError": _Kind(
-        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
+        _DATABASE, ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
     ),
     # The driver's own connection was closed under it: some drivers call that no database error.
     "sqlalchemy.exc.InterfaceError": _Kind(
-        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
+        _DATABASE, ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
     ),
     # The simulated chain keeps its world in a SQLite file of its own.
     "sqlite3.OperationalError": _Kind(
-        "database_unreachable", ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
+        _DATABASE, ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
     ),
     "chain.node_connection.NodeUrlError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
     "chain.port.ChainUnavailableError": _Kind("chain_unavailable", ExitCode.CHAIN_UNAVAILABLE, 503),

@@ -39,6 +39,8 @@ _ABOUT_THE_QUESTION: Final = frozenset(
 
 _FOR_STRANGERS: Final = {
     "database_unreachable": "the database did not answer; ask again, and see /v1/health",
+    "database_locked": "the database was busy for too long; ask again",
+    "database_full": "the disk of the database is full; its operator must free space",
 }
 """Sentences in place of the operator's own, which may name hosts and files."""
 

@@ -38,7 +38,9 @@ _ERRORS: Final = {
     "or an address that is nowhere in it (`unknown_address`)",
     422: "a malformed or unknown parameter (`malformed_parameter`)",
     500: "a defect here (`internal_error`)",
-    503: "the database does not answer (`database_unreachable`) or a view lags (`view_behind`)",
+    503: "the database does not answer (`database_unreachable`), another program holds its lock "
+    "(`database_locked`) or a view lags (`view_behind`)",
+    507: "the disk of the database is full (`database_full`)",
 }
 
 DESCRIPTION: Final = """\
@@ -66,7 +68,7 @@ def described(kind: Any, *, arena: bool = True) -> dict[int | str, dict[str, Any
         **({"headers": _HEADERS} if arena else {}),
     }
     error = {"application/json": {"schema": _schema_of(ErrorAnswer)}}
-    wanted = _ERRORS if arena else {status: _ERRORS[status] for status in (422, 500, 503)}
+    wanted = _ERRORS if arena else {status: _ERRORS[status] for status in (422, 500, 503, 507)}
     return {
         200: answer,
         **{status: {"description": text, "content": error} for status, text in wanted.items()},

@@ -12,6 +12,7 @@ statement fails, and so does the transaction with all that was in it.
 from __future__ import annotations
 
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ BUSY_TIMEOUT_S: Final = 30
 
 LOCK_TIMEOUT_S: Final = 30
 """How long a statement waits for a lock of PostgreSQL. ``options`` in the URL can say otherwise."""
+
+_WAL_PAUSE_S: Final = 0.01
 
 _SHARES_MEMORY: Final = (3, 36, 0)
 """The first SQLite whose ``memdb`` is one database for all connections that name it."""
@@ -123,7 +126,7 @@ def _sqlite(url: URL) -> Engine:
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
         if not in_memory:  # where readers and writers take turns, and nothing is durable
-            cursor.execute("PRAGMA journal_mode=WAL")
+            _use_wal(cursor)
             cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         # Without it, INSERT OR REPLACE deletes a recorded event past the trigger that refuses it.
@@ -139,6 +142,22 @@ def _sqlite(url: URL) -> Engine:
     if in_memory:
         _keep_in_memory(engine)
     return engine
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Turn the write-ahead log on, which a file keeps.
+
+    Of processes that do so at once on a new file, SQLite refuses all but one without waiting.
+    """
+    for left in reversed(range(int(BUSY_TIMEOUT_S / _WAL_PAUSE_S) + 1)):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not left or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        else:
+            return
 
 
 def memory_url(name: str) -> URL:

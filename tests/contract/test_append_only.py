@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from typer.testing import CliRunner
@@ -221,6 +222,7 @@ def test_the_command_grants_and_says_what_it_did(
         assert "owns the tables" in refused.stderr
         assert refused.stderr.count("\n") == 1
     assert CliRunner().invoke(app, ["db", "check", "--database", url]).exit_code == 0
+    structlog.reset_defaults()  # the command sent logs to its own stderr, which ended with it
 
 
 def test_a_file_and_memory_have_no_roles(tmp_path: Path) -> None:

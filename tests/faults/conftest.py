@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+from typer.testing import CliRunner, Result
 
+from api.cli.main import app
 from ledger.store.database import open_engine
 from tests.contract.stores import migrated_url
 from tests.unit.ledger.scenes import Scene
+
+Command = Callable[..., Result]
+
+# Its assertions are a test's own: they say what differs.
+pytest.register_assert_rewrite("tests.faults.verdict")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
+    """Run `cacheon-ledger` in this process, without settings of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("LEDGER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    yield lambda *words: CliRunner().invoke(app, list(words))
+    # The command sent logs to its own stderr, which ended with it.
+    structlog.reset_defaults()
 
 
 @pytest.fixture

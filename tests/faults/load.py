@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.errors import ExitCode, problem_of
@@ -21,8 +22,9 @@ from ledger.commands.blocks import BlockFacts, NeuronChange, record_block
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import AlertRaised
-from ledger.store.database import open_engine
+from ledger.store.database import open_engine, writing
 from ledger.store.migrate import upgrade
+from ledger.store.schema import logs
 from tests.faults.processes import Journal
 from tests.unit.ledger.scenes import ARENA, block_hash
 
@@ -153,10 +155,39 @@ def _acknowledge(journal: Journal, key: str, size: int, keys: list[str]) -> None
             journal.write("ack", planned)
 
 
+def write_share(
+    url: str, path: Path, name: str, count: int, batch: tuple[int, int], seed: str
+) -> None:
+    """Note ``count`` alerts in order, in batches with a single command after each, and end.
+
+    Each is acknowledged by the number of alerts that this process has recorded by then.
+    """
+    ledger, journal = Ledger(open_engine(url), ARENA), Journal(path)
+    chance = random.Random(f"{seed}:{name}")
+    done = 0
+    while done < count:
+        for wanted in (chance.randint(*batch), 1):
+            size = min(wanted, count - done)
+            if size:
+                note(ledger, [f"alert:{name}:{number}" for number in range(done, done + size)])
+                done += size
+                journal.write("ack", name, done)
+
+
 def migrate(url: str, start: Any, applied: Any) -> None:
     """Migrate when everybody is there, and say what it applied."""
     engine = open_engine(url)
     start.wait()
     applied.send(upgrade(engine))
     applied.close()
+    engine.dispose()
+
+
+def hold_the_lock(url: str, held: Any, let_go: Any) -> None:
+    """Hold the lock every writer of the arena needs, until told."""
+    engine = open_engine(url)
+    with writing(engine) as connection:  # SQLite's one lock; on PostgreSQL the head's row
+        connection.execute(select(logs).with_for_update()).all()
+        held.send("held")
+        let_go.recv()
     engine.dispose()

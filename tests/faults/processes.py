@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,18 @@ def start(target: Callable[..., None], *args: Any) -> ForkServerProcess:
 def barrier(parties: int) -> Any:
     """A barrier between processes."""
     return _CONTEXT.Barrier(parties, timeout=DEADLINE_S)
+
+
+def pipe() -> tuple[Connection, Connection]:
+    """What one process sends and another receives: the receiving end, and the sending one."""
+    receiving, sending = _CONTEXT.Pipe(duplex=False)
+    return receiving, sending
+
+
+def received(receiving: Connection) -> Any:
+    """What came; fails where nothing does."""
+    assert receiving.poll(DEADLINE_S), f"nothing came in {DEADLINE_S} s"
+    return receiving.recv()
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
