@@ -47,12 +47,12 @@ def main() -> int:
     done = True
     if not asked.docs:
         for name in [asked.only] if asked.only else sorted(REGISTRY):
-            done &= _measure(name)
+            done &= measured(name)
     PAGE.write_text(page_of(read_results()), encoding="utf-8")
     return 0 if done else 1
 
 
-def _measure(name: str) -> bool:
+def measured(name: str) -> bool:
     """Measure one and tell it; whether it could be measured."""
     tell(f"{name} …")
     try:

@@ -186,8 +186,7 @@ def _load(held: Year, kind: type[Aggregate]) -> Operation:
     identity = _identity(held, kind)
 
     if not held.ledger().load(kind, identity).version:
-        msg = f"there is no {kind.__name__} {identity}: the figure is worth nothing"
-        raise AssertionError(msg)
+        raise CannotMeasureError(_missing(held, kind))
 
     def load() -> float:
         fresh = held.ledger()
@@ -209,7 +208,14 @@ def _identity(held: Year, kind: type[Aggregate]) -> UUID:
         .limit(1)
     )
     with held.engine.connect() as connection:
-        return UUID(str(connection.execute(query).scalar_one()))
+        found = connection.execute(query).scalar()
+    if found is None:
+        raise CannotMeasureError(_missing(held, kind))
+    return UUID(str(found))
+
+
+def _missing(held: Year, kind: type[Aggregate]) -> str:
+    return f"a year's first {held.events:,} events have no {kind.__name__.lower()}; measure more"
 
 
 # -- reads at a block -----------------------------------------------------------------------------

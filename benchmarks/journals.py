@@ -58,7 +58,7 @@ def journal_vs_hledger() -> Measurement:
         _write(journal, hledger_journal(given.facts))
         command = [program, "-f", str(journal), "balance", "--flat", "--no-total", "-O", "json"]
         return _compared(
-            given, lambda: _hledger_balances(_ran(command)), lambda account: account, version
+            given, lambda: hledger_balances(_ran(command)), lambda account: account, version
         )
 
 
@@ -170,7 +170,8 @@ def _ran(command: list[str]) -> str:
     return done.stdout
 
 
-def _hledger_balances(printed: str) -> Balances:
+def hledger_balances(printed: str) -> Balances:
+    """The balances of ``hledger balance -O json``."""
     rows, _total = json.loads(printed)
     held: Balances = {}
     for account, _, _, amounts in rows:
