@@ -1,4 +1,8 @@
-"""``python -m benchmarks [--only NAME] [--docs]``: measure, record, and write the page."""
+"""``python -m benchmarks [--only NAME] [--docs]``: measure, record, and write the page.
+
+``--events`` and ``--rounds`` give a quick look at the long ones: their figures are told, and not
+recorded.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,28 @@ import argparse
 import sys
 
 import benchmarks.appending
-import benchmarks.arithmetic  # noqa: F401  modules register their benchmarks by being imported
+import benchmarks.arithmetic
+import benchmarks.growth
+import benchmarks.journals
+import benchmarks.rebuilding
+import benchmarks.replaying  # noqa: F401  modules register their benchmarks by being imported
+from benchmarks.growth import SHORTER
+from benchmarks.measuring import RUN, CannotMeasureError, Run, tell
 from benchmarks.registry import REGISTRY, Result
 from benchmarks.results import PAGE, page_of, read_results, record_results
+from benchmarks.year import FEWEST_EVENTS
 
 
 def main() -> int:
-    """Run what was asked for; 1 if a name is unknown."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    """Run what was asked for; 1 if a name is unknown or something could not be measured."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--only", metavar="NAME", help="run this one alone")
+    parser.add_argument("--events", metavar="N", type=int, default=RUN.events)
+    parser.add_argument("--rounds", metavar="K", type=int, default=RUN.rounds)
     parser.add_argument(
         "--docs", action="store_true", help="measure nothing; write docs/benchmarks.md anew"
     )
@@ -24,14 +41,30 @@ def main() -> int:
             f"there is no benchmark '{asked.only}'; there are: {', '.join(sorted(REGISTRY))}\n"
         )
         return 1
+    if asked.events < FEWEST_EVENTS * SHORTER:
+        parser.error(f"--events must be at least {FEWEST_EVENTS * SHORTER}")
+    RUN.events, RUN.rounds = asked.events, asked.rounds
+    done = True
     if not asked.docs:
         for name in [asked.only] if asked.only else sorted(REGISTRY):
-            result = REGISTRY[name].run()
-            record_results([result])
-            sys.stdout.write(line_of(result) + "\n")
-            sys.stdout.flush()
+            done &= measured(name)
     PAGE.write_text(page_of(read_results()), encoding="utf-8")
-    return 0
+    return 0 if done else 1
+
+
+def measured(name: str) -> bool:
+    """Measure one and tell it; whether it could be measured."""
+    tell(f"{name} …")
+    try:
+        result = REGISTRY[name].run()
+    except CannotMeasureError as error:
+        sys.stderr.write(f"{name} is not measured: {error}\n")
+        return False
+    if Run() == RUN:
+        record_results([result])
+    sys.stdout.write(line_of(result) + "\n")
+    sys.stdout.flush()
+    return True
 
 
 def line_of(result: Result) -> str:

@@ -24,6 +24,23 @@ _ASKED_BY_KEY: Final = (SubmissionAccepted, SubmissionFingerprinted, BuybackAppr
 _ASKED_FOR_NEWEST: Final = (BlockObserved, ContestPlanned, TreasuryTransferSeen)
 
 
+class _UnitInMemory(Unit):
+    """A unit of work on living aggregates: there is no other writer, so nothing is compared."""
+
+    def __init__(self, ledger: LedgerInMemory, context: Context) -> None:
+        self.ledger = ledger
+        self.context = context
+        self.facts: list[Fact] = []
+
+    def get(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
+        """The living aggregate itself, not a copy: a command that fails half-way is a defect."""
+        found = self.ledger.load(kind, aggregate_id)
+        found.sink = self.facts
+        return found
+
+    begin = get
+
+
 class LedgerInMemory(Ledger):
     """One arena's ledger whose facts are taken away with :meth:`taken` as they are decided."""
 
@@ -51,7 +68,7 @@ class LedgerInMemory(Ledger):
     # -- what the commands ask ------------------------------------------------------------------
 
     def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
-        """The living aggregate itself, not a copy: a command that fails half-way is a defect."""
+        """The aggregate of that id; a new one if nothing is known of it."""
         found = self._aggregates.get(aggregate_id)
         if found is None:
             found = self._aggregates[aggregate_id] = kind(aggregate_id)
@@ -80,7 +97,7 @@ class LedgerInMemory(Ledger):
 
     def decide(self, work: Callable[[Unit], ResultT], *, opening_at: int | None = None) -> ResultT:
         """Run a command and keep its facts for :meth:`taken`."""
-        unit = Unit(self, Context(self.arena, opening_at or self.block))
+        unit = _UnitInMemory(self, Context(self.arena, opening_at or self.block))
         result = work(unit)
         for fact in unit.facts:
             self.block = fact.advances_to or self.block

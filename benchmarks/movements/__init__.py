@@ -1,0 +1,1 @@
+"""Money movements: the same ones as facts for us and as text journals for others."""
