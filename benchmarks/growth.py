@@ -32,8 +32,8 @@ from ledger.decisions.treasury import Treasury
 from ledger.facts import Fact
 from ledger.keys import arena_id, treasury_id
 from ledger.projections.all import PROJECTIONS
-from ledger.projections.payouts import payouts
-from ledger.projections.runner import rebuild
+from ledger.projections.payouts import addresses, payouts
+from ledger.projections.rebuilding import rebuild
 from ledger.queries import payouts as payout_queries
 from ledger.queries.scope import Scope, scope_at
 from ledger.queries.weights import vector_view
@@ -274,7 +274,7 @@ def _pages(connection: Connection) -> dict[str, Operation]:
     def page(address: str | None, after: tuple[int, int] | None) -> Operation:
         def ask() -> object:
             scope: Scope = scope_at(connection, head, None)
-            return payout_queries.payouts_page(  # type: ignore[attr-defined]
+            return payout_queries.payouts_page(
                 scope, address=address, after=after, limit=PAGE_LINES
             )
 
@@ -292,7 +292,9 @@ def _middle_payout(connection: Connection) -> tuple[int, int, str]:
     """Place and hotkey of a validator's payout from the middle; validators stay all year."""
     last = connection.execute(select(func.max(payouts.c.position))).scalar_one()
     query = (
-        select(payouts.c.position, payouts.c.line, payouts.c.hotkey)
+        select(payouts.c.position, payouts.c.line, addresses.c.address)
+        .join(addresses, addresses.c.number == payouts.c.hotkey)
+        .where(addresses.c.log_id == 1)
         .where(payouts.c.log_id == 1, payouts.c.position >= last // 2, payouts.c.uid == 1)
         .order_by(payouts.c.position, payouts.c.line)
         .limit(1)

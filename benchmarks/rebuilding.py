@@ -14,7 +14,7 @@ from benchmarks.registry import Measurement, benchmark
 from benchmarks.replaying import facts_of
 from benchmarks.year import Year, loaded_year
 from ledger.projections.all import PROJECTIONS
-from ledger.projections.runner import rebuild as rebuild_views
+from ledger.projections.rebuilding import rebuild as rebuild_views
 from ledger.store.database import open_engine
 
 TENTH: Final = 10
