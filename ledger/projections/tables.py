@@ -23,6 +23,7 @@ from sqlalchemy import (
     and_,
     or_,
     select,
+    text,
 )
 
 from ledger.store.schema import METADATA
@@ -59,7 +60,9 @@ def versioned(
         *(Index(None, "log_id", *own) for own in indexed),
         info={_KIND: "versioned", _KEYS: tuple(column.name for column in key_columns)},
     )
-    Index(None, table.c.log_id, table.c.since, sqlite_where=begins, postgresql_where=begins)
+    # SQLite uses it only where a query says the same as its condition, which is `begins = 1` there.
+    of_keys = text("begins = 1")
+    Index(None, table.c.log_id, table.c.since, sqlite_where=of_keys, postgresql_where=begins)
     return table
 
 
@@ -106,7 +109,11 @@ def rows_at(table: Table, log_id: int, position: int) -> Select[Any]:
         .correlate(begun)
         .scalar_subquery()
     )
-    same = and_(*(table.c[name] == begun.c[name] for name in keys), table.c.since == newest)
+    # Plus nothing: else SQLite concludes that the table's log is known, too, and begins with its
+    # versions, which are many, instead of the keys.
+    own_log = table.c.log_id == begun.c.log_id + 0
+    own_key = (table.c[name] == begun.c[name] for name in keys_of(table))
+    same = and_(own_log, *own_key, table.c.since == newest)
     return (
         select(table)
         .select_from(begun.join(table, same))

@@ -189,7 +189,7 @@ def upgrade() -> None:
             op.f(f"ix_{name}_log_id_since"),
             name,
             ["log_id", "since"],
-            sqlite_where=begins,
+            sqlite_where=sa.text("begins = 1"),
             postgresql_where=begins,
         )
     op.create_index(
