@@ -226,6 +226,5 @@ def _drop_views() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError(
-        "views of the older shape are made by an older program's 'db rebuild'"
-    )
+    msg = "views of the older shape are made by an older program: restore a backup for it"
+    raise NotImplementedError(msg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,14 +23,18 @@ pytest.register_assert_rewrite("tests.faults.verdict")
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """Run `cacheon-ledger` in this process, without settings of whoever runs the tests."""
     for name in [name for name in os.environ if name.startswith("LEDGER_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    yield lambda *words: CliRunner().invoke(app, list(words))
-    # The command sent logs to its own stderr, which ended with it.
-    structlog.reset_defaults()
+
+    def run(*words: str) -> Result:
+        done = CliRunner().invoke(app, list(words))
+        structlog.reset_defaults()  # the command sent logs to its own stderr, which ended with it
+        return done
+
+    return run
 
 
 @pytest.fixture
