@@ -6,7 +6,8 @@ import argparse
 import sys
 
 import benchmarks.appending
-import benchmarks.arithmetic  # noqa: F401  modules register their benchmarks by being imported
+import benchmarks.arithmetic
+import benchmarks.concurrent  # noqa: F401  modules register their benchmarks by being imported
 from benchmarks.registry import REGISTRY, Result
 from benchmarks.results import PAGE, page_of, read_results, record_results
 

@@ -83,8 +83,8 @@ class Aggregate:
             correlation=context.correlation,
             **content,
         )
-        self.take(fact)
         self.sink.append(fact)
+        self.take(fact)
         return fact
 
 

@@ -16,6 +16,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 BUSY_TIMEOUT_S: Final = 30
+
+PREPARED_STATEMENTS: Final = 256
+"""Statements that a SQLite connection keeps prepared."""
+
 _WRITE: Final = "ledger_write"
 _UNREADABLE_URL: Final = (
     "LEDGER_DATABASE_URL cannot be read: its port must be a number, and each @ of a password must "
@@ -59,8 +63,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def connect_for_writing(engine: Engine) -> Connection:
+    """A connection that stays open and whose transactions, one after the other, are write ones."""
+    connection = engine.connect().execution_options(**{_WRITE: True})
+    if engine.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        # An INSERT of many rows keeps a journal of its own, to undo it where one row is refused:
+        # in memory it costs little, in a file more than the rows.
+        driver.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    settings = {"timeout": BUSY_TIMEOUT_S, "cached_statements": PREPARED_STATEMENTS}
+    engine = create_engine(url, connect_args=settings)
 
     def on_connect(dbapi_connection: Any, _record: object) -> None:
         # The driver must not begin transactions on its own: `on_begin` says which kind.

@@ -23,7 +23,9 @@ from sqlalchemy import Engine, Select, bindparam, select
 
 from ledger.keys import ArenaKey
 from ledger.store.codec import StoredFact
+from ledger.store.draft import Append
 from ledger.store.logs import head_of
+from ledger.store.memory import Memory
 from ledger.store.schema import events
 from ledger.store.writer import writer_of
 
@@ -53,7 +55,13 @@ class ArenaRecorder(ApplicationRecorder):
     def __init__(self, engine: Engine, arena: ArenaKey) -> None:
         self.engine = engine
         self.arena = arena
+        self._name = str(arena)
         self._writer = writer_of(engine)
+
+    @property
+    def memory(self) -> Memory:
+        """What this process last saw of the database."""
+        return self._writer.memory
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -72,14 +80,18 @@ class ArenaRecorder(ApplicationRecorder):
         :class:`FactConflictError`, :class:`HeadMovedError`, :class:`BlockOrderError`, or the
         library's ``IntegrityError`` where an aggregate was written meanwhile (decide again).
         """
-        facts = [cast("StoredFact", stored) for stored in stored_events]
-        if not facts:
-            return []
-        foreign = {fact.arena for fact in facts} - {str(self.arena)}
-        if foreign:
-            msg = f"facts of {', '.join(sorted(foreign))} cannot enter the log of {self.arena}"
-            raise ValueError(msg)
-        return self._writer.append(self.arena, facts, read_at or {})
+        facts = cast("Sequence[StoredFact]", stored_events)
+        return self.append(facts, read_at or {}).positions if facts else []
+
+    def append(self, facts: Sequence[StoredFact], read_at: Mapping[UUID, int]) -> Append:
+        """As :meth:`insert_events`, for one fact or more; the whole answer of the writer."""
+        for fact in facts:
+            if fact.arena != self._name:
+                msg = f"facts of {fact.arena} cannot enter the log of {self.arena}"
+                raise ValueError(msg)
+        answer = self._writer.append(self.arena, facts, read_at)
+        answer.result()
+        return answer
 
     # -- reading aggregates -----------------------------------------------------------------
 
