@@ -28,6 +28,7 @@ from ledger.store.codec import FactMapper, stored
 from ledger.store.conflicts import BlockOrderError, FactConflictError, HeadMovedError
 from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_facts
 from ledger.store.recorder import ArenaRecorder
+from ledger.store.snapshots import SNAPSHOT_EVERY, load_aggregate, save_snapshot
 
 MAX_TRIES: Final = 20
 """How often a command is decided again when other writers keep being faster."""
@@ -163,10 +164,16 @@ class Ledger(Application[UUID]):
     def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
         """The aggregate of that id as recorded; a new one, of version 0, if nothing is."""
         known = self.memory.aggregate(aggregate_id)
-        found = known.twin([]) if isinstance(known, kind) else kind(aggregate_id)
-        for newer in self.events.get(aggregate_id, gt=found.version or None):
-            found.take(cast("Fact", newer))
+        if isinstance(known, kind):
+            found, replayed = known.twin([]), 0
+            for newer in self.events.get(aggregate_id, gt=known.version):
+                found.take(cast("Fact", newer))
+        else:
+            with self.engine.connect() as connection:
+                found, replayed = load_aggregate(connection, kind, aggregate_id)
         self.memory.keep([found])
+        if replayed >= SNAPSHOT_EVERY:
+            save_snapshot(self.engine, found)
         return found.twin([])
 
     def arena_state(self) -> Arena:
@@ -248,8 +255,12 @@ class Ledger(Application[UUID]):
         if answer.repeated:
             # What was known already did not move the log: these may be ahead of it.
             self.memory.forget(unit.read_at)
-        else:
-            self.memory.keep(unit.loaded)
+            return
+        self.memory.keep(unit.loaded)
+        for aggregate in unit.loaded:
+            before = unit.read_at[aggregate.id]
+            if aggregate.version // SNAPSHOT_EVERY > before // SNAPSHOT_EVERY:
+                save_snapshot(self.engine, aggregate)
 
     def _was_stale(self, unit: Unit) -> bool:
         """Whether a unit rested on memory that the log has left behind: it must decide again."""

@@ -20,6 +20,10 @@ BUSY_TIMEOUT_S: Final = 30
 PREPARED_STATEMENTS: Final = 256
 """Statements that a SQLite connection keeps prepared."""
 
+WRITER_CACHE_KIB: Final = 32_768
+PAGES_BEFORE_CHECKPOINT: Final = 4_000
+"""Pages (16 MiB) that the write-ahead log of SQLite grows to before it goes into the file."""
+
 _WRITE: Final = "ledger_write"
 _UNREADABLE_URL: Final = (
     "LEDGER_DATABASE_URL cannot be read: its port must be a number, and each @ of a password must "
@@ -71,6 +75,10 @@ def connect_for_writing(engine: Engine) -> Connection:
         # An INSERT of many rows keeps a journal of its own, to undo it where one row is refused:
         # in memory it costs little, in a file more than the rows.
         driver.execute("PRAGMA temp_store=MEMORY")
+        # Keys are spread over their whole index: what does not fit is read again for every batch.
+        driver.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
+        # A page that is written by many batches is copied to the file once, not for each of them.
+        driver.execute(f"PRAGMA wal_autocheckpoint={PAGES_BEFORE_CHECKPOINT}")
     return connection
 
 

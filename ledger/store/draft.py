@@ -32,7 +32,7 @@ class Append:
 
     ``positions`` are those of its facts, in order, unless ``error`` says why there are none.
     ``repeated`` tells that some of its facts were in the log already. ``wake`` is a lock held until
-    it has its answer, or the lead of the writer's line.
+    it has its answer, or the lead of the writer's line; ``following`` is whom it then wakes itself.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class Append:
         "done",
         "error",
         "facts",
+        "following",
         "leads",
         "positions",
         "read_at",
@@ -57,6 +58,7 @@ class Append:
         self.positions: list[int] = []
         self.error: BaseException | None = None
         self.repeated = self.done = self.leads = self.abandoned = False
+        self.following: Append | None = None
         self.wake = threading.Lock()
         self.wake.acquire()
 

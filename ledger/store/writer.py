@@ -35,6 +35,11 @@ MAX_BATCH_FACTS: Final = 20_000
 MAX_WAITING: Final = 10_000
 """Callers in line at once."""
 
+WOKEN_AT_ONCE: Final = 2
+"""Callers that a leader wakes itself when they have their answers; they wake the others."""
+
+LOOK_AGAIN_S: Final = 1.0
+"""A caller looks for its answer itself when nobody has woken it for this long."""
 
 _EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError)
 """What the database as a whole answers: locked, full, gone."""
@@ -97,10 +102,16 @@ class GroupWriter:
     def _wait(self, own: Append) -> None:
         """Wait for an answer, or for the lead; who is interrupted leaves the line in order."""
         try:
-            own.wake.acquire()
+            # Woken by whoever is woken before it. If that one was interrupted on the very spot, it
+            # finds its answer by itself.
+            while not own.wake.acquire(timeout=LOOK_AGAIN_S):
+                if own.done or own.leads:
+                    break
+            _wake_following(own)
         except BaseException:
             with self._mutex:
                 own.abandoned = True  # if it is being written, nobody waits for the answer
+                _wake_following(own)
                 if own in self._line and own not in self._batch:
                     self._line.remove(own)
                 if own.leads and not own.done:
@@ -124,9 +135,7 @@ class GroupWriter:
                 left = [one for one in batch if not one.done and not one.abandoned]
                 self._line[: len(batch)] = left
                 self._hand_on()
-            for request in batch:
-                if request.done and request is not own:
-                    request.wake.release()
+                _wake([one for one in batch if one.done and not one.abandoned and one is not own])
             with self._grown:
                 self._appends += 1
                 self._grown.notify_all()
@@ -261,6 +270,20 @@ class GroupWriter:
                 self._disposed = True  # the leader closes it before the next transaction
             else:
                 self._disconnect()
+
+
+def _wake(answered: Sequence[Append]) -> None:
+    """Wake a few, each of whom wakes another: all at once would only fight for the interpreter."""
+    for place, one in enumerate(answered[WOKEN_AT_ONCE:]):
+        answered[place].following = one
+    for one in answered[:WOKEN_AT_ONCE]:
+        one.wake.release()
+
+
+def _wake_following(own: Append) -> None:
+    following, own.following = own.following, None
+    if following is not None:
+        following.wake.release()
 
 
 def _is_deadlock(error: DBAPIError) -> bool:

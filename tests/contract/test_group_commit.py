@@ -236,10 +236,10 @@ def test_an_interrupted_waiter_leaves_the_line_and_stops_nobody(
         def __init__(self, lock: threading.Lock) -> None:
             self.release, self._acquire = lock.release, lock.acquire
 
-        def acquire(self) -> bool:
+        def acquire(self, timeout: float) -> bool:
             if threading.current_thread().name == "interrupted":
                 raise KeyboardInterrupt
-            return self._acquire()
+            return self._acquire(timeout=timeout)
 
     class Waiting(writing.Append):
         def __init__(self, *args: object) -> None:
