@@ -21,8 +21,7 @@ PREPARED_STATEMENTS: Final = 256
 """Statements that a SQLite connection keeps prepared."""
 
 WRITER_CACHE_KIB: Final = 32_768
-PAGES_BEFORE_CHECKPOINT: Final = 4_000
-"""Pages (16 MiB) that the write-ahead log of SQLite grows to before it goes into the file."""
+"""Pages of the database that SQLite keeps for the writer's connection."""
 
 _WRITE: Final = "ledger_write"
 _UNREADABLE_URL: Final = (
@@ -77,8 +76,6 @@ def connect_for_writing(engine: Engine) -> Connection:
         driver.execute("PRAGMA temp_store=MEMORY")
         # Keys are spread over their whole index: what does not fit is read again for every batch.
         driver.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
-        # A page that is written by many batches is copied to the file once, not for each of them.
-        driver.execute(f"PRAGMA wal_autocheckpoint={PAGES_BEFORE_CHECKPOINT}")
     return connection
 
 

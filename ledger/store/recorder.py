@@ -36,6 +36,7 @@ _AGGREGATE: Final = select(_VERSION, events.c.topic, events.c.state).where(
     events.c.originator_id == bindparam("identity")
 )
 _WHOLE_AGGREGATE: Final = _AGGREGATE.order_by(_VERSION)
+_NEWER_FACTS: Final = _AGGREGATE.where(bindparam("gt") < _VERSION).order_by(_VERSION)
 
 
 def _part_of_aggregate(
@@ -105,11 +106,15 @@ class ArenaRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The facts of one aggregate, by version."""
-        query = _WHOLE_AGGREGATE
-        if (gt, lte, desc, limit) != (None, None, False, None):
+        named: dict[str, Any] = {"identity": originator_id}
+        if (lte, desc, limit) != (None, False, None):
             query = _part_of_aggregate(gt=gt, lte=lte, desc=desc, limit=limit)
+        elif gt is None:
+            query = _WHOLE_AGGREGATE
+        else:
+            query, named["gt"] = _NEWER_FACTS, gt
         with self.engine.connect() as connection:
-            rows = connection.execute(query, {"identity": originator_id}).all()
+            rows = connection.execute(query, named).all()
         return [
             StoredEvent(
                 originator_id=originator_id,
