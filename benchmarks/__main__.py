@@ -11,6 +11,7 @@ import sys
 
 import benchmarks.appending
 import benchmarks.arithmetic
+import benchmarks.concurrent
 import benchmarks.growth
 import benchmarks.journals
 import benchmarks.rebuilding

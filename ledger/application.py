@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-from eventsourcing.application import AggregateNotFoundError, Application
+from eventsourcing.application import Application
 from eventsourcing.persistence import IntegrityError, Mapper
 from sqlalchemy import Engine
 
@@ -23,10 +23,12 @@ from ledger.decisions.base import Aggregate
 from ledger.facts import Context, Fact, Observation
 from ledger.keys import ArenaKey, arena_id, block_key, natural_id
 from ledger.observations import BlockObserved, FactConflictSeen
-from ledger.store.codec import FactMapper
-from ledger.store.conflicts import FactConflictError, HeadMovedError
+from ledger.store.bulk import newest_versions
+from ledger.store.codec import FactMapper, stored
+from ledger.store.conflicts import BlockOrderError, FactConflictError, HeadMovedError
 from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_facts
 from ledger.store.recorder import ArenaRecorder
+from ledger.store.snapshots import SNAPSHOT_EVERY, load_aggregate, save_snapshot
 
 MAX_TRIES: Final = 20
 """How often a command is decided again when other writers keep being faster."""
@@ -50,13 +52,24 @@ class ContentionError(Exception):
 class Unit:
     """One unit of work: what a command read, and the facts it decided on, in order."""
 
-    def __init__(self, ledger: Ledger, context: Context) -> None:
+    def __init__(
+        self, ledger: Ledger, context: Context, *, trusting: bool, remembers: bool
+    ) -> None:
         self.ledger = ledger
         self.context = context
         self.facts: list[Fact] = []
         self.read_at: dict[UUID, int] = {}
         """The version each aggregate had when this unit read it: what its facts rest on."""
-        self._loaded: dict[UUID, Aggregate] = {}
+        self.began_at = context.block
+        self.remembers = remembers
+        """Whether it rests on what the process remembers or expects, and not on the log alone."""
+        self._trusting = trusting
+        self._loaded: dict[int, Aggregate] = {}
+
+    @property
+    def loaded(self) -> Collection[Aggregate]:
+        """The aggregates it has read, as it has changed them."""
+        return self._loaded.values()
 
     @property
     def block(self) -> int:
@@ -70,12 +83,30 @@ class Unit:
 
     def get(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
         """The aggregate of that id, as recorded and as changed in this unit; new if unknown."""
-        found = self._loaded.get(aggregate_id)
+        return self._get(kind, aggregate_id, expected_new=False)
+
+    def begin(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
+        """As :meth:`get`, for one that nothing has happened to yet, as far as can be expected.
+
+        It is not looked for. Where the log knows it after all, the command is decided again.
+        """
+        return self._get(kind, aggregate_id, expected_new=True)
+
+    def _get(self, kind: type[AggregateT], aggregate_id: UUID, *, expected_new: bool) -> AggregateT:
+        found = self._loaded.get(aggregate_id.int)
         if found is None:
-            found = self.ledger.load(kind, aggregate_id)
+            known = self.ledger.memory.aggregate(aggregate_id) if self._trusting else None
+            if known is not None:
+                found = known.twin(self.facts)
+                self.remembers = True
+            elif expected_new and self._trusting:
+                found = kind(aggregate_id)
+                self.remembers = True
+            else:
+                found = self.ledger.load(kind, aggregate_id)
             found.sink = self.facts
-            self._loaded[aggregate_id] = found
-            self.read_at[aggregate_id] = found.version
+            self._loaded[aggregate_id.int] = found
+            self.read_at[found.id] = found.version
         if not isinstance(found, kind):
             msg = f"{aggregate_id} is a {type(found).__name__}, not a {kind.__name__}"
             raise TypeError(msg)
@@ -104,6 +135,11 @@ class Ledger(Application[UUID]):
     def __init__(self, engine: Engine, arena: ArenaKey) -> None:
         self.engine = engine
         self.arena = arena
+        self._context = Context(arena, NO_BLOCK)
+        self._log = ArenaRecorder(engine, arena)
+        self.memory = self._log.memory
+        """What this process last saw of the database."""
+        self._seen = self.memory.arena(arena)
         super().__init__()
 
     def construct_mapper(self) -> Mapper[UUID]:
@@ -112,7 +148,7 @@ class Ledger(Application[UUID]):
 
     def construct_recorder(self) -> ArenaRecorder:
         """Facts are recorded in this arena's log."""
-        return ArenaRecorder(self.engine, self.arena)
+        return self._log
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -127,11 +163,18 @@ class Ledger(Application[UUID]):
 
     def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
         """The aggregate of that id as recorded; a new one, of version 0, if nothing is."""
-        try:
-            found = self.repository.get(aggregate_id, projector_func=cast("Any", kind.project))
-        except AggregateNotFoundError:
-            return kind(aggregate_id)
-        return cast("AggregateT", found)
+        known = self.memory.aggregate(aggregate_id)
+        if isinstance(known, kind):
+            found, replayed = known.twin([]), 0
+            for newer in self.events.get(aggregate_id, gt=known.version):
+                found.take(cast("Fact", newer))
+        else:
+            with self.engine.connect() as connection:
+                found, replayed = load_aggregate(connection, kind, aggregate_id)
+        self.memory.keep([found])
+        if replayed >= SNAPSHOT_EVERY:
+            save_snapshot(self.engine, found)
+        return found.twin([])
 
     def arena_state(self) -> Arena:
         """The arena's own aggregate as recorded."""
@@ -162,24 +205,75 @@ class Ledger(Application[UUID]):
         :class:`ContentionError` after :data:`MAX_TRIES` tries.
         """
         for attempt in range(MAX_TRIES):
-            unit = Unit(self, Context(self.arena, self._block(opening_at)))
-            result = work(unit)
+            unit = self._unit(opening_at, trusting=attempt == 0)
             try:
-                if unit.facts:
-                    self.save(*unit.facts, read_at=unit.read_at)
+                result = work(unit)
+            except Exception:
+                if self._was_stale(unit):
+                    continue
+                raise
+            if not unit.facts:
+                if self._was_stale(unit):
+                    continue
+                self.memory.keep(unit.loaded)
+                return result
+            try:
+                self._append(unit)
             except (HeadMovedError, IntegrityError):
-                # Chance keeps two writers that met once from meeting at every try.
-                time.sleep(_FIRST_PAUSE_S * (attempt + 1) * (1 + random.random()))  # noqa: S311
+                self._seen.block = None
+                if not unit.remembers:
+                    # Chance keeps two writers that met once from meeting at every try.
+                    time.sleep(_FIRST_PAUSE_S * (attempt + 1) * (1 + random.random()))  # noqa: S311
                 continue
+            except BlockOrderError:
+                if self._was_stale(unit):
+                    continue
+                raise
             except FactConflictError as conflict:
-                with self.engine.connect() as connection:
-                    open_log = head_of(connection, self.arena) is not None
-                if open_log:  # an arena whose opening was refused has no log to note it in
+                if self._was_stale(unit):
+                    continue
+                if self._block(NO_BLOCK) != NO_BLOCK:  # a refused opening has no log to note it in
                     self._record_conflict(conflict)
                 raise
             return result
         msg = f"nothing was recorded: other writers were faster {MAX_TRIES} times; try again"
         raise ContentionError(msg)
+
+    def _unit(self, opening_at: int | None, *, trusting: bool) -> Unit:
+        block = self._seen.block if trusting else None
+        remembers = block is not None
+        if block is None:
+            block = self._block(opening_at)
+        context = self._context
+        if context.block != block:
+            context = self._context = Context(self.arena, block)
+        return Unit(self, context, trusting=trusting, remembers=remembers)
+
+    def _append(self, unit: Unit) -> None:
+        """Append what a unit decided; raises as the recorder does."""
+        answer = self._log.append([stored(fact) for fact in unit.facts], unit.read_at)
+        if answer.repeated:
+            # What was known already did not move the log: these may be ahead of it.
+            self.memory.forget(unit.read_at)
+            return
+        self.memory.keep(unit.loaded)
+        for aggregate in unit.loaded:
+            before = unit.read_at[aggregate.id]
+            if aggregate.version // SNAPSHOT_EVERY > before // SNAPSHOT_EVERY:
+                save_snapshot(self.engine, aggregate)
+
+    def _was_stale(self, unit: Unit) -> bool:
+        """Whether a unit rested on memory that the log has left behind: it must decide again."""
+        if not unit.remembers:
+            return False
+        with self.engine.connect() as connection:
+            head = head_of(connection, self.arena)
+            newest = newest_versions(connection, unit.read_at)
+        current = head is not None and head.effective_block == unit.began_at
+        if current and all(newest.get(one, 0) == at for one, at in unit.read_at.items()):
+            return False
+        self._seen.block = None
+        return True
 
     def _block(self, opening_at: int | None) -> int:
         with self.engine.connect() as connection:

@@ -49,7 +49,7 @@ class Context:
         return replace(self, causation=fact.fact_key, correlation=fact.correlation or fact.fact_key)
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all events. Subclasses add flat fields: integers with their unit, text, tuples."""
 
     topic: ClassVar[str] = ""

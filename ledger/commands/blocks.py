@@ -327,7 +327,8 @@ def _record_money(unit: Unit, facts: BlockFacts) -> None:
     arena = unit.context.arena
     treasury = _fee_policy(unit.arena, facts.number).treasury_ss58
     for deposit in facts.deposits:
-        payment = unit.get(Payment, payment_id(arena.genesis, facts.hash, deposit.extrinsic_index))
+        identity = payment_id(arena.genesis, facts.hash, deposit.extrinsic_index)
+        payment = unit.begin(Payment, identity)  # this block is new, and so is what is in it
         payment.see(
             unit.context,
             f"payment:{arena.genesis}:{facts.hash}:{deposit.extrinsic_index}",

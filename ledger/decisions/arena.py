@@ -7,12 +7,13 @@ a defended crown is the same reign; a policy starts no earlier than the block it
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
 from ledger.codes import DepositionCause
-from ledger.decisions.base import Aggregate, DecisionRefusedError
+from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError, without
 from ledger.facts import Context, Fact, fact
 from ledger.keys import ArenaKey
 from ledger.policy import Policy, PolicyFrom, parse_policy_json, policy_at
@@ -146,18 +147,16 @@ class RunnerUp:
 
 
 class Arena(Aggregate):
-    """State and rule of one arena."""
+    """State and rule of one arena. It grows with tracks and policies, not with contests."""
 
-    def __init__(self, aggregate_id: UUID) -> None:
-        super().__init__(aggregate_id)
-        self.network = ""
-        self.opened_at_block = 0
-        self.policies: list[PolicyFrom] = []
-        self.paused: set[str] = set()
-        self.last_paused_at: dict[str, int] = {}
-        self.kings: dict[str, Crown] = {}
-        self.runners_up: dict[str, RunnerUp] = {}
-        self.crownings = 0
+    network: str = ""
+    opened_at_block: int = 0
+    policies: tuple[PolicyFrom, ...] = ()
+    paused: frozenset[str] = frozenset()
+    last_paused_at: Mapping[str, int] = NOTHING
+    kings: Mapping[str, Crown] = NOTHING
+    runners_up: Mapping[str, RunnerUp] = NOTHING
+    crownings: int = 0
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -392,46 +391,49 @@ class Arena(Aggregate):
                 self.network = fact.network
                 self.opened_at_block = fact.opened_at_block
                 policy = parse_policy_json(fact.policy_json)
-                self.policies.append(PolicyFrom(fact.opened_at_block, policy))
+                self.policies = (*self.policies, PolicyFrom(fact.opened_at_block, policy))
             case PolicyAdopted():
                 policy = parse_policy_json(fact.policy_json)
-                self.policies.append(PolicyFrom(fact.from_block, policy))
+                self.policies = (*self.policies, PolicyFrom(fact.from_block, policy))
             case Paused():
-                self.paused.add(fact.switch)
-                self.last_paused_at[fact.switch] = fact.effective_block
+                self.paused |= {fact.switch}
+                self.last_paused_at = {**self.last_paused_at, fact.switch: fact.effective_block}
             case Resumed():
-                self.paused.discard(fact.switch)
+                self.paused -= {fact.switch}
             case KingCrowned():
                 self.crownings += 1
-                self.kings[fact.track] = Crown(
+                crown = Crown(
                     fact.hotkey,
                     fact.submission_id,
                     fact.contest_id,
                     fact.score_ppm,
                     fact.effective_block,
                 )
+                self.kings = {**self.kings, fact.track: crown}
             case CrownDefended():
                 held = self.kings[fact.track]
-                self.kings[fact.track] = Crown(
+                crown = Crown(
                     held.hotkey,
                     held.submission_id,
                     fact.contest_id,
                     fact.score_ppm,
                     held.won_at_block,
                 )
+                self.kings = {**self.kings, fact.track: crown}
             case RunnerUpNamed():
-                self.runners_up.pop(fact.track, None)
+                self.runners_up = without(self.runners_up, fact.track)
                 if (
                     fact.hotkey is not None
                     and fact.submission_id is not None
                     and fact.contest_id is not None
                     and fact.score_ppm is not None
                 ):
-                    self.runners_up[fact.track] = RunnerUp(
+                    named = RunnerUp(
                         fact.hotkey, fact.submission_id, fact.contest_id, fact.score_ppm
                     )
+                    self.runners_up = {**self.runners_up, fact.track: named}
             case KingDeposed():
-                self.kings.pop(fact.track, None)
+                self.kings = without(self.kings, fact.track)
             case _:
                 msg = f"an arena cannot take a {fact.topic}"
                 raise TypeError(msg)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Self, TypeVar
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
 from ledger.facts import Context, Fact
 
 EventT = TypeVar("EventT", bound=Fact)
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+"""The map that an aggregate begins with."""
 
 
 class DecisionRefusedError(Exception):
@@ -21,7 +27,15 @@ class Aggregate:
     ``version`` counts its facts, recorded and pending; 0 means that nothing has happened to it.
     ``sink`` takes the pending facts: a unit of work gives all its aggregates the same one, so that
     facts are recorded in the order in which they were decided.
+
+    A subclass declares its state as class attributes with a type and the value it begins with. The
+    values are never changed in place, only replaced: so two copies share them, and one does not
+    see what the other takes. They are what a snapshot keeps (:mod:`ledger.store.snapshots`).
     """
+
+    STATE_VERSION: ClassVar[int] = 1
+    """Raise it where ``apply`` gives the same attributes another meaning: it makes the snapshots
+    of earlier programs unreadable, and they are made anew."""
 
     def __init__(self, aggregate_id: UUID) -> None:
         self.id = aggregate_id
@@ -37,6 +51,13 @@ class Aggregate:
                 aggregate = cls(fact.originator_id)
             aggregate.take(fact)
         return aggregate
+
+    def twin(self, sink: list[Fact]) -> Self:
+        """The same state for another unit of work, whose pending facts go to ``sink``."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.sink = sink
+        return twin
 
     def take(self, fact: Fact) -> None:
         """Move on by one fact."""
@@ -62,6 +83,13 @@ class Aggregate:
             correlation=context.correlation,
             **content,
         )
-        self.take(fact)
         self.sink.append(fact)
+        self.take(fact)
         return fact
+
+
+def without(mapping: Mapping[KeyT, ValueT], key: KeyT) -> Mapping[KeyT, ValueT]:
+    """The same map without a key; itself where the key is not in it."""
+    if key not in mapping:
+        return mapping
+    return {name: value for name, value in mapping.items() if name != key}

@@ -7,13 +7,14 @@ later seed block (DOMAIN 4).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from ledger.codes import VoidCause
-from ledger.decisions.base import Aggregate, DecisionRefusedError
+from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
 from ledger.facts import Context, Fact, fact
 
 Role = Literal["king", "runner_up", "challenger"]
@@ -132,13 +133,11 @@ class ContestVoided(Fact, frozen=True, kw_only=True):
 class Contest(Aggregate):
     """State and rule of one contest."""
 
-    def __init__(self, aggregate_id: UUID) -> None:
-        super().__init__(aggregate_id)
-        self.plan: ContestPlanned | None = None
-        self.claim: ContestClaimed | None = None
-        self.measured: dict[UUID, EntrantMeasured] = {}
-        self.baseline: BaselineMeasured | None = None
-        self.ended: Literal["completed", "void"] | None = None
+    plan: ContestPlanned | None = None
+    claim: ContestClaimed | None = None
+    measured: Mapping[UUID, EntrantMeasured] = NOTHING
+    baseline: BaselineMeasured | None = None
+    ended: Literal["completed", "void"] | None = None
 
     def plan_as(
         self, context: Context, *, track: str, after_seed_block: int = -1, **content: object
@@ -258,7 +257,7 @@ class Contest(Aggregate):
             case BaselineMeasured():
                 self.baseline = fact
             case EntrantMeasured():
-                self.measured[fact.submission_id] = fact
+                self.measured = {**self.measured, fact.submission_id: fact}
             case ContestJudged():
                 pass  # the verdict changes others' state, not the contest's
             case ContestCompleted():

@@ -74,13 +74,11 @@ class PaymentExpired(Fact, frozen=True, kw_only=True):
 class Payment(Aggregate):
     """State and rule of one payment."""
 
-    def __init__(self, aggregate_id: UUID) -> None:
-        super().__init__(aggregate_id)
-        self.seen: PaymentSeen | None = None
-        self.consumed_by: UUID | None = None
-        self.credit_of: str | None = None
-        self.refunded = False
-        self.expired = False
+    seen: PaymentSeen | None = None
+    consumed_by: UUID | None = None
+    credit_of: str | None = None
+    refunded: bool = False
+    expired: bool = False
 
     def see(self, context: Context, fact_key: str, **content: object) -> None:
         """Take note of the payment; seeing it again is a no-op."""

@@ -7,9 +7,10 @@ leaves no unknown machine and no unbooked cost. Dollars in millionths, time in w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
-from ledger.decisions.base import Aggregate, DecisionRefusedError
+from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
 from ledger.facts import Context, Fact, fact
 
 
@@ -71,13 +72,12 @@ class RentalOrphanStopped(Fact, frozen=True, kw_only=True):
 class Rental(Aggregate):
     """State and rule of one rental."""
 
-    def __init__(self, aggregate_id: UUID) -> None:
-        super().__init__(aggregate_id)
-        self.requested: RentalRequested | None = None
-        self.started: RentalStarted | None = None
-        self.ended: RentalEnded | None = None
-        self.booked = False
-        self.invoiced: dict[tuple[str, str], int] = {}
+    requested: RentalRequested | None = None
+    started: RentalStarted | None = None
+    ended: RentalEnded | None = None
+    booked: bool = False
+    invoiced: Mapping[tuple[str, str], int] = NOTHING
+    """What was billed, by invoice and line."""
 
     def request(self, context: Context, **content: object) -> None:
         """Before the call."""
@@ -167,7 +167,8 @@ class Rental(Aggregate):
             case RentalCostBooked():
                 self.booked = True
             case RentalInvoiceMatched():
-                self.invoiced[fact.invoice, fact.line] = fact.billed_usd_micros
+                line = (fact.invoice, fact.line)
+                self.invoiced = {**self.invoiced, line: fact.billed_usd_micros}
             case RentalOrphanStopped():
                 pass  # evidence beside the meter; no rule depends on it
             case _:

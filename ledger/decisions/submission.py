@@ -156,15 +156,13 @@ class CopyFound(Fact, frozen=True, kw_only=True):
 class Submission(Aggregate):
     """State and rule of one submission."""
 
-    def __init__(self, aggregate_id: UUID) -> None:
-        super().__init__(aggregate_id)
-        self.status: Status = "known"
-        self.commit: CommitSeen | None = None
-        self.payment_id: UUID | None = None
-        self.fingerprint: str | None = None
-        self.failed_attempts = 0
-        self._before_contest: Status = "queued"
-        self.contest_id: UUID | None = None
+    status: Status = "known"
+    commit: CommitSeen | None = None
+    payment_id: UUID | None = None
+    fingerprint: str | None = None
+    failed_attempts: int = 0
+    _before_contest: Status = "queued"
+    contest_id: UUID | None = None
 
     # -- commands ---------------------------------------------------------------------------
 

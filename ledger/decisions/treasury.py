@@ -8,14 +8,20 @@ which block a booking is about, which may be long before it was recorded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-from uuid import UUID
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import msgspec
+from rpds import HashTrieMap
 
 from ledger.decisions.base import Aggregate, DecisionRefusedError
 from ledger.facts import Context, Fact, fact
 
 Asset = Literal["TAO", "USD", "ALPHA"]
+
+_DIGEST_BYTES: Final = 16
 
 
 @fact("treasury.converted.v1")
@@ -129,7 +135,21 @@ class PeriodClosed(Fact, frozen=True, kw_only=True):
     actor: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What a reference was booked as: enough to know the same booking again."""
+
+    topic: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, topic: str, content: Mapping[str, object]) -> Booked:
+        """The booking of that content, whatever the order of its fields."""
+        ordered = msgspec.json.encode(content, order="sorted")
+        return cls(topic, hashlib.sha256(ordered).digest()[:_DIGEST_BYTES])
+
+
+@dataclass(frozen=True, slots=True)
 class Buyback:
     """How far one buyback has come."""
 
@@ -141,16 +161,18 @@ class Buyback:
 
 
 class Treasury(Aggregate):
-    """State and rule of one treasury."""
+    """State and rule of one treasury.
 
-    def __init__(self, aggregate_id: UUID) -> None:
-        super().__init__(aggregate_id)
-        self.buybacks: dict[int, Buyback] = {}
-        self.references: dict[str, Fact] = {}
-        self.closed_to_block: int | None = None
-        self.periods = 0
-        self.matched: set[tuple[str, int]] = set()
-        """Extrinsics, by block hash and index, that a buyback was matched to."""
+    Its maps grow with every booking, so they are persistent ones: taking a fact costs the same
+    however many there are, and an older state is not touched.
+    """
+
+    buybacks: HashTrieMap[int, Buyback] = HashTrieMap()
+    references: HashTrieMap[str, Booked] = HashTrieMap()
+    closed_to_block: int | None = None
+    periods: int = 0
+    matched: HashTrieMap[tuple[str, int], int] = HashTrieMap()
+    """The buyback that an extrinsic, by block hash and index, was matched to."""
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -315,10 +337,10 @@ class Treasury(Aggregate):
     ) -> None:
         """Book a reference once. The same key with other content is the recorder's to refuse."""
         known = self.references.get(reference)
-        if known is not None and not isinstance(known, kind):
+        if known is not None and known.topic != kind.topic:
             msg = f"reference '{reference}' is booked already, by a {known.topic}"
             raise DecisionRefusedError(msg)
-        if known is None or known.content() != {"reference": reference, **content}:
+        if known != Booked.of(kind.topic, {"reference": reference, **content}):
             self.record(context, kind, key, reference=reference, **content)
 
     @staticmethod
@@ -334,22 +356,27 @@ class Treasury(Aggregate):
             msg = f"there is no buyback {number}; {len(self.buybacks)} are planned"
             raise DecisionRefusedError(msg) from None
 
+    def _come_on(self, number: int, **changes: Any) -> None:
+        self.buybacks = self.buybacks.insert(number, replace(self.buybacks[number], **changes))
+
     def apply(self, fact: Fact) -> None:
         """Change the state by one fact."""
         match fact:
             case TaoConverted() | Contributed() | Adjusted():
-                self.references[fact.reference] = fact
+                booked = Booked.of(fact.topic, fact.content())
+                self.references = self.references.insert(fact.reference, booked)
             case BuybackPlanned():
-                self.buybacks[fact.number] = Buyback(fact)
+                self.buybacks = self.buybacks.insert(fact.number, Buyback(fact))
             case BuybackApproved():
-                self.buybacks[fact.number].approved_by = fact.actor
+                self._come_on(fact.number, approved_by=fact.actor)
             case BuybackSent():
-                self.buybacks[fact.number].sent = fact
-            case BuybackExecuted() | BuybackFailed():
-                self.buybacks[fact.number].ended = True
-                self.buybacks[fact.number].failed = isinstance(fact, BuybackFailed)
-                if isinstance(fact, BuybackExecuted):
-                    self.matched.add((fact.block_hash, fact.extrinsic_index))
+                self._come_on(fact.number, sent=fact)
+            case BuybackFailed():
+                self._come_on(fact.number, ended=True, failed=True)
+            case BuybackExecuted():
+                self._come_on(fact.number, ended=True)
+                extrinsic = (fact.block_hash, fact.extrinsic_index)
+                self.matched = self.matched.insert(extrinsic, fact.number)
             case PeriodClosed():
                 self.closed_to_block = fact.to_block
                 self.periods = fact.number

@@ -9,7 +9,6 @@ stay as they were written; an event of an old version is read as its newest
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, cast
 from uuid import UUID
 
@@ -32,15 +31,40 @@ class FactCodecError(ValueError):
     """A fact that cannot be written, or bytes that are no fact; the message is one sentence."""
 
 
-@dataclass(frozen=True)
 class StoredFact(StoredEvent):
     """A stored event with what the recorder needs beside it."""
 
+    originator_id: UUID
     arena: str
     fact_key: str
     effective_block: int
     advances_to: int | None
 
+    def __init__(
+        self,
+        originator_id: UUID,
+        originator_version: int,
+        topic: str,
+        state: bytes,
+        arena: str,
+        fact_key: str,
+        effective_block: int,
+        advances_to: int | None,
+    ) -> None:
+        # At once: a frozen dataclass sets one field after the other, which every command pays for.
+        self.__dict__.update(
+            originator_id=originator_id,
+            originator_version=originator_version,
+            topic=topic,
+            state=state,
+            arena=arena,
+            fact_key=fact_key,
+            effective_block=effective_block,
+            advances_to=advances_to,
+        )
+
+
+_ENCODER: Final = msgspec.json.Encoder()
 
 # Made when the program starts, which therefore fails at once where an old version leads nowhere.
 _DECODERS: Final = decoders_of(FACTS, UPCASTERS)
@@ -52,7 +76,7 @@ with bytes that do not fit."""
 
 def encode(fact: Fact) -> bytes:
     """The canonical bytes of a fact; raises :class:`FactCodecError` beyond the limits."""
-    state = msgspec.json.encode(fact)
+    state = _ENCODER.encode(fact)
     if len(state) > MAX_FACT_BYTES:
         msg = f"fact '{fact.fact_key}' has {len(state)} bytes; a fact has at most {MAX_FACT_BYTES}"
         raise FactCodecError(msg)
@@ -91,6 +115,20 @@ def topics_of(kinds: Iterable[type[Fact]]) -> tuple[str, ...]:
     return tuple(sorted({topic for kind in kinds for topic in read_as(kind.topic)}))
 
 
+def stored(fact: Fact) -> StoredFact:
+    """One fact as the recorder writes it; raises :class:`FactCodecError` beyond the limits."""
+    return StoredFact(
+        fact.originator_id,
+        fact.originator_version,
+        fact.topic,
+        encode(fact),
+        fact.arena,
+        fact.fact_key,
+        fact.effective_block,
+        fact.advances_to,
+    )
+
+
 class FactMapper(Mapper[UUID]):
     """The library's mapper, for facts instead of its own event classes."""
 
@@ -99,17 +137,7 @@ class FactMapper(Mapper[UUID]):
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredFact:
         """One fact as the recorder writes it."""
-        fact = cast("Fact", domain_event)
-        return StoredFact(
-            originator_id=fact.originator_id,
-            originator_version=fact.originator_version,
-            topic=fact.topic,
-            state=encode(fact),
-            arena=fact.arena,
-            fact_key=fact.fact_key,
-            effective_block=fact.effective_block,
-            advances_to=fact.advances_to,
-        )
+        return stored(cast("Fact", domain_event))
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """One fact as it was recorded."""

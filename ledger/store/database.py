@@ -33,6 +33,12 @@ _WAL_PAUSE_S: Final = 0.01
 _SHARES_MEMORY: Final = (3, 36, 0)
 """The first SQLite whose ``memdb`` is one database for all connections that name it."""
 
+PREPARED_STATEMENTS: Final = 256
+"""Statements that a SQLite connection keeps prepared."""
+
+WRITER_CACHE_KIB: Final = 32_768
+"""Pages of the database that SQLite keeps for the writer's connection."""
+
 _WRITE: Final = "ledger_write"
 _UNREADABLE_URL: Final = (
     "LEDGER_DATABASE_URL cannot be read: its port must be a number, and each @ of a password must "
@@ -101,6 +107,19 @@ def folding(engine: Engine) -> Iterator[Connection]:
                     driver.execute("PRAGMA synchronous=FULL")
 
 
+def connect_for_writing(engine: Engine) -> Connection:
+    """A connection that stays open and whose transactions, one after the other, are write ones."""
+    connection = engine.connect().execution_options(**{_WRITE: True})
+    if engine.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        # An INSERT of many rows keeps a journal of its own, to undo it where one row is refused:
+        # in memory it costs little, in a file more than the rows.
+        driver.execute("PRAGMA temp_store=MEMORY")
+        # Keys are spread over their whole index: what does not fit is read again for every batch.
+        driver.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
+    return connection
+
+
 def _postgresql(url: URL) -> Engine:
     said = url.query.get("options", ())
     own = f"-c lock_timeout={LOCK_TIMEOUT_S * 1_000}"  # in milliseconds
@@ -119,7 +138,8 @@ def _sqlite(url: URL) -> Engine:
             raise DatabaseError(msg)
         url = memory_url(f"ledger-{uuid.uuid4().hex}")
     in_memory = url.query.get("vfs") == "memdb"
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    settings = {"timeout": BUSY_TIMEOUT_S, "cached_statements": PREPARED_STATEMENTS}
+    engine = create_engine(url, connect_args=settings)
 
     def on_connect(dbapi_connection: Any, _record: object) -> None:
         # The driver must not begin transactions on its own: `on_begin` says which kind.

@@ -23,7 +23,9 @@ from sqlalchemy import Engine, Select, bindparam, select
 
 from ledger.keys import ArenaKey
 from ledger.store.codec import StoredFact
+from ledger.store.draft import Append
 from ledger.store.logs import head_of
+from ledger.store.memory import Memory
 from ledger.store.schema import events
 from ledger.store.writer import writer_of
 
@@ -34,6 +36,7 @@ _AGGREGATE: Final = select(_VERSION, events.c.topic, events.c.state).where(
     events.c.originator_id == bindparam("identity")
 )
 _WHOLE_AGGREGATE: Final = _AGGREGATE.order_by(_VERSION)
+_NEWER_FACTS: Final = _AGGREGATE.where(bindparam("gt") < _VERSION).order_by(_VERSION)
 
 
 def _part_of_aggregate(
@@ -53,7 +56,13 @@ class ArenaRecorder(ApplicationRecorder):
     def __init__(self, engine: Engine, arena: ArenaKey) -> None:
         self.engine = engine
         self.arena = arena
+        self._name = str(arena)
         self._writer = writer_of(engine)
+
+    @property
+    def memory(self) -> Memory:
+        """What this process last saw of the database."""
+        return self._writer.memory
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -72,14 +81,18 @@ class ArenaRecorder(ApplicationRecorder):
         :class:`FactConflictError`, :class:`HeadMovedError`, :class:`BlockOrderError`, or the
         library's ``IntegrityError`` where an aggregate was written meanwhile (decide again).
         """
-        facts = [cast("StoredFact", stored) for stored in stored_events]
-        if not facts:
-            return []
-        foreign = {fact.arena for fact in facts} - {str(self.arena)}
-        if foreign:
-            msg = f"facts of {', '.join(sorted(foreign))} cannot enter the log of {self.arena}"
-            raise ValueError(msg)
-        return self._writer.append(self.arena, facts, read_at or {})
+        facts = cast("Sequence[StoredFact]", stored_events)
+        return self.append(facts, read_at or {}).positions if facts else []
+
+    def append(self, facts: Sequence[StoredFact], read_at: Mapping[UUID, int]) -> Append:
+        """As :meth:`insert_events`, for one fact or more; the whole answer of the writer."""
+        for fact in facts:
+            if fact.arena != self._name:
+                msg = f"facts of {fact.arena} cannot enter the log of {self.arena}"
+                raise ValueError(msg)
+        answer = self._writer.append(self.arena, facts, read_at)
+        answer.result()
+        return answer
 
     # -- reading aggregates -----------------------------------------------------------------
 
@@ -93,11 +106,15 @@ class ArenaRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The facts of one aggregate, by version."""
-        query = _WHOLE_AGGREGATE
-        if (gt, lte, desc, limit) != (None, None, False, None):
+        named: dict[str, Any] = {"identity": originator_id}
+        if (lte, desc, limit) != (None, False, None):
             query = _part_of_aggregate(gt=gt, lte=lte, desc=desc, limit=limit)
+        elif gt is None:
+            query = _WHOLE_AGGREGATE
+        else:
+            query, named["gt"] = _NEWER_FACTS, gt
         with self.engine.connect() as connection:
-            rows = connection.execute(query, {"identity": originator_id}).all()
+            rows = connection.execute(query, named).all()
         return [
             StoredEvent(
                 originator_id=originator_id,

@@ -63,3 +63,13 @@ tracking: Final = Table(
     Column("log_id", Integer, ForeignKey("logs.log_id"), primary_key=True),
     Column("position", BigInteger, nullable=False),
 )
+
+snapshots: Final = Table(
+    "snapshots",
+    METADATA,
+    Column("originator_id", Uuid, primary_key=True),
+    # A digest of what the state is written as: other programs' snapshots are passed over.
+    Column("form", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)

@@ -6,37 +6,28 @@ sake of a fuller batch, and a batch is as large as the disk is slow. A batch is 
 :data:`MAX_BATCH_FACTS`; a line of more than :data:`MAX_WAITING` callers is refused.
 
 Each caller gets its own answer: its positions, its conflict, its stale decision. First the whole
-line is inserted as it is, which is right as long as nothing in it is known already; where a unique
-key says otherwise, the line is sorted out caller by caller, still in one transaction.
+line is inserted as it is, which is right as long as nothing in it is known already; what is stale
+or known is sorted out caller by caller, in one more transaction.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 from eventsourcing.persistence import IntegrityError
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.keys import ArenaKey
-from ledger.store.bulk import insert_facts, known_rows, newest_versions
 from ledger.store.codec import StoredFact
-from ledger.store.conflicts import (
-    BlockOrderError,
-    FactConflictError,
-    HeadMovedError,
-    same_or_conflict,
-)
-from ledger.store.database import writing
-from ledger.store.logs import NO_BLOCK, LogHead
-from ledger.store.schema import logs
+from ledger.store.database import connect_for_writing
+from ledger.store.draft import OWN, Append, Draft, NothingOpenedError
+from ledger.store.memory import Memory
 
 MAX_BATCH_FACTS: Final = 20_000
 """Facts per transaction, unless one caller alone brings more."""
@@ -44,59 +35,25 @@ MAX_BATCH_FACTS: Final = 20_000
 MAX_WAITING: Final = 10_000
 """Callers in line at once."""
 
+WOKEN_AT_ONCE: Final = 2
+"""Callers that a leader wakes itself when they have their answers; they wake the others."""
+
+LOOK_AGAIN_S: Final = 1.0
+"""A caller looks for its answer itself when nobody has woken it for this long."""
 
 _EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError)
 """What the database as a whole answers: locked, full, gone."""
-
-_OWN: Final = (IntegrityError, HeadMovedError, BlockOrderError, FactConflictError)
-"""What concerns one caller alone; anything else concerns the whole batch."""
-
-
-class _NothingOpenedError(Exception):
-    """A log was begun for an opening that was refused: the transaction must be given up.
-
-    Deleting its row would ask for rights that nobody has: PostgreSQL then looks for events of it
-    with a lock, which is a right to update events.
-    """
 
 
 class WriterBusyError(Exception):
     """More callers wait than the writer's line holds; nothing was recorded, try again later."""
 
 
-# Built once: building a statement costs as much as running it.
-_LOCK_HEAD: Final = select(logs).where(logs.c.arena == bindparam("arena")).with_for_update()
-_MOVE_HEAD: Final = update(logs).where(logs.c.log_id == bindparam("moved_log"))
-
-
-@dataclass(slots=True, eq=False)
-class Append:
-    """What one caller wants recorded in one arena, all or nothing."""
-
-    arena: ArenaKey
-    facts: Sequence[StoredFact]
-    read_at: Mapping[UUID, int]
-    wake: threading.Event = field(default_factory=threading.Event)
-    positions: list[int] | None = None
-    error: BaseException | None = None
-    abandoned: bool = False
-
-    @property
-    def done(self) -> bool:
-        """Whether it has its answer."""
-        return self.positions is not None or self.error is not None
-
-    def result(self) -> list[int]:
-        """Its positions; raises its own error."""
-        if self.error is not None:
-            raise self.error
-        return self.positions or []
-
-
 class GroupWriter:
     """Appends for every arena of one database, from all threads of this process."""
 
     def __init__(self, engine: Engine) -> None:
+        self.memory = Memory()
         self._engine = engine
         self._line: list[Append] = []
         self._batch: list[Append] = []
@@ -104,11 +61,18 @@ class GroupWriter:
         self._mutex = threading.Lock()
         self._grown = threading.Condition()
         self._appends = 0
+        self._connection: Connection | None = None
+        self._committing = False
+        self._disposed = False
+        event.listen(engine, "engine_disposed", self._on_disposed)
 
     def append(
         self, arena: ArenaKey, facts: Sequence[StoredFact], read_at: Mapping[UUID, int]
-    ) -> list[int]:
-        """Record facts in one transaction with whoever is in line; their positions, in order."""
+    ) -> Append:
+        """Record facts in one transaction with whoever is in line, and wait until that is done.
+
+        The answer is in what comes back: ask it for its ``result()``.
+        """
         own = Append(arena, facts, read_at)
         with self._mutex:
             if len(self._line) >= MAX_WAITING:
@@ -121,7 +85,7 @@ class GroupWriter:
             self._wait(own)
         if not own.done:
             self._lead(own)
-        return own.result()
+        return own
 
     def wait_for_append(self, seen: int, timeout_s: float) -> int:
         """Wait until this process has ended another batch; how many it has by then.
@@ -133,19 +97,24 @@ class GroupWriter:
             self._grown.wait_for(lambda: self._appends != seen, timeout_s)
             return self._appends
 
-    # -- inside -------------------------------------------------------------------------------
+    # -- the line -----------------------------------------------------------------------------
 
     def _wait(self, own: Append) -> None:
         """Wait for an answer, or for the lead; who is interrupted leaves the line in order."""
         try:
-            own.wake.wait()
+            # Woken by whoever is woken before it. If that one was interrupted on the very spot, it
+            # finds its answer by itself.
+            while not own.wake.acquire(timeout=LOOK_AGAIN_S):
+                if own.done or own.leads:
+                    break
+            _wake_following(own)
         except BaseException:
             with self._mutex:
-                given_the_lead = own.wake.is_set() and not own.done
                 own.abandoned = True  # if it is being written, nobody waits for the answer
+                _wake_following(own)
                 if own in self._line and own not in self._batch:
                     self._line.remove(own)
-                if given_the_lead:
+                if own.leads and not own.done:
                     self._hand_on()
             raise
 
@@ -159,19 +128,14 @@ class GroupWriter:
             # This thread was interrupted. The others stay in line and are written by the next
             # leader. If the interrupt came after the commit, that one finds their facts known, or
             # their aggregates moved on by themselves, and they decide again.
-            own.error = error
+            own.answer([], error)
         finally:
             with self._mutex:
                 self._batch = []
-                self._line = [
-                    request
-                    for request in self._line
-                    if not request.done and not (request.abandoned and request in batch)
-                ]
+                left = [one for one in batch if not one.done and not one.abandoned]
+                self._line[: len(batch)] = left
                 self._hand_on()
-            for request in batch:
-                if request.done:
-                    request.wake.set()
+                _wake([one for one in batch if one.done and not one.abandoned and one is not own])
             with self._grown:
                 self._appends += 1
                 self._grown.notify_all()
@@ -180,7 +144,9 @@ class GroupWriter:
         """Give the lead to the first in line, if there is one. Call with the mutex held."""
         self._writing = bool(self._line)
         if self._line:
-            self._line[0].wake.set()
+            first = self._line[0]
+            first.leads = True
+            first.wake.release()
 
     def _front(self) -> list[Append]:
         count, facts = 0, 0
@@ -191,18 +157,25 @@ class GroupWriter:
             count += 1
         return self._line[:count]
 
-    def _write(self, batch: list[Append]) -> None:
+    # -- the transaction ----------------------------------------------------------------------
+
+    def _write(self, batch: Sequence[Append]) -> None:
+        unclear: Sequence[Append]
         try:
-            self._transaction(batch, careful=False)
-        except (SqlIntegrityError, *_OWN):
-            self._sort_out(batch)
+            unclear = self._transaction(batch, careful=False)
+        except SqlIntegrityError:
+            unclear = batch
         except _EVERYBODYS as error:
             _fail(batch, error)
+            return
         except Exception:  # noqa: BLE001  one of them brought what the database cannot take
             self._each_for_itself(batch)
+            return
+        if unclear:
+            self._sort_out(unclear)
 
-    def _sort_out(self, batch: list[Append]) -> None:
-        """Something in the batch is known or taken already: find out what, caller by caller."""
+    def _sort_out(self, batch: Sequence[Append]) -> None:
+        """Something in the batch is known, taken or stale: find out what, caller by caller."""
         try:
             self._transaction(batch, careful=True)
         except _EVERYBODYS as error:
@@ -210,7 +183,7 @@ class GroupWriter:
         except Exception:  # noqa: BLE001  e.g. another arena's log took a key since our look
             self._each_for_itself(batch)
 
-    def _each_for_itself(self, batch: list[Append]) -> None:
+    def _each_for_itself(self, batch: Sequence[Append]) -> None:
         for request in batch:
             self._alone(request)
 
@@ -219,36 +192,102 @@ class GroupWriter:
             self._transaction([request], careful=True)
         except SqlIntegrityError:
             msg = "an aggregate or a fact key was written by somebody else meanwhile"
-            request.error = IntegrityError(msg)
+            request.answer([], IntegrityError(msg))
         except DBAPIError as error:
             if not _is_deadlock(error):
                 _fail([request], error)
                 return
             msg = "two writers waited for each other, and the database let the other one go first"
-            request.error = IntegrityError(msg)
+            request.answer([], IntegrityError(msg))
         except Exception as error:  # noqa: BLE001  it is this caller's
             _fail([request], error)
 
-    def _transaction(self, batch: list[Append], *, careful: bool) -> None:
-        """Write a batch; answers are given only once it is committed."""
-        answers: list[tuple[Append, list[int] | None, Exception | None]] = []
+    def _transaction(self, batch: Sequence[Append], *, careful: bool) -> list[Append]:
+        """Write a batch; answers are given only once it is committed.
+
+        Not careful: whoever is stale or known is left out, unanswered, and given back. A
+        connection that broke while the writer had no use for it is replaced by a new one, once.
+        """
         try:
-            with writing(self._engine) as connection:
-                draft = _Draft(connection, batch, careful=careful)
+            return self._once(batch, careful=careful)
+        except DBAPIError as broken:
+            if not broken.connection_invalidated or self._committing:
+                raise  # if it broke at the commit, nobody knows whether that was done
+        return self._once(batch, careful=careful)
+
+    def _once(self, batch: Sequence[Append], *, careful: bool) -> list[Append]:
+        answers: list[tuple[Append, list[int], Exception | None]] = []
+        unclear: list[Append] = []
+        self._committing = False
+        connection = self._connected()
+        try:
+            with connection.begin() as transaction:
+                draft = Draft(connection, batch, careful=careful)
                 for request in batch:
                     try:
-                        answers.append((request, draft.add(request), None))
-                    except _OWN as own:
-                        if not careful:
-                            raise  # it may be known already, and then it is no error
-                        answers.append((request, None, own))
+                        answers.append((request, draft.place(request), None))
+                    except OWN as own:
+                        if careful:
+                            answers.append((request, [], own))
+                        else:
+                            unclear.append(request)  # known already, perhaps: then it is no error
                 draft.write()
-        except _NothingOpenedError:
-            if len(batch) > 1:
-                self._each_for_itself(batch)
-                return
+                self._committing = True
+                transaction.commit()
+        except NothingOpenedError:
+            # Rolled back. Whoever could be recorded all the same is recorded alone, later.
+            if any(error is None for _, _, error in answers):
+                raise
+        except BaseException as failure:
+            # Anything else was rolled back, and the connection is as good as before.
+            if self._committing or not isinstance(failure, Exception) or connection.invalidated:
+                self._disconnect()
+            raise
+        for arena, block in draft.blocks().items():
+            self.memory.arena(arena).block = block
         for request, positions, error in answers:
-            request.positions, request.error = positions, error
+            request.answer(positions, error)
+        return unclear
+
+    # -- its connection -----------------------------------------------------------------------
+
+    def _connected(self) -> Connection:
+        """The writer's own connection, which stays open: only the leader uses it."""
+        if self._disposed:
+            self._disposed = False
+            self._disconnect()
+        if self._connection is None:
+            self._connection = connect_for_writing(self._engine)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        """Close it, whatever state it is in; the next transaction opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.memory.clear()
+            connection.invalidate()
+            connection.close()
+
+    def _on_disposed(self, _engine: Engine) -> None:
+        with self._mutex:
+            if self._writing:
+                self._disposed = True  # the leader closes it before the next transaction
+            else:
+                self._disconnect()
+
+
+def _wake(answered: Sequence[Append]) -> None:
+    """Wake a few, each of whom wakes another: all at once would only fight for the interpreter."""
+    for place, one in enumerate(answered[WOKEN_AT_ONCE:]):
+        answered[place].following = one
+    for one in answered[:WOKEN_AT_ONCE]:
+        one.wake.release()
+
+
+def _wake_following(own: Append) -> None:
+    following, own.following = own.following, None
+    if following is not None:
+        following.wake.release()
 
 
 def _is_deadlock(error: DBAPIError) -> bool:
@@ -258,138 +297,12 @@ def _is_deadlock(error: DBAPIError) -> bool:
 
 def _fail(batch: Sequence[Append], error: BaseException) -> None:
     for request in batch:
-        request.positions, request.error = None, error
-
-
-class _Draft:
-    """A batch on its way into one transaction: heads locked, rows placed, nothing written yet.
-
-    ``careful`` looks up what is known before placing anything. Otherwise keys and versions are
-    left to the unique constraints, except for aggregates that a decision only read.
-    """
-
-    def __init__(self, connection: Connection, batch: Sequence[Append], *, careful: bool) -> None:
-        self._connection = connection
-        self._opened: dict[ArenaKey, str | None] = {}
-        self._heads = self._lock({request.arena for request in batch})
-        self._moved: set[ArenaKey] = set()
-        self._rows: list[tuple[Any, ...]] = []
-        self._careful = careful
-        keys = [stored.fact_key for request in batch for stored in request.facts]
-        self._known = known_rows(connection, keys) if careful else {}
-        read = {identity for request in batch for identity in _looked_up(request, careful=careful)}
-        self._versions = newest_versions(connection, read)
-
-    def add(self, request: Append) -> list[int]:
-        """Place one caller's facts, whole or not at all; their positions."""
-        for identity, version in request.read_at.items():
-            # Not careful: what nobody looked up is left to the constraints, unless somebody in
-            # this very batch wrote it.
-            unknown = version if not self._careful else 0
-            if self._versions.get(identity, unknown) != version:
-                msg = "an aggregate that this decision rests on was written meanwhile"
-                raise IntegrityError(msg)
-        head = self._heads[request.arena]
-        position, block = head.position, head.effective_block
-        positions: list[int] = []
-        rows: list[tuple[Any, ...]] = []
-        known: dict[str, tuple[int, str, bytes]] = {}
-        for stored in request.facts:
-            old = self._known.get(stored.fact_key) or known.get(stored.fact_key)
-            if old is not None:
-                same_or_conflict(old[1], old[2], stored)
-                positions.append(old[0])
-                continue
-            block = _block_of(stored, block)
-            position += 1
-            positions.append(position)
-            known[stored.fact_key] = (position, stored.topic, stored.state)
-            rows.append(
-                (
-                    head.log_id,
-                    position,
-                    stored.originator_id,
-                    stored.originator_version,
-                    stored.topic,
-                    stored.fact_key,
-                    stored.effective_block,
-                    stored.state,
-                )
-            )
-        self._rows += rows
-        self._known |= known
-        for row in rows:
-            self._versions[row[2]] = max(self._versions.get(row[2], 0), row[3])
-        if rows:
-            self._moved.add(request.arena)
-            if self._opened.get(request.arena, "") is None:
-                opening = msgspec.json.decode(request.facts[0].state)
-                self._opened[request.arena] = opening.get("network", "")
-        self._heads[request.arena] = replace(head, position=position, effective_block=block)
-        return positions
-
-    def write(self) -> None:
-        """Insert the rows and move the heads."""
-        for arena, network in self._opened.items():
-            log = logs.c.log_id == self._heads[arena].log_id
-            if network is None:
-                raise _NothingOpenedError
-            self._connection.execute(update(logs).where(log).values(network=network))
-        insert_facts(self._connection, self._rows)
-        for arena in self._moved:
-            head = self._heads[arena]
-            self._connection.execute(
-                _MOVE_HEAD,
-                {
-                    "moved_log": head.log_id,
-                    "position": head.position,
-                    "effective_block": head.effective_block,
-                },
-            )
-
-    def _lock(self, arenas: set[ArenaKey]) -> dict[ArenaKey, LogHead]:
-        # In one order for every process, so that two batches over the same arenas cannot deadlock.
-        return {arena: self._locked(arena) for arena in sorted(arenas)}
-
-    def _locked(self, arena: ArenaKey) -> LogHead:
-        named = {"arena": str(arena)}
-        row = self._connection.execute(_LOCK_HEAD, named).mappings().first()
-        if row is None:
-            self._opened[arena] = None  # named by the opening that is accepted
-            self._connection.execute(
-                insert(logs).values(
-                    arena=str(arena),
-                    network=f"(opening {arena.genesis})",
-                    netuid=arena.netuid,
-                    position=0,
-                    effective_block=NO_BLOCK,
-                )
-            )
-            row = self._connection.execute(_LOCK_HEAD, named).mappings().one()
-        return LogHead.of(row)
-
-
-def _looked_up(request: Append, *, careful: bool) -> list[UUID]:
-    """The aggregates whose version must be looked up: all, or those it read and does not write."""
-    if careful:
-        return list(request.read_at)
-    written = {stored.originator_id for stored in request.facts}
-    return [identity for identity in request.read_at if identity not in written]
-
-
-def _block_of(stored: StoredFact, block: int) -> int:
-    if stored.advances_to is not None:
-        if stored.advances_to <= block:
-            msg = f"block {stored.advances_to} cannot follow block {block}, which is recorded"
-            raise BlockOrderError(msg)
-        block = stored.advances_to
-    if stored.effective_block != block:
-        msg = f"decided at block {stored.effective_block}, but the log is at block {block}"
-        raise HeadMovedError(msg)
-    return block
+        if not request.done:
+            request.answer([], error)
 
 
 _ATTRIBUTE: Final = "ledger_group_writer"
+_MAKING: Final = threading.Lock()
 
 
 def writer_of(engine: Engine) -> GroupWriter:
@@ -397,8 +310,12 @@ def writer_of(engine: Engine) -> GroupWriter:
 
     A forked child must open an engine of its own, as SQLAlchemy asks anyway.
     """
-    # `setdefault` on a plain dict is one step: two threads that ask at once get the same writer.
-    writer = engine.__dict__.setdefault(_ATTRIBUTE, GroupWriter(engine))
+    writer: Any = engine.__dict__.get(_ATTRIBUTE)
+    if writer is None:
+        with _MAKING:
+            writer = engine.__dict__.get(_ATTRIBUTE)
+            if writer is None:
+                writer = engine.__dict__[_ATTRIBUTE] = GroupWriter(engine)
     if not isinstance(writer, GroupWriter):
         msg = f"something else sits where the engine keeps its writer: {writer!r}"
         raise TypeError(msg)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from ledger.application import Ledger, Unit
 from ledger.decisions.arena import ArenaOpened
 from ledger.observations import AlertRaised
+from ledger.store import draft as drafting
 from ledger.store import writer as writing
 from ledger.store.conflicts import FactConflictError
 from ledger.store.database import open_engine
@@ -139,7 +140,7 @@ def test_a_failing_database_fails_everybody_in_the_batch_and_nobody_after(
         raise OperationalError("INSERT", None, Exception("database or disk is full"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(writing, "insert_facts", broken)
+        patched.setattr(drafting, "insert_facts", broken)
         answers = together(ledger, [alert(f"lost {number}") for number in range(CALLERS)])
     assert all(isinstance(answer, OperationalError) for answer in answers)
     assert not any(key.startswith("alert:lost") for key in keys(ledger))
@@ -231,16 +232,19 @@ def test_an_interrupted_waiter_leaves_the_line_and_stops_nobody(
             assert held.wait(timeout=30)
         write(self, batch)
 
-    class Interrupted(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
+    class Interrupted:
+        def __init__(self, lock: threading.Lock) -> None:
+            self.release, self._acquire = lock.release, lock.acquire
+
+        def acquire(self, timeout: float) -> bool:
             if threading.current_thread().name == "interrupted":
                 raise KeyboardInterrupt
-            return super().wait(timeout)
+            return self._acquire(timeout=timeout)
 
     class Waiting(writing.Append):
         def __init__(self, *args: object) -> None:
             super().__init__(*args)  # type: ignore[arg-type]
-            self.wake = Interrupted()
+            self.wake = Interrupted(self.wake)  # type: ignore[assignment]
 
     monkeypatch.setattr(GroupWriter, "_write", slowly)
     monkeypatch.setattr(writing, "Append", Waiting)

@@ -259,6 +259,7 @@ def test_a_command_rests_on_what_it_only_read(engine: Engine) -> None:
                 pause(scene.ledger, "evaluation", reason="exploit", actor="op")
             return found
 
+    scene.ledger.memory.forget([arena_id(ARENA)])  # so that it is read from the log
     with pytest.raises(DecisionRefusedError, match="evaluation is paused"):
         plan_contest(
             Racing(engine, ARENA), track="qwen", challengers=[waiting], seed_block=seed, attempt=1
