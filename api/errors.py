@@ -154,8 +154,8 @@ _CAUSES: Final = (
         code="database_locked",
     ),
     _Cause(
-        "the disk of the database is full and nothing was recorded; free space, then run this "
-        "again",
+        "the disk of the database is full; free space, then run this again: what is recorded "
+        "already will not be recorded twice",
         codes=("53100", "SQLITE_FULL"),
         words=("disk is full", "no space left", "could not extend file"),
         code="database_full",

@@ -52,6 +52,11 @@ class PostgresServer:
         return self.folder / "data"
 
     @property
+    def pid_file(self) -> Path:
+        """What is there as long as the server runs."""
+        return self.data / "postmaster.pid"
+
+    @property
     def url(self) -> URL:
         """Its superuser's address."""
         return URL.create(
@@ -78,15 +83,23 @@ class PostgresServer:
     def remove(self) -> None:
         """Stop it if it runs, and delete its folder."""
         atexit.unregister(self.remove)
-        if (self.data / "postmaster.pid").exists():
+        if self.pid_file.exists():
             self.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def own(self, folder: Path) -> None:
-        """Give a folder to the user that the server runs as."""
+        """Give a folder or file to the user that the server runs as."""
         if self._user is not None:
             entry = pwd.getpwnam(self._user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
+
+    def move(self, folder: Path, place: Path) -> None:
+        """Move a folder of the stopped server elsewhere, and leave a link to it."""
+        shutil.copytree(folder, place)
+        for path in (place, *place.rglob("*")):
+            self.own(path)
+        shutil.rmtree(folder)
+        folder.symlink_to(place)
 
     def _run(self, name: str, *arguments: str) -> None:
         environment = {**os.environ, "LC_MESSAGES": "C"}

@@ -27,7 +27,7 @@ from tests.contract.stores import own_server
 from tests.faults.conftest import Command, open_arena_at
 from tests.faults.disks import MIB, fill, small_disk
 from tests.faults.load import note
-from tests.faults.processes import Entry
+from tests.faults.processes import Entry, wait_until
 from tests.faults.verdict import check_log, check_views
 from tests.unit.ledger.scenes import ARENA
 
@@ -38,8 +38,11 @@ SIZES = (100_000, 10_000, 1_000)
 """Bytes of a fact's detail: the last small ones take what the large ones left."""
 
 SENTENCE = (
-    "the disk of the database is full and nothing was recorded; free space, then run this again"
+    "the disk of the database is full; free space, then run this again: what is recorded already "
+    "will not be recorded twice"
 )
+
+GONE = "the database server does not answer"
 
 
 @dataclass
@@ -94,10 +97,7 @@ def on_a_file(folder: Path) -> Iterator[Filling]:
 
 @contextmanager
 def on_a_tablespace(_folder: Path) -> Iterator[Filling]:
-    """PostgreSQL's data, and not its journal, on a small disk.
-
-    A journal without room stops the whole server at once: the fault of ``test_killed_writers``.
-    """
+    """PostgreSQL's data, and not its journal, on a small disk."""
     server = own_server()
     try:
         with small_disk(server.folder / "space", mib=64) as disk:
@@ -190,3 +190,44 @@ def test_the_command_line_says_it_in_one_sentence(tmp_path: Path, command: Comma
         assert refused.stderr == f"cacheon-ledger: {SENTENCE}\n"
         filling.ballast.unlink()
         assert command(*pause, *where).exit_code == 0
+
+
+def test_a_journal_without_room_stops_postgresql_and_loses_nothing(tmp_path: Path) -> None:
+    """Its server gives up by itself. With room, and started again, the same process goes on."""
+    server = own_server("min_wal_size=32MB", "max_wal_size=32MB")
+    try:
+        with small_disk(server.folder / "journal", mib=80) as disk:
+            server.stop()
+            server.move(server.data / "pg_wal", disk / "pg_wal")
+            server.start()
+            url = server.url.render_as_string(hide_password=False)
+            engine = open_engine(url)
+            upgrade(engine)
+            open_arena_at(url)
+            fill(disk / "ballast", ROOM)
+            filling = Filling(engine, disk / "ballast")
+            told: list[str] = []
+            ledger = filling.ledger
+            for number in range(1_000):
+                entry = Entry("try", f"alert:{number}")
+                filling.said.append(entry)
+                try:
+                    note(ledger, entry.facts(), os.urandom(SIZES[0]).hex())
+                except SQLAlchemyError as error:
+                    told.append(problem_of(error).message)
+                    break
+                filling.said.append(Entry("ack", entry.key))
+            # Whoever of the server meets the full disk first takes it down: us, or one beside us.
+            assert told[0] == SENTENCE or GONE in told[0]
+            wait_until(lambda: not server.pid_file.exists(), "the server gave up")
+            with pytest.raises(SQLAlchemyError) as gone:
+                note(ledger, ["alert:gone"])
+            assert GONE in problem_of(gone.value).message
+            filling.ballast.unlink()
+            server.start()
+            assert filling.send("after", SIZES[0]) is None
+            check_log(engine, filling.said)
+            engine.dispose()
+            server.stop()
+    finally:
+        server.remove()
