@@ -50,8 +50,10 @@ _VERSIONS_ON_POSTGRES: Final = (
 
 _LOCK_ON_SQLITE: Final = "SELECT log_id, position, effective_block FROM logs WHERE arena = ?"
 _LOCK_ON_POSTGRES: Final = (
-    "SELECT log_id, position, effective_block FROM logs WHERE arena = %s FOR UPDATE"
+    "SELECT log_id, position, effective_block FROM logs WHERE arena = %s FOR NO KEY UPDATE"
 )
+"""Not the key: a view's first position, which refers to the log, need not wait for its writers."""
+
 _MOVE_ON_SQLITE: Final = "UPDATE logs SET position = ?, effective_block = ? WHERE log_id = ?"
 _MOVE_ON_POSTGRES: Final = "UPDATE logs SET position = %s, effective_block = %s WHERE log_id = %s"
 

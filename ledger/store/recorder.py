@@ -22,7 +22,7 @@ from eventsourcing.persistence import (
 from sqlalchemy import Engine, Select, bindparam, select
 
 from ledger.keys import ArenaKey
-from ledger.store.codec import StoredFact
+from ledger.store.codec import StoredFact, read_as
 from ledger.store.draft import Append
 from ledger.store.logs import head_of
 from ledger.store.memory import Memory
@@ -155,7 +155,8 @@ class ArenaRecorder(ApplicationRecorder):
             if stop is not None:
                 query = query.where(position <= stop)
             if topics:
-                query = query.where(events.c.topic.in_(topics))
+                named = [version for topic in topics for version in read_as(topic)]
+                query = query.where(events.c.topic.in_(named))
             rows = connection.execute(query.order_by(position).limit(limit)).all()
         return [
             Notification(
