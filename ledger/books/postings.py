@@ -165,16 +165,24 @@ def entry_of(fact: Fact) -> Entry | None:
     if make is None:
         return None
     entry = make(fact)
+    left = _sums(entry.postings)
+    if any(left):
+        said = ", ".join(map(str, left))
+        msg = f"the postings of '{fact.fact_key}' do not balance, they leave {said}"
+        raise UnbalancedError(msg)
+    return entry if entry.postings else None
+
+
+def _sums(postings: tuple[Posting, ...]) -> list[Amount]:
+    """What the postings leave of each unit."""
+    if len(postings) == 2 and postings[0].amount.asset == postings[1].amount.asset:
+        return [postings[0].amount.plus(postings[1].amount)]  # most entries
     sums: dict[str, Amount] = {}
-    for posting in entry.postings:
+    for posting in postings:
         amount = posting.amount
         before = sums.get(amount.asset)
         sums[amount.asset] = amount if before is None else before.plus(amount)
-    if any(sums.values()):
-        left = ", ".join(str(amount) for amount in sums.values())
-        msg = f"the postings of '{fact.fact_key}' do not balance, they leave {left}"
-        raise UnbalancedError(msg)
-    return entry if entry.postings else None
+    return list(sums.values())
 
 
 def _move(amount: Amount, source: str, target: str) -> tuple[Posting, ...]:

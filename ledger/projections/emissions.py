@@ -36,7 +36,6 @@ emissions: Final = appended(
     Column("miner_incentive_alpha", BigInteger, nullable=False),
     Column("burned_alpha", BigInteger, nullable=False),
     Column("validator_dividends_alpha", BigInteger, nullable=False),
-    indexed=(("epoch_block",),),
 )
 
 

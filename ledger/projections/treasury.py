@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.books import accounts
-from ledger.books.postings import MONEY_FACTS, entry_of
+from ledger.books.postings import MONEY_FACTS, Entry, entry_of
 from ledger.decisions.payment import (
     CreditRedeemed,
     PaymentConsumed,
@@ -40,13 +41,10 @@ from ledger.projections.tables import appended, versioned
 postings: Final = appended(
     "treasury_postings",
     Column("about_block", BigInteger, nullable=False),
-    Column("topic", Text, nullable=False),
-    Column("fact_key", Text, nullable=False),
     Column("account", Text, nullable=False),
     Column("asset", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("reference", Text),
-    indexed=(("asset", "about_block"),),
 )
 
 balances: Final = appended(
@@ -56,7 +54,6 @@ balances: Final = appended(
     Column("account", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("source", Text, nullable=False),
-    indexed=(("about_block",),),
 )
 
 outflows: Final = appended(
@@ -127,57 +124,23 @@ rentals: Final = versioned(
 )
 
 
-class TreasuryProjection:
-    """Folds every fact that moves money, and those that say what became of it."""
-
-    name = "treasury"
-    tables = (postings, balances, outflows, periods, payments, buybacks, rentals)
-    knows: tuple[type[Fact], ...] = (
-        *MONEY_FACTS,
-        AlphaBurnSeen,
-        BalanceObserved,
-        BuybackApproved,
-        BuybackFailed,
-        BuybackPlanned,
-        BuybackSent,
-        CreditRedeemed,
-        PaymentCredited,
-        PaymentExpired,
-        PeriodClosed,
-        RentalEnded,
-        RentalInvoiceMatched,
-        RentalOrphanStopped,
-        RentalRequested,
-        RentalStarted,
-        TreasuryTransferSeen,
-    )
-
-    def fold(self, rows: Rows, position: int, fact: Fact) -> None:
-        """Change the rows by one fact."""
-        entry = entry_of(fact)
-        if entry is not None:
-            key = storable_text(fact.fact_key)
-            reference = storable_text(entry.reference) if entry.reference else entry.reference
-            rows.extend(
-                postings,
-                position,
-                [
-                    (
-                        entry.about_block,
-                        fact.topic,
-                        key,
-                        storable_text(posting.account),
-                        posting.amount.asset,
-                        posting.amount.value,
-                        reference,
-                    )
-                    for posting in entry.postings
-                ],
+def _book(rows: Rows, position: int, entry: Entry) -> None:
+    """The postings of a fact; the position names it."""
+    reference = storable_text(entry.reference) if entry.reference else entry.reference
+    rows.extend(
+        postings,
+        position,
+        [
+            (
+                entry.about_block,
+                storable_text(posting.account),
+                posting.amount.asset,
+                posting.amount.value,
+                reference,
             )
-        _fold_payment(rows, position, fact)
-        _fold_rental(rows, position, fact)
-        _fold_buyback(rows, position, fact)
-        _fold_outside(rows, position, fact)
+            for posting in entry.postings
+        ],
+    )
 
 
 def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
@@ -345,3 +308,53 @@ def _fold_buyback(rows: Rows, position: int, fact: Fact) -> None:
             rows.put(buybacks, position, fact.number, status="failed", detail=fact.reason)
         case _:
             pass  # not a buyback's
+
+
+_FOLDS: Final[dict[type[Fact], Callable[[Rows, int, Any], None]]] = {
+    kind: fold
+    for fold, kinds in {
+        _fold_outside: (AlphaBurnSeen, BalanceObserved, PeriodClosed, TreasuryTransferSeen),
+        _fold_payment: (
+            CreditRedeemed,
+            PaymentConsumed,
+            PaymentCredited,
+            PaymentExpired,
+            PaymentRefunded,
+            PaymentSeen,
+        ),
+        _fold_rental: (
+            RentalCostBooked,
+            RentalEnded,
+            RentalInvoiceMatched,
+            RentalOrphanStopped,
+            RentalRequested,
+            RentalStarted,
+        ),
+        _fold_buyback: (
+            BuybackApproved,
+            BuybackExecuted,
+            BuybackFailed,
+            BuybackPlanned,
+            BuybackSent,
+        ),
+    }.items()
+    for kind in kinds
+}
+"""What changes a view's rows besides the journal."""
+
+
+class TreasuryProjection:
+    """Folds every fact that moves money, and those that say what became of it."""
+
+    name = "treasury"
+    tables = (postings, balances, outflows, periods, payments, buybacks, rentals)
+    knows: tuple[type[Fact], ...] = tuple(dict.fromkeys((*MONEY_FACTS, *_FOLDS)))
+
+    def fold(self, rows: Rows, position: int, fact: Fact) -> None:
+        """Change the rows by one fact."""
+        entry = entry_of(fact)
+        if entry is not None:
+            _book(rows, position, entry)
+        fold = _FOLDS.get(type(fact))
+        if fold is not None:
+            fold(rows, position, fact)

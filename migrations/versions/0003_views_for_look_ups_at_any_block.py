@@ -130,7 +130,7 @@ VERSIONED = {
 # Table: what is looked up in it besides its position, and its columns.
 APPENDED = {
     "emissions": (
-        [("epoch_block",)],
+        [],
         """
             epoch_block:big track:text phase:text paused:bool pool_ppm:big? king_hotkey:text?
             king_score_ppm:big? miner_incentive_alpha:big burned_alpha:big
@@ -145,7 +145,7 @@ APPENDED = {
         """,
     ),
     "treasury_balances": (
-        [("about_block",)],
+        [],
         "about_block:big asset:text account:text amount:big source:text",
     ),
     "treasury_outflows": (
@@ -157,11 +157,8 @@ APPENDED = {
         "number:int from_block:big to_block:big actor:text",
     ),
     "treasury_postings": (
-        [("asset", "about_block")],
-        """
-            about_block:big topic:text fact_key:text account:text asset:text amount:big
-            reference:text?
-        """,
+        [],
+        "about_block:big account:text asset:text amount:big reference:text?",
     ),
     "weights_policies": (
         [],
