@@ -7,8 +7,9 @@ moves none in :data:`SILENT_FACTS` with the reason; a test holds every event typ
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from ledger.books import accounts
 from ledger.decisions.payment import PaymentConsumed, PaymentRefunded, PaymentSeen
@@ -23,16 +24,14 @@ class UnbalancedError(AssertionError):
     """A fact's postings do not sum to zero per asset: a defect of this module."""
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(msgspec.Struct, frozen=True):
     """One line of an entry. ``amount`` above zero is a debit."""
 
     account: str
     amount: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """The postings of one fact, and the block the money moved at.
 
     ``reference`` is the extrinsic hash where one moved it on chain, else None.

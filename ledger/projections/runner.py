@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sqlalchemy import Connection, Engine, Table
 
 from ledger.facts import Fact
+from ledger.projections.garbage import not_collecting
 from ledger.projections.rows import Rows
 from ledger.store.bell import bell_of
 from ledger.store.codec import topics_of
@@ -131,6 +132,12 @@ class Runner:
         self, head: LogHead, behind: dict[Projection, int], on_page: OnPage | None
     ) -> dict[Projection, int]:
         """One page for those that stand at its beginning or inside it; who is still behind."""
+        with not_collecting():
+            return self._folded(head, behind, on_page)
+
+    def _folded(
+        self, head: LogHead, behind: dict[Projection, int], on_page: OnPage | None
+    ) -> dict[Projection, int]:
         after = min(behind.values())
         with self._engine.connect() as connection:
             upto = min(after + PAGE, head.position)

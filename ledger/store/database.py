@@ -28,6 +28,10 @@ BUSY_TIMEOUT_S: Final = 30
 LOCK_TIMEOUT_S: Final = 30
 """How long a statement waits for a lock of PostgreSQL. ``options`` in the URL can say otherwise."""
 
+WAL_PAGES: Final = 4_000
+"""Pages that SQLite's journal takes before they move to the file: 16 MiB. A page that many batches
+touch then moves once."""
+
 _WAL_PAUSE_S: Final = 0.01
 
 _SHARES_MEMORY: Final = (3, 36, 0)
@@ -149,6 +153,7 @@ def _sqlite(url: URL) -> Engine:
             _use_wal(cursor)
             cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
         # Without it, INSERT OR REPLACE deletes a recorded event past the trigger that refuses it.
         cursor.execute("PRAGMA recursive_triggers=ON")
         cursor.close()
