@@ -17,8 +17,8 @@ import msgspec
 from benchmarks.year.mix import ARENA
 from ledger.application import Ledger
 from ledger.facts import Fact
+from ledger.projections.journal import JournalProjection
 from ledger.projections.runner import catch_up
-from ledger.projections.treasury import TreasuryProjection
 from ledger.queries.scope import scope_at
 from ledger.queries.treasury import account_balances
 from ledger.store.codec import FactMapper, decode
@@ -35,7 +35,7 @@ def main(path: Path, url: str) -> None:
     facts = _facts(path)
     while batch := [mapper.to_stored_event(fact) for fact in islice(facts, BATCH)]:
         recorder.insert_events(batch)
-    catch_up(engine, [TreasuryProjection()])
+    catch_up(engine, [JournalProjection()])
     with engine.connect() as connection:
         head = head_of(connection, ARENA)
         if head is None:

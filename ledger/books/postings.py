@@ -164,7 +164,7 @@ def entry_of(fact: Fact) -> Entry | None:
     if make is None:
         return None
     entry = make(fact)
-    left = _sums(entry.postings)
+    left = () if _is_a_move(entry.postings) else _sums(entry.postings)
     if any(left):
         said = ", ".join(map(str, left))
         msg = f"the postings of '{fact.fact_key}' do not balance, they leave {said}"
@@ -172,10 +172,16 @@ def entry_of(fact: Fact) -> Entry | None:
     return entry if entry.postings else None
 
 
+def _is_a_move(postings: tuple[Posting, ...]) -> bool:
+    """Whether it is one amount from one account to another, as most entries are."""
+    if len(postings) != 2:
+        return False
+    first, second = postings[0].amount, postings[1].amount
+    return first.asset == second.asset and first.value + second.value == 0
+
+
 def _sums(postings: tuple[Posting, ...]) -> list[Amount]:
     """What the postings leave of each unit."""
-    if len(postings) == 2 and postings[0].amount.asset == postings[1].amount.asset:
-        return [postings[0].amount.plus(postings[1].amount)]  # most entries
     sums: dict[str, Amount] = {}
     for posting in postings:
         amount = posting.amount

@@ -6,6 +6,7 @@ from typing import Final
 
 from ledger.projections.contests import ContestsProjection
 from ledger.projections.emissions import EmissionsProjection
+from ledger.projections.journal import JournalProjection
 from ledger.projections.payouts import PayoutsProjection
 from ledger.projections.reigns import ReignsProjection
 from ledger.projections.runner import Projection
@@ -20,5 +21,6 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     WeightsProjection(),
     EmissionsProjection(),
     PayoutsProjection(),
+    JournalProjection(),
     TreasuryProjection(),
 )

@@ -34,7 +34,7 @@ from ledger.store.bell import bell_of
 from ledger.store.database import DatabaseError, folding, writing
 from ledger.store.logs import all_heads, read_page
 from ledger.store.many_rows import quoted
-from ledger.store.schema import METADATA, tracking
+from ledger.store.schema import METADATA, snapshots, tracking
 from ledger.store.tracking import locked_position
 
 NEXT: Final = "__next"
@@ -56,7 +56,8 @@ def rebuild(
 ) -> None:
     """Replay the log into new tables of these projections, and put them in the place of the old.
 
-    The table of positions is made where somebody dropped it too; the log is only read. Raises
+    The tables of positions and of snapshots are made where somebody dropped them, too; the log is
+    only read. Raises
     :class:`~ledger.store.database.DatabaseError` if readers held a view for the whole of
     :data:`PLACING_TRIES` tries; the live views stand as they were then.
     """
@@ -100,7 +101,7 @@ def _begin(engine: Engine, projections: tuple[Projection, ...]) -> None:
     shadows = [_shadow(table, metadata) for table in _tables(projections)]
     names = [projection.name + NEXT for projection in projections]
     with _changing_tables(engine) as connection:
-        METADATA.create_all(connection, tables=[tracking])
+        METADATA.create_all(connection, tables=[tracking, snapshots])
         metadata.drop_all(connection, tables=shadows)
         metadata.create_all(connection, tables=shadows)
         connection.execute(delete(tracking).where(tracking.c.projection.in_(names)))

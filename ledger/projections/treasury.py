@@ -1,4 +1,4 @@
-"""The `treasury` view: the journal, payments, observed balances, periods, buybacks and rentals."""
+"""The `treasury` view: payments, observed balances, periods, buybacks and rentals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.books import accounts
-from ledger.books.postings import MONEY_FACTS, Entry, entry_of
 from ledger.decisions.payment import (
     CreditRedeemed,
     PaymentConsumed,
@@ -35,17 +34,8 @@ from ledger.decisions.treasury import (
 )
 from ledger.facts import Fact
 from ledger.observations import AlphaBurnSeen, BalanceObserved, TreasuryTransferSeen
-from ledger.projections.rows import Rows, storable_text
+from ledger.projections.rows import Rows
 from ledger.projections.tables import appended, versioned
-
-postings: Final = appended(
-    "treasury_postings",
-    Column("about_block", BigInteger, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("asset", Text, nullable=False),
-    Column("amount", BigInteger, nullable=False),
-    Column("reference", Text),
-)
 
 balances: Final = appended(
     "treasury_balances",
@@ -122,25 +112,6 @@ rentals: Final = versioned(
         Column("ended_at_s", BigInteger),
     ],
 )
-
-
-def _book(rows: Rows, position: int, entry: Entry) -> None:
-    """The postings of a fact; the position names it."""
-    reference = storable_text(entry.reference) if entry.reference else entry.reference
-    rows.extend(
-        postings,
-        position,
-        [
-            (
-                entry.about_block,
-                storable_text(posting.account),
-                posting.amount.asset,
-                posting.amount.value,
-                reference,
-            )
-            for posting in entry.postings
-        ],
-    )
 
 
 def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
@@ -340,21 +311,18 @@ _FOLDS: Final[dict[type[Fact], Callable[[Rows, int, Any], None]]] = {
     }.items()
     for kind in kinds
 }
-"""What changes a view's rows besides the journal."""
+"""What changes the view's rows, and how."""
 
 
 class TreasuryProjection:
-    """Folds every fact that moves money, and those that say what became of it."""
+    """Folds what became of the money that the journal moves, and what the outside states."""
 
     name = "treasury"
-    tables = (postings, balances, outflows, periods, payments, buybacks, rentals)
-    knows: tuple[type[Fact], ...] = tuple(dict.fromkeys((*MONEY_FACTS, *_FOLDS)))
+    tables = (balances, outflows, periods, payments, buybacks, rentals)
+    knows: tuple[type[Fact], ...] = tuple(_FOLDS)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
-        entry = entry_of(fact)
-        if entry is not None:
-            _book(rows, position, entry)
         fold = _FOLDS.get(type(fact))
         if fold is not None:
             fold(rows, position, fact)

@@ -17,6 +17,7 @@ from ledger.books.reconcile import (
     reconcile,
 )
 from ledger.projections import treasury as view
+from ledger.projections.journal import postings
 from ledger.queries.scope import Scope, plain
 
 
@@ -55,7 +56,7 @@ def treasury_lines(scope: Scope) -> list[TreasuryLine]:
         BookedLine(
             row["about_block"], row["account"], row["asset"], row["amount"], row["reference"]
         )
-        for row in scope.rows(view.postings)
+        for row in scope.rows(postings)
     ]
     balances = [
         ObservedBalance(row["asset"], row["account"], row["amount"], row["about_block"])
@@ -78,7 +79,7 @@ def account_balances(scope: Scope) -> list[dict[str, Any]]:
 
     Sums are exact: SQLite refuses one beyond 64 bits, PostgreSQL sums in decimals.
     """
-    table = view.postings
+    table = postings
     query = (
         select(table.c.account, table.c.asset, func.sum(table.c.amount))
         .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)

@@ -137,6 +137,10 @@ APPENDED = {
             validator_dividends_alpha:big
         """,
     ),
+    "journal_postings": (
+        [],
+        "about_block:big account:text asset:text amount:big reference:text?",
+    ),
     "payouts": (
         [("coldkey", "position"), ("hotkey", "position")],
         """
@@ -156,15 +160,15 @@ APPENDED = {
         [],
         "number:int from_block:big to_block:big actor:text",
     ),
-    "treasury_postings": (
-        [],
-        "about_block:big account:text asset:text amount:big reference:text?",
-    ),
     "weights_policies": (
         [],
         "from_block:big policy_digest:text policy_json:text",
     ),
 }
+
+
+FORMER = {"treasury_postings"}
+"""The journal is a view of its own now."""
 
 
 def upgrade() -> None:
@@ -217,7 +221,7 @@ def _column(text: str) -> sa.Column[object]:
 def _drop_views() -> None:
     """Drop what views there are; somebody may have dropped some."""
     there = set(sa.inspect(op.get_bind()).get_table_names())
-    for name in sorted((VERSIONED.keys() | APPENDED.keys()) & there):
+    for name in sorted((VERSIONED.keys() | APPENDED.keys() | FORMER) & there):
         op.drop_table(name)
     op.execute("DELETE FROM tracking")
 
