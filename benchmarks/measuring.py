@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
+
+_NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -90,7 +93,11 @@ def peak_mb() -> float:
 def in_child(module: str, *arguments: str) -> str:
     """What ``python -m module`` prints, run in a process of its own; it must succeed."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    # As anybody runs it: compiled modules are kept, whatever this shell says of them.
+    environment = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
+    done = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode:
         msg = f"python -m {module} failed: {done.stderr.strip()[-2_000:]}"
         raise RuntimeError(msg)

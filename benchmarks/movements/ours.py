@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.year.mix import ARENA
 from ledger.application import Ledger
 from ledger.facts import Fact
 from ledger.projections.journal import JournalProjection
@@ -25,19 +24,22 @@ from ledger.store.codec import FactMapper, decode
 from ledger.store.database import open_engine
 from ledger.store.logs import head_of
 
-BATCH: Final = 5_000
+BATCH: Final = 20_000
 
 
 def main(path: Path, url: str) -> None:
     """Append, fold, ask."""
     engine = open_engine(url)
-    recorder, mapper = Ledger(engine, ARENA).construct_recorder(), FactMapper()
     facts = _facts(path)
+    opening = next(facts)
+    arena, mapper = opening.arena_key, FactMapper()
+    recorder = Ledger(engine, arena).construct_recorder()
+    recorder.insert_events([mapper.to_stored_event(opening)])
     while batch := [mapper.to_stored_event(fact) for fact in islice(facts, BATCH)]:
         recorder.insert_events(batch)
     catch_up(engine, [JournalProjection()])
     with engine.connect() as connection:
-        head = head_of(connection, ARENA)
+        head = head_of(connection, arena)
         if head is None:
             msg = f"{path} opens no arena"
             raise LookupError(msg)
