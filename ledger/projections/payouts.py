@@ -32,6 +32,16 @@ addresses: Final = versioned(
 """Every hotkey and coldkey that ever had a payout, numbered as they came: an epoch has hundreds of
 rows, and twenty epochs a day repeat the same long addresses."""
 
+owners: Final = versioned(
+    "payouts_owners",
+    [
+        Column("coldkey", Integer, primary_key=True, autoincrement=False),
+        Column("hotkey", Integer, primary_key=True, autoincrement=False),
+    ],
+    [],
+)
+"""Which hotkeys ever had a payout to a coldkey: its payouts are found among theirs."""
+
 payouts: Final = appended(
     "payouts",
     Column("epoch_block", BigInteger, nullable=False),
@@ -44,7 +54,7 @@ payouts: Final = appended(
     Column("paid_alpha", BigInteger, nullable=False),
     Column("withheld_alpha", BigInteger, nullable=False),
     Column("dividends_alpha", BigInteger, nullable=False),
-    indexed=(("hotkey", "position"), ("coldkey", "position")),
+    indexed=(("hotkey", "position"),),
 )
 
 
@@ -60,7 +70,7 @@ class PayoutsProjection:
     """Folds vectors and epochs into payouts."""
 
     name = "payouts"
-    tables = (state, addresses, payouts)
+    tables = (state, addresses, owners, payouts)
     knows: tuple[type[Fact], ...] = (*POLICY_FACTS, EpochObserved, WeightsReceipt, WeightsSubmitted)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
@@ -101,6 +111,7 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
     # Weight on the old burn UID burns until a vector on the new one is in force.
     burn_uids = {burn_uid} | ({vector.burn_uid} if vector else set())
     numbers: dict[str, int] = rows.memo.setdefault("numbers", {})
+    known: set[tuple[int, int]] = rows.memo.setdefault("owners", set())
     paid: list[tuple[int | None, ...]] = []
     columns = zip(
         epoch.uids,
@@ -117,6 +128,8 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
             continue
         owner = numbers.get(hotkey) or _number(rows, position, hotkey)
         payee = numbers.get(coldkey) or _number(rows, position, coldkey)
+        if (payee, owner) not in known:
+            _own(rows, position, payee, owner)
         mine = (epoch.block, uid, owner, payee, vector_block, share)
         if uid in burn_uids:
             paid.append((*mine, 0, 0, incentive, dividends))
@@ -126,6 +139,13 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None
         departed = (epoch.block, None, _number(rows, position, hotkey), None, vector_block, share)
         paid.append((*departed, share * total // PPM, 0, 0, 0))
     rows.extend(payouts, position, paid)
+
+
+def _own(rows: Rows, position: int, coldkey: int, hotkey: int) -> None:
+    """Remember that the coldkey was paid for the hotkey."""
+    if rows.get(owners, coldkey, hotkey) is None:
+        rows.put_new(owners, position, coldkey, hotkey)
+    rows.memo["owners"].add((coldkey, hotkey))
 
 
 def _number(rows: Rows, position: int, address: str) -> int:

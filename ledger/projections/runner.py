@@ -24,7 +24,7 @@ from ledger.store.logs import LogHead, LogPage, all_heads, read_page
 from ledger.store.tracking import OTHERS_POLL_S, locked_position, move_to, positions
 from ledger.store.writer import writer_of
 
-PAGE: Final = 5_000
+PAGE: Final = 20_000
 """Positions per transaction (and at most ``MAX_PAGE_BYTES`` of facts)."""
 
 OnPage = Callable[[str, int, int], None]

@@ -100,21 +100,32 @@ def payouts_page(
     if after is not None:
         query = query.where(table.c.position >= after[0])
         query = query.where(tuple_(table.c.position, table.c.line) > tuple_(*after))
-    queries = [query]
-    if address is not None:
-        # One query per index: what is paid to a hotkey, and what to a coldkey.
-        number = number_of(scope, address)
-        queries = [
-            query.where(_rare(scope, column == number))
-            for column in (table.c.hotkey, table.c.coldkey)
-        ]
+    owned = [None] if address is None else _of(scope, address)
     found: dict[tuple[int, int], RowMapping] = {}
-    for own in queries:
+    for condition in owned:
+        own = query if condition is None else query.where(condition)
         for row in scope.connection.execute(own).mappings():
             found[row["position"], row["line"]] = row
     places = sorted(found)[:limit]
     lines = tuple(_line(found[place]) for place in places)
     return PayoutsPage(lines, places[-1] if places else None)
+
+
+def _of(scope: Scope, address: str) -> list[ColumnElement[bool]]:
+    """The conditions of an address's lines, each of which the index of hotkeys answers.
+
+    As a hotkey, and as the coldkey of each hotkey that ever paid to it.
+    """
+    table, number = view.payouts, number_of(scope, address)
+    query = select(view.owners.c.hotkey).where(
+        view.owners.c.log_id == scope.head.log_id, view.owners.c.coldkey == number
+    )
+    hotkeys = scope.connection.execute(query).scalars().all()
+    own = _rare(scope, table.c.hotkey == number)
+    paid_to = [
+        _rare(scope, table.c.hotkey == hotkey) & (table.c.coldkey == number) for hotkey in hotkeys
+    ]
+    return [own, *paid_to]
 
 
 def _rare(scope: Scope, condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -140,11 +151,11 @@ def _lines(scope: Scope) -> Select[Any]:
 
 
 def _of_address(scope: Scope, address: str, query: Select[Any]) -> Select[Any]:
-    table, number = view.payouts, number_of(scope, address)
+    table = view.payouts
     return query.where(
         table.c.log_id == scope.head.log_id,
         table.c.position <= scope.position,
-        or_(table.c.hotkey == number, table.c.coldkey == number),
+        or_(*_of(scope, address)),
     )
 
 

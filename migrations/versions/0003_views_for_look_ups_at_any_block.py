@@ -46,6 +46,10 @@ VERSIONED = {
         "address:text",
         "number:int",
     ),
+    "payouts_owners": (
+        "coldkey:int hotkey:int",
+        "",
+    ),
     "payouts_state": (
         "key:text",
         "value:text",
@@ -142,7 +146,7 @@ APPENDED = {
         "about_block:big account:text asset:text amount:big reference:text?",
     ),
     "payouts": (
-        [("coldkey", "position"), ("hotkey", "position")],
+        [("hotkey", "position")],
         """
             epoch_block:big uid:int? hotkey:int coldkey:int? vector_block:big? share_ppm:int
             entitled_alpha:big paid_alpha:big withheld_alpha:big dividends_alpha:big
