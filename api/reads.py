@@ -40,7 +40,7 @@ from ledger.queries import reigns as ask_reigns
 from ledger.queries import submissions as ask_submissions
 from ledger.queries import treasury as ask_treasury
 from ledger.queries.emissions import epochs, ramp_now
-from ledger.queries.payouts import count_payouts, payouts_page, totals
+from ledger.queries.payouts import payouts_page, totals
 from ledger.queries.scope import Scope
 from ledger.queries.weights import (
     SentVector,
@@ -116,16 +116,15 @@ def payouts(scope: Scope, window: Window, address: str) -> Payouts:
     :class:`~ledger.addresses.AddressFormError` for what is no address.
     """
     require_ss58(address)
-    total = count_payouts(scope, address)
-    if not total:
+    summed = totals(scope, address)
+    if not summed["total"]:
         require_known(scope, address)
     lines = payouts_page(scope, address=address, limit=window.offset + window.limit).lines
     return Payouts(
         address=address,
         block=scope.block,
         position=scope.position,
-        **totals(scope, address),
-        total=total,
+        **summed,
         limit=window.limit,
         offset=window.offset,
         lines=window.cut(lines),

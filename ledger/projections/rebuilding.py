@@ -29,13 +29,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from ledger.projections.runner import OnPage, Projection, Runner
+from ledger.projections.runner import PAGE, OnPage, Projection, Runner
 from ledger.store.bell import bell_of
 from ledger.store.database import DatabaseError, folding, writing
 from ledger.store.logs import all_heads, read_page
 from ledger.store.many_rows import quoted
 from ledger.store.schema import METADATA, snapshots, tracking
-from ledger.store.tracking import locked_position
+from ledger.store.tracking import locked_place
 
 NEXT: Final = "__next"
 """What the names of new tables, of their indexes and of their kept positions end in."""
@@ -63,15 +63,16 @@ def rebuild(
     """
     projections = tuple(projections)
     _begin(engine, projections)
-    runner = Runner(engine, projections, suffix=NEXT, transaction=_filling_tables)
     with _unless_placed_by_another(engine, projections):
-        runner.catch_up(on_page=on_page)
+        _runner(engine, projections).catch_up(on_page=on_page)
     for projection in projections:
         with _unless_placed_by_another(engine, (projection,)):
-            if engine.dialect.name == "postgresql":
-                _index(engine, projection)
-            _place(engine, runner, projection)
+            _place(engine, projection)
     bell_of(engine).ring()
+
+
+def _runner(engine: Engine, projections: tuple[Projection, ...]) -> Runner:
+    return Runner(engine, projections, suffix=NEXT, transaction=_filling_tables)
 
 
 @contextmanager
@@ -93,7 +94,10 @@ def _filling_tables(engine: Engine) -> Iterator[Connection]:
 def _wait_for_turn(connection: Connection) -> None:
     """Rebuilds of one database at once take turns; SQLite lets only one writer in anyway."""
     if connection.dialect.name == "postgresql":
+        # Another one may be indexing for minutes; what comes after waits no longer than usual.
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
         connection.execute(select(func.pg_advisory_xact_lock(_TURNS_LOCK)))
+        connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
 
 
 def _begin(engine: Engine, projections: tuple[Projection, ...]) -> None:
@@ -148,49 +152,79 @@ def _index(engine: Engine, projection: Projection) -> None:
                 own.create(connection, checkfirst=True)
 
 
-def _place(engine: Engine, runner: Runner, projection: Projection) -> None:
+def _place(engine: Engine, projection: Projection) -> None:
+    runner = _runner(engine, (projection,))
     for _ in range(PLACING_TRIES):
+        # What was recorded meanwhile, or everything where another rebuild began anew: in pages of
+        # its own, so that little is left for the transaction that changes the tables.
+        runner.catch_up()
+        if engine.dialect.name == "postgresql":
+            _index(engine, projection)
         try:
             with _changing_tables(engine) as connection:
-                _swap(connection, runner, projection)
+                if _swap(connection, runner, projection):
+                    return
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
                 raise
             time.sleep(_PAUSE_S)
-        else:
-            return
     msg = (
-        f"the new view '{projection.name}' could not be put in place: somebody reads the old one "
-        "without end; end that read and rebuild again"
+        f"the new view '{projection.name}' could not be put in place: somebody reads or folds the "
+        "old one without end, or begins a rebuild again and again; end that and rebuild again"
     )
     raise DatabaseError(msg)
 
 
-def _swap(connection: Connection, runner: Runner, projection: Projection) -> None:
-    """Fold what came meanwhile, and put the new tables in the place of the live ones."""
-    heads = all_heads(connection)
-    for head in heads:
+def _swap(connection: Connection, runner: Runner, projection: Projection) -> bool:
+    """Put the new tables in the place of the live ones; whether nothing is left to do.
+
+    What little came meanwhile is folded here. Nothing is changed where more than a page came, or
+    where another rebuild made the new tables anew, without indexes.
+    """
+    there = set(inspect(connection).get_table_names())
+    if not all(table.name + NEXT in there for table in projection.tables):
+        # Another rebuild was done first. Facts of no concern may have moved the new position on.
+        connection.execute(delete(tracking).where(tracking.c.projection == projection.name + NEXT))
+        return True
+    generations: dict[int, int] = {}
+    for head in all_heads(connection):
         # A live runner holds this row while it writes: nobody else does until this is committed.
-        locked_position(connection, projection.name, head.log_id)
-        at = locked_position(connection, projection.name + NEXT, head.log_id)
+        live = locked_place(connection, projection.name, head.log_id)
+        generations[head.log_id] = live.generation + 1
+        at = locked_place(connection, projection.name + NEXT, head.log_id).position
+        if head.position - at > PAGE:
+            return False
         while at < head.position:
             page = read_page(
                 connection, head.log_id, after=at, upto=head.position, topics=runner.topics
             )
             at = runner.fold(connection, head.log_id, projection, page)
-    there = set(inspect(connection).get_table_names())
-    live = [table for table in projection.tables if table.name in there]
     if connection.dialect.name == "postgresql":
-        _lock(connection, live)
-    METADATA.drop_all(connection, tables=live)
+        if not _all_indexed(connection, projection):
+            return False
+        _lock(connection, [table for table in projection.tables if table.name in there])
+    METADATA.drop_all(connection, tables=projection.tables)
     for table in projection.tables:
         rename = f"ALTER TABLE {quoted(table.name + NEXT)} RENAME TO {quoted(table.name)}"
         connection.exec_driver_sql(rename)
         _name_indexes(connection, table)
     kept = tracking.c.projection
     connection.execute(delete(tracking).where(kept == projection.name))
-    connection.execute(
-        update(tracking).where(kept == projection.name + NEXT).values(projection=projection.name)
+    for log_id, generation in generations.items():
+        connection.execute(
+            update(tracking)
+            .where(kept == projection.name + NEXT, tracking.c.log_id == log_id)
+            .values(projection=projection.name, generation=generation)
+        )
+    return True
+
+
+def _all_indexed(connection: Connection, projection: Projection) -> bool:
+    found = inspect(connection)
+    return all(
+        {f"{index.name}{NEXT}" for index in table.indexes}
+        <= {index["name"] for index in found.get_indexes(table.name + NEXT)}
+        for table in projection.tables
     )
 
 

@@ -16,7 +16,7 @@ from ledger.projections.statements import Statements, statements_of
 from ledger.projections.tables import keys_of
 from ledger.store.many_rows import execute_each, insert_rows
 
-MAX_KEPT_ROWS: Final = 10_000
+MAX_KEPT_ROWS: Final = 2_000
 """So many rows kept from page to page, and those that were not asked for since then are let go."""
 
 Key = tuple[Any, ...]
@@ -141,7 +141,13 @@ class Rows:
     def write(self) -> None:
         """Write everything that changed."""
         for table, ends in self._ends.items():
-            execute_each(self._connection, self._statements(table).end, ends)
+            ended = execute_each(self._connection, self._statements(table).end, ends)
+            if ended != len(ends):
+                msg = (
+                    f"{table.name} lacks {len(ends) - ended} rows that it had before; "
+                    "make the views anew with 'cacheon-ledger db rebuild'"
+                )
+                raise LookupError(msg)
         for table, inserted in self._inserts.items():
             statements = self._statements(table)
             rows = [

@@ -21,11 +21,14 @@ from ledger.store.bell import bell_of
 from ledger.store.codec import topics_of
 from ledger.store.database import folding
 from ledger.store.logs import LogHead, LogPage, all_heads, read_page
-from ledger.store.tracking import OTHERS_POLL_S, locked_position, move_to, positions
+from ledger.store.tracking import OTHERS_POLL_S, Place, locked_place, move_to, positions
 from ledger.store.writer import writer_of
 
-PAGE: Final = 20_000
+PAGE: Final = 10_000
 """Positions per transaction (and at most ``MAX_PAGE_BYTES`` of facts)."""
+
+MAX_KEPT_VIEWS: Final = 16
+"""Of so many views and arenas, those folded last, a runner keeps rows from page to page."""
 
 OnPage = Callable[[str, int, int], None]
 """Told of each page of a view: its name, its position, and the head it is on its way to."""
@@ -78,7 +81,8 @@ def follow(
     """Keep every projection at the head of every log until ``stop`` is set.
 
     What this process appends is folded at once, what others append within
-    :data:`~ledger.store.tracking.OTHERS_POLL_S`.
+    :data:`~ledger.store.tracking.OTHERS_POLL_S`. Raises what the database says where it cannot be
+    used; begun again, it goes on where the views stand.
     """
     runner, writer = Runner(engine, projections), writer_of(engine)
     appends = writer.wait_for_append(-1, 0)
@@ -110,7 +114,7 @@ class Runner:
         known = {kind for projection in self._projections for kind in projection.knows}
         self.topics = topics_of(known)
         """What is read of the log for any of them."""
-        self._kept: dict[tuple[str, int], tuple[int, Rows]] = {}
+        self._kept: dict[tuple[str, int], tuple[Place, Rows]] = {}
 
     def catch_up(self, *, on_page: OnPage | None = None) -> None:
         """Bring every projection of every arena to the head its log has now."""
@@ -158,11 +162,12 @@ class Runner:
     ) -> int:
         """Fold what is new of a page in the open transaction; where the view stands then."""
         view = projection.name + self._suffix
-        at = locked_position(connection, view, log_id)
+        place = locked_place(connection, view, log_id)
+        at = place.position
         if not page.after <= at < page.upto:
             return at  # another runner was faster, or began anew
         kept_at, rows = self._kept.pop((view, log_id), (None, None))
-        if rows is None or kept_at != at:
+        if rows is None or kept_at != place:
             rows = Rows(connection, log_id, self._suffix)
         rows.use(connection)
         knows = frozenset(projection.knows)
@@ -180,5 +185,7 @@ class Runner:
         rows.write()
         move_to(connection, view, log_id, page.upto)
         # Only a commit makes them true; where it fails, the position differs and they are let go.
-        self._kept[view, log_id] = (page.upto, rows)
+        self._kept[view, log_id] = (Place(page.upto, place.generation), rows)
+        while len(self._kept) > MAX_KEPT_VIEWS:
+            del self._kept[next(iter(self._kept))]
         return page.upto

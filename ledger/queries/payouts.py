@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, Select, func, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, func, literal_column, select, tuple_
 
 from ledger.projections import payouts as view
 from ledger.queries.scope import Scope
@@ -51,27 +51,38 @@ class Statement(msgspec.Struct, frozen=True):
 
 def statement(scope: Scope, address: str) -> Statement:
     """The statement of a hotkey, or of everything paid to a coldkey."""
+    summed = totals(scope, address)
     return Statement(
         address=address,
         block=scope.block,
+        entitled_alpha=summed["entitled_alpha"],
+        paid_alpha=summed["paid_alpha"],
+        withheld_alpha=summed["withheld_alpha"],
+        dividends_alpha=summed["dividends_alpha"],
         lines=payouts_page(scope, address=address).lines,
-        **totals(scope, address),
     )
 
 
 def totals(scope: Scope, address: str) -> dict[str, int]:
-    """The sums of an address's lines by column, summed where they lie."""
+    """The sums of an address's lines by column, and how many there are (``total``).
+
+    Summed where they lie, in a time that grows with how many there are.
+    """
+    table = view.payouts
     names = ("entitled_alpha", "paid_alpha", "withheld_alpha", "dividends_alpha")
-    sums = (func.coalesce(func.sum(view.payouts.c[name]), 0) for name in names)
-    row = scope.connection.execute(_of_address(scope, address, select(*sums))).one()
-    return dict(zip(names, map(int, row), strict=True))
-
-
-def count_payouts(scope: Scope, address: str) -> int:
-    """How many lines an address's statement has."""
-    query = _of_address(scope, address, select(func.count()).select_from(view.payouts))
-    count: int = scope.connection.execute(query).scalar_one()
-    return count
+    sums = select(
+        *(func.coalesce(func.sum(table.c[name]), 0) for name in names), func.count()
+    ).where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
+    number = number_of(scope, address)
+    of_hotkey = sums.where(_rare(scope, table.c.hotkey == number))
+    of_coldkey = sums.where(
+        table.c.hotkey.in_(_hotkeys_of(scope, number)),
+        table.c.coldkey == number,
+        table.c.hotkey != number,  # an address that is both is counted above
+    )
+    rows = [scope.connection.execute(query).one() for query in (of_hotkey, of_coldkey)]
+    summed = (sum(map(int, column)) for column in zip(*rows, strict=True))
+    return dict(zip((*names, "total"), summed, strict=True))
 
 
 def number_of(scope: Scope, address: str) -> int:
@@ -117,15 +128,20 @@ def _of(scope: Scope, address: str) -> list[ColumnElement[bool]]:
     As a hotkey, and as the coldkey of each hotkey that ever paid to it.
     """
     table, number = view.payouts, number_of(scope, address)
-    query = select(view.owners.c.hotkey).where(
-        view.owners.c.log_id == scope.head.log_id, view.owners.c.coldkey == number
-    )
-    hotkeys = scope.connection.execute(query).scalars().all()
+    hotkeys = scope.connection.execute(_hotkeys_of(scope, number)).scalars().all()
     own = _rare(scope, table.c.hotkey == number)
     paid_to = [
         _rare(scope, table.c.hotkey == hotkey) & (table.c.coldkey == number) for hotkey in hotkeys
     ]
     return [own, *paid_to]
+
+
+def _hotkeys_of(scope: Scope, coldkey: int) -> Select[tuple[int]]:
+    """The numbers of the hotkeys that ever paid to a coldkey, by its number."""
+    table = view.owners
+    return select(table.c.hotkey).where(
+        table.c.log_id == scope.head.log_id, table.c.coldkey == coldkey
+    )
 
 
 def _rare(scope: Scope, condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -147,15 +163,6 @@ def _lines(scope: Scope) -> Select[Any]:
         .outerjoin(cold, (cold.c.log_id == table.c.log_id) & (cold.c.number == table.c.coldkey))
         .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
         .order_by(table.c.position, table.c.line)
-    )
-
-
-def _of_address(scope: Scope, address: str, query: Select[Any]) -> Select[Any]:
-    table = view.payouts
-    return query.where(
-        table.c.log_id == scope.head.log_id,
-        table.c.position <= scope.position,
-        or_(*_of(scope, address)),
     )
 
 

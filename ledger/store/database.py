@@ -96,9 +96,9 @@ def folding(engine: Engine) -> Iterator[Connection]:
     on_sqlite = engine.dialect.name == "sqlite"
     with engine.connect().execution_options(**{_WRITE: True}) as connection:
         driver: Any = connection.connection.driver_connection
-        if on_sqlite:
-            driver.execute("PRAGMA synchronous=NORMAL")
         try:
+            if on_sqlite:
+                driver.execute("PRAGMA synchronous=NORMAL")
             with connection.begin():
                 if not on_sqlite:
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")

@@ -18,10 +18,10 @@ from ledger.store.driver import driver_errors
 from ledger.store.schema import events, logs
 
 MAX_PAGE_BYTES: Final = 16 * 1_048_576
-"""How much of the log is read at once, within one row; decoded it takes a few times as much."""
+"""How much of the log is read at once, and at most one fact more; decoded it takes a few times as
+much."""
 
 _NEWEST_PAGE: Final = 20
-_FETCHED_AT_ONCE: Final = 256
 _STREAMED_AT_ONCE: Final = 500
 
 # Built once: building a statement costs as much as running it.
@@ -54,12 +54,24 @@ class _Query:
             both.format(**{name: f"%({name})s" for name in names}, in_topics=_IN_ON_POSTGRES),
         )
 
+    def bounded(self) -> _Query:
+        """The same, where the driver would hold all of an answer before it hands out the first row:
+        PostgreSQL ends it with the first row that brings it to :data:`MAX_PAGE_BYTES`."""
+        sums = "sum(octet_length(state)) OVER (ORDER BY position)"
+        summed = self.on_postgres.replace("topic, state", f"topic, state, {sums} AS size", 1)
+        ended = "size - octet_length(state) < %(bytes)s"
+        return _Query(
+            self.on_sqlite,
+            f"SELECT position, topic, state FROM ({summed}) AS stretch WHERE {ended} "  # noqa: S608
+            "ORDER BY position",
+        )
+
 
 _IN_ON_SQLITE: Final = "topic IN (SELECT value FROM json_each(:topics))"
 _IN_ON_POSTGRES: Final = "topic = ANY(%(topics)s::text[])"
 _OF_ALL: Final = _Query.where("", " LIMIT {last}")
 _OF_TOPICS: Final = _Query.where(" AND {in_topics}", " LIMIT {last}")
-_STRETCH: Final = _Query.where(" AND position <= {last} AND {in_topics}", "")
+_STRETCH: Final = _Query.where(" AND position <= {last} AND {in_topics}", "").bounded()
 
 NO_BLOCK: Final = -1
 """The effective block of a log in which nothing has been recorded."""
@@ -147,17 +159,18 @@ def read_page(
 ) -> LogPage:
     """The facts of some topics in a stretch of the log that ends at ``upto`` or earlier.
 
-    It ends earlier where it would hold more than :data:`MAX_PAGE_BYTES`, so that a page fits the
-    memory whatever facts it consists of.
+    It ends earlier, with the first fact that brings it to :data:`MAX_PAGE_BYTES`, so that a page
+    fits the memory whatever facts it consists of.
     """
     rows: list[tuple[int, str, bytes]] = []
     size = 0
     with _cursor(connection, _STRETCH, log_id, after, topics, upto) as cursor:
-        while size < MAX_PAGE_BYTES and (some := cursor.fetchmany(_FETCHED_AT_ONCE)):
-            rows += some
-            size += sum(len(row[2]) for row in some)
-    if size >= MAX_PAGE_BYTES:
-        upto = rows[-1][0]
+        for row in cursor:
+            rows.append(row)
+            size += len(row[2])
+            if size >= MAX_PAGE_BYTES:
+                upto = row[0]
+                break
     return LogPage(after, upto, decoded(rows))
 
 
@@ -194,7 +207,7 @@ def _cursor(
     connection: Connection, query: _Query, log_id: int, after: int, topics: Sequence[str], last: int
 ) -> Iterator[Any]:
     """A driver's cursor over rows of position, topic and bytes: past per-row processing."""
-    named = {"log": log_id, "after": after, "last": last}
+    named: dict[str, Any] = {"log": log_id, "after": after, "last": last}
     if connection.dialect.name == "sqlite":
         listed = msgspec.json.encode(topics).decode()
         result = connection.exec_driver_sql(query.on_sqlite, {**named, "topics": listed})
@@ -206,7 +219,8 @@ def _cursor(
         driver_errors(connection, query.on_postgres) as driver,
         driver.cursor(binary=True) as cursor,
     ):
-        yield cursor.execute(query.on_postgres, {**named, "topics": list(topics)})
+        named |= {"topics": list(topics), "bytes": MAX_PAGE_BYTES}
+        yield cursor.execute(query.on_postgres, named)
 
 
 def known_fact(connection: Connection, fact_key: str) -> Fact | None:

@@ -82,10 +82,9 @@ def insert_rows(connection: Connection, insertion: Insertion, rows: Sequence[Row
     execute_each(connection, insertion.statement, rows)
 
 
-def execute_each(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
-    """Run one statement for each of the parameters."""
-    if rows:
-        connection.exec_driver_sql(statement, list(rows))
+def execute_each(connection: Connection, statement: str, rows: Sequence[Row]) -> int:
+    """Run one statement for each of the parameters; how many rows they reached together."""
+    return connection.exec_driver_sql(statement, list(rows)).rowcount if rows else 0
 
 
 def copy_rows(

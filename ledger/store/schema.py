@@ -62,6 +62,8 @@ tracking: Final = Table(
     Column("projection", Text, primary_key=True),
     Column("log_id", Integer, ForeignKey("logs.log_id"), primary_key=True),
     Column("position", BigInteger, nullable=False),
+    # How often the view was made anew: a runner's kept rows are of one making.
+    Column("generation", Integer, nullable=False, server_default="0"),
 )
 
 snapshots: Final = Table(

@@ -36,7 +36,7 @@ from ledger.store.codec import decode, encode
 from ledger.store.database import writing
 from ledger.store.schema import events, snapshots
 
-SNAPSHOT_EVERY: Final = 100
+SNAPSHOT_EVERY: Final = 25
 """Facts of one aggregate between two snapshots: what a load replays at most, as a rule."""
 
 AggregateT = TypeVar("AggregateT", bound=Aggregate)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from threading import Event
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from eventsourcing.persistence import (
     IntegrityError,
@@ -32,8 +32,9 @@ OTHERS_POLL_S: Final = 0.05
 _ROW: Final = (tracking.c.projection == bindparam("view")) & (
     tracking.c.log_id == bindparam("of_log")
 )
-_POSITION: Final = select(tracking.c.position).where(_ROW)
-_LOCK_POSITION: Final = _POSITION.with_for_update()
+_LOCK_PLACE: Final = (
+    select(tracking.c.position, tracking.c.generation).where(_ROW).with_for_update()
+)
 _MOVE: Final = update(tracking).where(_ROW).values(position=bindparam("to"))
 _REACHED: Final = (
     select(tracking.c.position)
@@ -48,19 +49,27 @@ def positions(connection: Connection) -> dict[tuple[str, int], int]:
     return {(row.projection, row.log_id): row.position for row in rows}
 
 
-def locked_position(connection: Connection, view: str, log_id: int) -> int:
+class Place(NamedTuple):
+    """Where a view stands in a log, and which making of the view that is."""
+
+    position: int
+    generation: int
+
+
+def locked_place(connection: Connection, view: str, log_id: int) -> Place:
     """Where a view stands in a log, held against other runners until the transaction ends."""
     named = {"view": view, "of_log": log_id}
-    position: int | None = connection.execute(_LOCK_POSITION, named).scalar()
-    if position is None:
+    row = connection.execute(_LOCK_PLACE, named).first()
+    if row is None:
         try:
             with connection.begin_nested():
                 first = insert(tracking).values(projection=view, log_id=log_id, position=0)
                 connection.execute(first)
         except SqlIntegrityError:  # another process began this view first: go on where it stands
-            return int(connection.execute(_LOCK_POSITION, named).scalar_one())
-        return 0
-    return position
+            row = connection.execute(_LOCK_PLACE, named).one()
+        else:
+            return Place(0, 0)
+    return Place(row.position, row.generation)
 
 
 def move_to(connection: Connection, view: str, log_id: int, position: int) -> None:
@@ -82,7 +91,7 @@ class ViewTracking(TrackingRecorder):
             if head is None:
                 msg = f"arena {tracking.application_name} is unknown in this database"
                 raise IntegrityError(msg)
-            at = locked_position(connection, self._view, head.log_id)
+            at = locked_place(connection, self._view, head.log_id).position
             if tracking.notification_id <= at:
                 msg = f"the view '{self._view}' stands at position {at} already"
                 raise IntegrityError(msg)

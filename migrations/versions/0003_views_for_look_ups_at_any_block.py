@@ -177,6 +177,8 @@ FORMER = {"treasury_postings"}
 
 def upgrade() -> None:
     _drop_views()
+    generation = sa.Column("generation", sa.Integer(), nullable=False, server_default="0")
+    op.add_column("tracking", generation)
     for name, (keys, values) in VERSIONED.items():
         key_names = [column.partition(":")[0] for column in keys.split()]
         begins = sa.Column("begins", sa.Boolean(), nullable=False)

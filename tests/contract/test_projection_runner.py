@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from eventsourcing.persistence import IntegrityError, Tracking, WaitInterruptedError
-from sqlalchemy import Engine, Table, event, func, select
+from sqlalchemy import Engine, Table, event, func, select, text
 
 from ledger.application import Ledger
 from ledger.facts import FACTS, Fact
@@ -22,7 +22,7 @@ from ledger.projections.runner import FoldFailedError, catch_up, follow
 from ledger.projections.tables import keys_of, kind_of
 from ledger.store import logs, tracking
 from ledger.store.bell import bell_of
-from ledger.store.codec import FactMapper
+from ledger.store.codec import FactMapper, encode
 from ledger.store.database import open_engine
 from ledger.store.tracking import ViewTracking, positions
 from tests.contract.stores import STORES, migrated_url
@@ -87,11 +87,18 @@ def test_a_page_is_bounded_in_bytes_whatever_its_facts(
     season: Season, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "MAX_PAGE_BYTES", 2_000)
-    monkeypatch.setattr(logs, "_FETCHED_AT_ONCE", 2)
     pages: list[int] = []
     catch_up(engine, PROJECTIONS[:1], on_page=lambda _view, at, _head: pages.append(at))
     assert len(pages) > 1
     assert pages[-1] == head(engine)
+    with engine.connect() as connection:
+        whole = logs.read_log(connection, 1, after=0, limit=10_000)
+        sizes = [len(encode(one.fact)) for one in whole]
+        topics = tuple(FACTS)
+        page = logs.read_page(connection, 1, after=3, upto=len(whole), topics=topics)
+    # It ends with the first fact that brings it to the bound, on every store.
+    assert sum(sizes[3 : page.upto]) >= 2_000 > sum(sizes[3 : page.upto - 1])
+    assert page.facts == whole[3 : page.upto]
     catch_up(engine, PROJECTIONS)
     assert rows(engine) == expected_rows()
 
@@ -190,6 +197,20 @@ def test_a_page_that_is_not_committed_is_folded_again_from_what_is_stored(
             continue
     event.remove(engine, "commit", failing)
     assert rows(engine) == expected_rows()
+
+
+def test_rows_that_somebody_else_lost_stop_the_fold(season: Season, engine: Engine) -> None:
+    """A runner that keeps rows notices that the database has them no longer."""
+    one = runner.Runner(engine, PROJECTIONS)
+    season.scene.block()
+    season.play(("resume", 0, 0))
+    one.catch_up()
+    with engine.begin() as connection:
+        assert connection.execute(text("DELETE FROM weights_switches")).rowcount > 0
+    season.scene.block()
+    season.play(("pause", 1, 0))
+    with pytest.raises(LookupError, match=r"weights_switches lacks 1 rows .* 'cacheon-ledger db"):
+        one.catch_up()
 
 
 def test_a_column_that_a_table_lacks_is_refused(engine: Engine) -> None:

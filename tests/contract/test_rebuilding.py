@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -190,3 +191,50 @@ def test_a_reader_without_end_is_never_sent_away_and_the_rebuild_says_so(
     assert rows(engine) == before
     assert leftovers(engine) == []
     engine.dispose()
+
+
+def test_a_running_runner_forgets_what_it_kept_of_a_view_that_was_made_anew(shared: Engine) -> None:
+    season = Season(Scene(shared))
+    spoil = "UPDATE weights_switches SET reason = 'spoiled' WHERE until IS NULL"
+    with shared.begin() as connection:
+        assert connection.execute(text(spoil)).rowcount > 0
+    running = runner.Runner(shared, PROJECTIONS)
+    season.scene.block()
+    season.play(("pause", 0, 0))
+    running.catch_up()  # it has read and kept what was spoiled
+    rebuild(shared, PROJECTIONS)
+    season.scene.block()
+    season.play(("resume", 0, 0))
+    season.play(("pause", 1, 0))
+    running.catch_up()
+    incremental = rows(shared)
+    rebuild(shared, PROJECTIONS)
+    assert rows(shared) == incremental
+
+
+def test_a_rebuild_that_begins_while_another_one_puts_views_in_place_ends_well(
+    shared: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(shared)
+    swap, begun = rebuilding._swap, []
+
+    def interfered(*args: Any) -> bool:
+        if len(begun) < 3:
+            begun.append(1)
+            if len(begun) == 2:  # some views are in place, others are not
+                return False
+        return swap(*args)
+
+    def place(engine: Engine, projection: Any) -> None:
+        if not begun:
+            rebuilding._begin(engine, PROJECTIONS)  # what the other one does first
+        real(engine, projection)
+
+    real = rebuilding._place
+    monkeypatch.setattr(rebuilding, "_swap", interfered)
+    monkeypatch.setattr(rebuilding, "_place", place)
+    monkeypatch.setattr(rebuilding, "PAGE", 0)
+    rebuild(shared, PROJECTIONS)
+    assert len(begun) == 3
+    assert rows(shared) == before
+    assert leftovers(shared) == []

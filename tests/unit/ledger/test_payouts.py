@@ -11,7 +11,7 @@ from ledger.commands.arena import adopt_policy
 from ledger.commands.blocks import EpochPaid
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.policy import Policy, WeightPolicy
-from ledger.queries.payouts import all_payouts
+from ledger.queries.payouts import PayoutLine, all_payouts, payouts_page, statement, totals
 from tests.unit.ledger.scenes import Scene, policy
 
 HOTKEYS = ("owner", "A", "B")
@@ -90,3 +90,42 @@ def test_a_hotkey_that_comes_to_the_burn_uid_later_is_not_entitled_to_what_it_bu
     assert lines["owner"].entitled_alpha == 0  # its part of the vector was the burned one
     assert lines["owner"].paid_alpha == 400
     assert (lines["B"].paid_alpha, lines["B"].withheld_alpha) == (0, 600)
+
+
+def test_a_coldkey_of_very_many_hotkeys_has_its_statement(scene: Scene) -> None:
+    """One coldkey may own a whole subnet over the years, and be a hotkey itself."""
+    many = 1_200
+    hotkeys = tuple(f"H{number}" for number in range(many))
+    coldkeys = ("whale",) * many
+    amounts = tuple(range(1, many + 1))
+    zeros = (0,) * many
+    for _ in range(2):
+        scene.block(epoch=EpochPaid(tuple(range(many)), hotkeys, coldkeys, amounts, zeros))
+    scene.block(epoch=EpochPaid((0, 1), ("whale", "other"), ("whale", "else"), (7, 9), (0, 0)))
+    found = scene.read(lambda scope: statement(scope, "whale"))
+    # UID 0 burns: what H0 and the whale got there is withheld.
+    assert found.paid_alpha == 2 * (sum(amounts) - 1)
+    assert found.withheld_alpha == 2 * 1 + 7
+    assert len(found.lines) == 2 * many + 1
+    assert scene.read(lambda scope: totals(scope, "whale"))["total"] == len(found.lines)
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(scene: Scene) -> None:
+    for _ in range(5):
+        epoch(scene, 1, 2, 3)
+    for address in (None, "A", "cold-A", "nobody"):
+        whole = scene.read(lambda scope, a=address: payouts_page(scope, address=a)).lines
+        pieces: list[PayoutLine] = []
+        after = None
+        while True:
+            page = scene.read(
+                lambda scope, a=address, p=after: payouts_page(scope, address=a, after=p, limit=2)
+            )
+            if not page.lines:
+                assert page.last is None
+                break
+            assert len(page.lines) <= 2
+            pieces += page.lines
+            after = page.last
+        assert tuple(pieces) == whole
+        assert len(whole) == {None: 15, "A": 5, "cold-A": 5, "nobody": 0}[address]
