@@ -15,7 +15,7 @@ from ledger.application import Ledger
 from ledger.projections.all import PROJECTIONS
 from ledger.projections.runner import catch_up
 from ledger.queries.scope import Scope, ViewBehindError, find_arena, scope_at
-from ledger.store.database import DatabaseError, open_engine
+from ledger.store.database import DatabaseError, open_engine, place_of
 from ledger.store.logs import LogHead, all_heads
 from ledger.store.migrate import require_schema, schema_state
 
@@ -86,7 +86,7 @@ def open_services(
     if not create:
         require_file(engine)
         if schema_state(engine) == "empty":
-            msg = f"the database at {_place(engine)} is empty; {_MAKE_ONE}"
+            msg = f"the database at {place_of(engine)} is empty; {_MAKE_ONE}"
             raise DatabaseError(msg)
     require_schema(engine, views_may_lack=views_may_lack)
     return Services(settings, engine)
@@ -99,12 +99,8 @@ def require_file(engine: Engine) -> None:
         return
     # A `file:` URI says by its own `mode` whether the file may be made.
     if not name.startswith("file:") and not Path(name).exists():
-        msg = f"there is no database at {_place(engine)}; {_MAKE_ONE}"
+        msg = f"there is no database at {place_of(engine)}; {_MAKE_ONE}"
         raise DatabaseError(msg)
-
-
-def _place(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
 
 
 _MAKE_ONE: Final = (

@@ -255,7 +255,10 @@ def _vector(connection: Connection) -> Operation:
     better="lower",
 )
 def growth_payouts() -> Measurement:
-    """The first page and one from the middle: of everybody, and of one miner."""
+    """The first page and one from the middle: of everybody, of a hotkey and of a coldkey.
+
+    Of the lines alone. A statement's sums over all of an address's lines grow with their number.
+    """
     if not hasattr(payout_queries, "payouts_page"):
         msg = "payouts cannot be asked for page by page yet; it needs payouts_page"
         raise CannotMeasureError(msg)
@@ -269,7 +272,7 @@ def growth_payouts() -> Measurement:
 
 def _pages(connection: Connection) -> dict[str, Operation]:
     head = _head(connection)
-    position, line, hotkey = _middle_payout(connection)
+    position, line, hotkey, coldkey = _middle_payout(connection)
 
     def page(address: str | None, after: tuple[int, int] | None) -> Operation:
         def ask() -> object:
@@ -283,24 +286,28 @@ def _pages(connection: Connection) -> dict[str, Operation]:
     return {
         "everybody's first": page(None, None),
         "everybody's in the middle": page(None, (position, line)),
-        "a miner's first": page(hotkey, None),
-        "a miner's in the middle": page(hotkey, (position, line)),
+        "a hotkey's first": page(hotkey, None),
+        "a hotkey's in the middle": page(hotkey, (position, line)),
+        "a coldkey's first": page(coldkey, None),
+        "a coldkey's in the middle": page(coldkey, (position, line)),
     }
 
 
-def _middle_payout(connection: Connection) -> tuple[int, int, str]:
-    """Place and hotkey of a validator's payout from the middle; validators stay all year."""
+def _middle_payout(connection: Connection) -> tuple[int, int, str, str]:
+    """Place, hotkey and coldkey of a validator's payout from the middle; it stays all year."""
+    hot, cold = addresses.alias("hot"), addresses.alias("cold")
     last = connection.execute(select(func.max(payouts.c.position))).scalar_one()
     query = (
-        select(payouts.c.position, payouts.c.line, addresses.c.address)
-        .join(addresses, addresses.c.number == payouts.c.hotkey)
-        .where(addresses.c.log_id == 1)
+        select(payouts.c.position, payouts.c.line, hot.c.address, cold.c.address)
+        .join(hot, hot.c.number == payouts.c.hotkey)
+        .join(cold, cold.c.number == payouts.c.coldkey)
+        .where(hot.c.log_id == 1, cold.c.log_id == 1)
         .where(payouts.c.log_id == 1, payouts.c.position >= last // 2, payouts.c.uid == 1)
         .order_by(payouts.c.position, payouts.c.line)
         .limit(1)
     )
-    position, line, hotkey = connection.execute(query).one()
-    return position, line, hotkey
+    position, line, hotkey, coldkey = connection.execute(query).one()
+    return position, line, hotkey, coldkey
 
 
 def _head(connection: Connection) -> LogHead:

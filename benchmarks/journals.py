@@ -1,7 +1,7 @@
 """Our journal against plain-text accounting: the same movements, imported and summed by account.
 
 Whole processes on both sides, from start to exit: theirs reads a ready text journal, ours reads
-ready facts into a fresh SQLite database with its schema, folds the treasury's view and asks it.
+ready facts into a fresh SQLite database with its schema, folds the journal's view and asks it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EVENTS_PER_MOVEMENT: Final = 10
 
 @benchmark(
     "time of `hledger balance` on a journal of 100,000 money movements, over that of our import of "
-    "the same movements, the treasury's view and its balances",
+    "the same movements, the journal's view and its balances",
     goal=1.0,
 )
 def journal_vs_hledger() -> Measurement:
@@ -64,7 +64,7 @@ def journal_vs_hledger() -> Measurement:
 
 @benchmark(
     "time of beancount's loader and balances on a journal of 100,000 money movements, over that of "
-    "our import of the same movements, the treasury's view and its balances",
+    "our import of the same movements, the journal's view and its balances",
     goal=1.0,
 )
 def journal_vs_beancount() -> Measurement:

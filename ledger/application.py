@@ -221,6 +221,7 @@ class Ledger(Application[UUID]):
                 self._append(unit)
             except (HeadMovedError, IntegrityError):
                 self._seen.block = None
+                self.memory.forget(unit.read_at)
                 if not unit.remembers:
                     # Chance keeps two writers that met once from meeting at every try.
                     time.sleep(_FIRST_PAUSE_S * (attempt + 1) * (1 + random.random()))  # noqa: S311

@@ -24,6 +24,10 @@ Asset = Literal["TAO", "USD", "ALPHA"]
 _DIGEST_BYTES: Final = 16
 
 
+MAX_AMOUNT: Final = 2**63 - 1
+"""The largest amount of any unit: what the views of both databases can hold."""
+
+
 @fact("treasury.converted.v1")
 class TaoConverted(Fact, frozen=True, kw_only=True):
     """TAO was sold for dollars that were paid in at a provider.
@@ -201,9 +205,8 @@ class Treasury(Aggregate):
         self, context: Context, max_rao: int, max_price_rao: int, actor: str
     ) -> BuybackPlanned:
         """Plan the next buyback."""
-        if max_rao <= 0 or max_price_rao <= 0:
-            msg = "a buyback needs an amount and a highest price above zero"
-            raise DecisionRefusedError(msg)
+        self._must_be_positive("a buyback", "max_rao", max_rao)
+        self._must_be_positive("a buyback", "max_price_rao", max_price_rao)
         number = len(self.buybacks) + 1
         return self.record(
             context,
@@ -345,8 +348,8 @@ class Treasury(Aggregate):
 
     @staticmethod
     def _must_be_positive(what: str, name: str, value: object) -> None:
-        if not isinstance(value, int) or value <= 0:
-            msg = f"{what} needs a {name} above zero, not {value!r}"
+        if not isinstance(value, int) or not 0 < value <= MAX_AMOUNT:
+            msg = f"{what} needs a {name} from 1 to {MAX_AMOUNT}, not {value!r}"
             raise DecisionRefusedError(msg)
 
     def _buyback(self, number: int) -> Buyback:

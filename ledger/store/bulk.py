@@ -16,6 +16,8 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
+from ledger.store.many_rows import copy_rows
+
 COPY_FROM_ROWS: Final = 4
 
 ROWS_PER_STATEMENT: Final = 64
@@ -93,7 +95,7 @@ def insert_facts(connection: Connection, rows: Sequence[Row]) -> None:
     elif len(rows) < COPY_FROM_ROWS:
         connection.exec_driver_sql(_INSERT_ON_POSTGRES, list(rows))
     else:
-        _copy(connection, rows)
+        copy_rows(connection, _COPY, _COPY_TYPES, rows)
 
 
 @cache
@@ -104,28 +106,6 @@ def _insert_on_sqlite(rows: int) -> str:
 
 def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
-
-
-def _copy(connection: Connection, rows: Sequence[Row]) -> None:
-    import psycopg
-    from sqlalchemy.exc import DBAPIError
-
-    driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-            copy.set_types(_COPY_TYPES)
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.Error as error:
-        # As SQLAlchemy would have told it, had the rows gone through it.
-        raise DBAPIError.instance(
-            _COPY,
-            None,
-            error,
-            psycopg.Error,
-            connection_invalidated=driver.closed,
-            dialect=connection.dialect,
-        ) from error
 
 
 def known_rows(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[int, str, bytes]]:

@@ -32,6 +32,9 @@ WAL_PAGES: Final = 4_000
 """Pages that SQLite's journal takes before they move to the file: 16 MiB. A page that many batches
 touch then moves once."""
 
+CONNECT_TIMEOUT_S: Final = 10
+"""How long connecting to PostgreSQL may take. The URL can say otherwise."""
+
 _WAL_PAUSE_S: Final = 0.01
 
 _SHARES_MEMORY: Final = (3, 36, 0)
@@ -87,6 +90,24 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def writing_if_free(engine: Engine) -> Iterator[Connection]:
+    """One write transaction that fails at once, with the driver's error, where it had to wait."""
+    on_sqlite = engine.dialect.name == "sqlite"
+    with engine.connect().execution_options(**{_WRITE: True}) as connection:
+        driver: Any = connection.connection.driver_connection
+        try:
+            if on_sqlite:
+                driver.execute("PRAGMA busy_timeout=0")
+            with connection.begin():
+                if not on_sqlite:
+                    connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
+                yield connection
+        finally:
+            if on_sqlite and not connection.invalidated:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1_000}")
+
+
+@contextmanager
 def folding(engine: Engine) -> Iterator[Connection]:
     """One write transaction on views that does not wait for the disk.
 
@@ -111,11 +132,24 @@ def folding(engine: Engine) -> Iterator[Connection]:
                     driver.execute("PRAGMA synchronous=FULL")
 
 
+def in_transaction(connection: Connection) -> bool:
+    """Whether SQLite's driver is still inside a transaction, e.g. after a failed rollback."""
+    if connection.closed or connection.invalidated:
+        return False
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", False))
+
+
+def place_of(engine: Engine) -> str:
+    """Where a database is, for people: without password, and without settings that may hold one."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
+
+
 def connect_for_writing(engine: Engine) -> Connection:
     """A connection that stays open and whose transactions, one after the other, are write ones."""
     connection = engine.connect().execution_options(**{_WRITE: True})
     if engine.dialect.name == "sqlite":
         driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA synchronous=FULL")
         # An INSERT of many rows keeps a journal of its own, to undo it where one row is refused:
         # in memory it costs little, in a file more than the rows.
         driver.execute("PRAGMA temp_store=MEMORY")
@@ -126,10 +160,22 @@ def connect_for_writing(engine: Engine) -> Connection:
 
 def _postgresql(url: URL) -> Engine:
     said = url.query.get("options", ())
-    own = f"-c lock_timeout={LOCK_TIMEOUT_S * 1_000}"  # in milliseconds
+    # Times in milliseconds. Durable whatever the server, database or role has set.
+    own = f"-c lock_timeout={LOCK_TIMEOUT_S * 1_000} -c synchronous_commit=on"
     # What the URL says comes last, and so it holds.
     options = " ".join((own, said) if isinstance(said, str) else (own, *said))
-    return create_engine(url, pool_pre_ping=True, connect_args={"options": options})
+    patience = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "tcp_user_timeout": LOCK_TIMEOUT_S * 1_000,
+    }
+    settings = {name: value for name, value in patience.items() if name not in url.query}
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        # The locked heads keep order: a stricter level would only refuse what they let through.
+        isolation_level="READ COMMITTED",
+        connect_args={"options": options, **settings},
+    )
 
 
 def _sqlite(url: URL) -> Engine:

@@ -156,6 +156,8 @@ class Draft:
                     stored.state,
                 )
             )
+        if request.repeated:
+            self._must_follow(rows)
         if rows:
             self._rows += rows
             known.update(own)
@@ -167,6 +169,16 @@ class Draft:
                 opening = msgspec.json.decode(request.facts[0].state)
                 head.network = opening.get("network", "")
         return positions
+
+    def _must_follow(self, rows: Sequence[Row]) -> None:
+        """Where something was known, an aggregate's new facts must still follow its newest one."""
+        newest = dict(self._versions)
+        for row in rows:
+            identity, version = row[2].int, row[3]
+            if newest.get(identity, version - 1) != version - 1:
+                msg = "a fact that this decision counts on was recorded for something else"
+                raise IntegrityError(msg)
+            newest[identity] = version
 
     def write(self) -> None:
         """Insert the rows and move the heads."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError as SqlDatabaseError
 
 import migrations
-from ledger.store.database import DatabaseError, writing
+from ledger.store.database import DatabaseError, place_of, writing
 from ledger.store.schema import METADATA, events, logs
 
 SchemaState = Literal["empty", "current", "older"]
@@ -43,7 +43,7 @@ def schema_state(engine: Engine) -> SchemaState:
     if revision is None:
         if tables:
             msg = (
-                f"the database at {_place(engine)} holds tables and is no ledger; "
+                f"the database at {place_of(engine)} holds tables and is no ledger; "
                 "name another one in LEDGER_DATABASE_URL"
             )
             raise DatabaseError(msg)
@@ -53,7 +53,7 @@ def schema_state(engine: Engine) -> SchemaState:
     if revision in {step.revision for step in script.walk_revisions()}:
         return "older"
     msg = (
-        f"the database at {_place(engine)} has schema '{revision}', which a newer program made; "
+        f"the database at {place_of(engine)} has schema '{revision}', which a newer program made; "
         "use that program, or another database"
     )
     raise DatabaseError(msg)
@@ -68,7 +68,7 @@ def require_schema(engine: Engine, *, views_may_lack: bool = False) -> None:
     state = schema_state(engine)
     if state == "older":
         msg = (
-            f"the database at {_place(engine)} has an older schema; "
+            f"the database at {place_of(engine)} has an older schema; "
             "bring it up with 'cacheon-ledger db upgrade'"
         )
         raise DatabaseError(msg)
@@ -79,7 +79,7 @@ def require_schema(engine: Engine, *, views_may_lack: bool = False) -> None:
         wanted = _OF_THE_LOG if views_may_lack else set(METADATA.tables)
         lacking = sorted(wanted - set(inspect(connection).get_table_names()))
     if lacking:
-        msg = f"the database at {_place(engine)} lacks {', '.join(lacking)}; {remedy_of(lacking)}"
+        msg = f"the database at {place_of(engine)} lacks {', '.join(lacking)}; {remedy_of(lacking)}"
         raise DatabaseError(msg)
 
 
@@ -137,9 +137,5 @@ def _reachable(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except SqlDatabaseError as error:
-        msg = f"the database at {_place(engine)} cannot be opened: {error.orig}"
+        msg = f"the database at {place_of(engine)} cannot be opened: {error.orig}"
         raise DatabaseError(msg) from error
-
-
-def _place(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)

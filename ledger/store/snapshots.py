@@ -19,6 +19,7 @@ from rpds import HashTrieMap
 from sqlalchemy import (
     Connection,
     Engine,
+    Insert,
     Text,
     bindparam,
     cast,
@@ -29,11 +30,10 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.decisions.base import Aggregate
 from ledger.store.codec import decode, encode
-from ledger.store.database import writing
+from ledger.store.database import writing_if_free
 from ledger.store.schema import events, snapshots
 
 SNAPSHOT_EVERY: Final = 25
@@ -82,9 +82,18 @@ def load_aggregate(
 def save_snapshot(engine: Engine, aggregate: Aggregate) -> None:
     """Keep a recorded aggregate's state, in the place of an older one.
 
-    What it was taken of is recorded already: a database that does not take it is no failure of the
-    command, and is logged as a warning.
+    What it was taken of is recorded already: a state that cannot be kept, or a database that does
+    not take it at once, is no failure of the command, and is logged as a warning.
     """
+    try:
+        statement = _statement(engine, aggregate)
+        with writing_if_free(engine) as connection:
+            connection.execute(statement)
+    except Exception as error:  # noqa: BLE001  whatever it is, the command stands
+        _LOG.warning("no snapshot of %s at version %d: %s", aggregate.id, aggregate.version, error)
+
+
+def _statement(engine: Engine, aggregate: Aggregate) -> Insert:
     insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     form = form_of(type(aggregate))
     statement = insert(snapshots).values(
@@ -94,16 +103,11 @@ def save_snapshot(engine: Engine, aggregate: Aggregate) -> None:
         state=encode_state(aggregate),
     )
     offered = statement.excluded
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=[snapshots.c.originator_id],
         set_={"form": offered.form, "version": offered.version, "state": offered.state},
         where=or_(snapshots.c.form != form, snapshots.c.version < offered.version),
     )
-    try:
-        with writing(engine) as connection:
-            connection.execute(statement)
-    except SQLAlchemyError as error:
-        _LOG.warning("no snapshot of %s at version %d: %s", aggregate.id, aggregate.version, error)
 
 
 # -- states as bytes ----------------------------------------------------------------------------
@@ -176,3 +180,8 @@ def decode_state(kind: type[AggregateT], identity: UUID, version: int, data: byt
 
 def _plain(value: Any) -> Any:
     return dict(value.items()) if isinstance(value, HashTrieMap | Mapping) else value
+
+
+# When the program starts: later its files may be those of a newer one, whose form this is not.
+for _kind in Aggregate.__subclasses__():
+    form_of(_kind)

@@ -12,6 +12,7 @@ or known is sorted out caller by caller, in one more transaction.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -25,12 +26,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger.keys import ArenaKey
 from ledger.store.codec import StoredFact
-from ledger.store.database import connect_for_writing
+from ledger.store.database import connect_for_writing, in_transaction
 from ledger.store.draft import OWN, Append, Draft, NothingOpenedError
 from ledger.store.memory import Memory
 
 MAX_BATCH_FACTS: Final = 20_000
 """Facts per transaction, unless one caller alone brings more."""
+
+MAX_BATCH_BYTES: Final = 64 * 1_048_576
+"""Bytes of facts per transaction, unless one caller alone brings more."""
 
 MAX_WAITING: Final = 10_000
 """Callers in line at once."""
@@ -49,6 +53,16 @@ class WriterBusyError(Exception):
     """More callers wait than the writer's line holds; nothing was recorded, try again later."""
 
 
+class OutcomeUnknownError(Exception):
+    """The transaction may have been committed or not; nobody in this process knows."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the writer was interrupted while it committed, so this may be recorded or not; look "
+            "at the log before you send it again"
+        )
+
+
 class GroupWriter:
     """Appends for every arena of one database, from all threads of this process."""
 
@@ -63,7 +77,9 @@ class GroupWriter:
         self._appends = 0
         self._connection: Connection | None = None
         self._committing = False
+        self._uncertain: list[Append] = []
         self._disposed = False
+        self._process = os.getpid()
         event.listen(engine, "engine_disposed", self._on_disposed)
 
     def append(
@@ -126,9 +142,10 @@ class GroupWriter:
             self._write(batch)
         except BaseException as error:  # noqa: BLE001  raised again as this caller's own answer
             # This thread was interrupted. The others stay in line and are written by the next
-            # leader. If the interrupt came after the commit, that one finds their facts known, or
-            # their aggregates moved on by themselves, and they decide again.
+            # leader, but for those that may be recorded already: written again, they would find
+            # their aggregates moved on by themselves, and decide a second time.
             own.answer([], error)
+            _fail(self._uncertain, OutcomeUnknownError())
         finally:
             with self._mutex:
                 self._batch = []
@@ -149,10 +166,11 @@ class GroupWriter:
             first.wake.release()
 
     def _front(self) -> list[Append]:
-        count, facts = 0, 0
+        count, facts, size = 0, 0, 0
         for request in self._line:
             facts += len(request.facts)
-            if count and facts > MAX_BATCH_FACTS:
+            size += sum(len(fact.state) for fact in request.facts)
+            if count and (facts > MAX_BATCH_FACTS or size > MAX_BATCH_BYTES):
                 break
             count += 1
         return self._line[:count]
@@ -166,7 +184,10 @@ class GroupWriter:
         except SqlIntegrityError:
             unclear = batch
         except _EVERYBODYS as error:
-            _fail(batch, error)
+            if _is_deadlock(error):
+                self._each_for_itself(batch)
+            else:
+                _fail(batch, error)
             return
         except Exception:  # noqa: BLE001  one of them brought what the database cannot take
             self._each_for_itself(batch)
@@ -179,7 +200,10 @@ class GroupWriter:
         try:
             self._transaction(batch, careful=True)
         except _EVERYBODYS as error:
-            _fail(batch, error)
+            if _is_deadlock(error):
+                self._each_for_itself(batch)
+            else:
+                _fail(batch, error)
         except Exception:  # noqa: BLE001  e.g. another arena's log took a key since our look
             self._each_for_itself(batch)
 
@@ -213,12 +237,14 @@ class GroupWriter:
         except DBAPIError as broken:
             if not broken.connection_invalidated or self._committing:
                 raise  # if it broke at the commit, nobody knows whether that was done
-        return self._once(batch, careful=careful)
+        # What answers now may be a copy that lags: what these rest on is looked up there.
+        self._once(batch, careful=True)
+        return []
 
     def _once(self, batch: Sequence[Append], *, careful: bool) -> list[Append]:
         answers: list[tuple[Append, list[int], Exception | None]] = []
         unclear: list[Append] = []
-        self._committing = False
+        self._committing, self._uncertain = False, []
         connection = self._connected()
         try:
             with connection.begin() as transaction:
@@ -232,6 +258,7 @@ class GroupWriter:
                         else:
                             unclear.append(request)  # known already, perhaps: then it is no error
                 draft.write()
+                self._uncertain = [request for request, _, error in answers if error is None]
                 self._committing = True
                 transaction.commit()
         except NothingOpenedError:
@@ -240,13 +267,15 @@ class GroupWriter:
                 raise
         except BaseException as failure:
             # Anything else was rolled back, and the connection is as good as before.
-            if self._committing or not isinstance(failure, Exception) or connection.invalidated:
+            broken = connection.invalidated or in_transaction(connection)
+            if self._committing or not isinstance(failure, Exception) or broken:
                 self._disconnect()
             raise
         for arena, block in draft.blocks().items():
             self.memory.arena(arena).block = block
         for request, positions, error in answers:
             request.answer(positions, error)
+        self._uncertain = []
         return unclear
 
     # -- its connection -----------------------------------------------------------------------
@@ -269,6 +298,11 @@ class GroupWriter:
             connection.close()
 
     def _on_disposed(self, _engine: Engine) -> None:
+        if os.getpid() != self._process:
+            # A fork disposed of what it inherited: the socket is its parent's to close.
+            _INHERITED.append(self._connection)
+            self._connection = None
+            return
         with self._mutex:
             if self._writing:
                 self._disposed = True  # the leader closes it before the next transaction
@@ -290,9 +324,10 @@ def _wake_following(own: Append) -> None:
         following.wake.release()
 
 
-def _is_deadlock(error: DBAPIError) -> bool:
+def _is_deadlock(error: Exception) -> bool:
     """PostgreSQL's deadlock_detected and serialization_failure: try again."""
-    return getattr(error.orig, "sqlstate", None) in {"40P01", "40001"}
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    return getattr(cause, "sqlstate", None) in {"40P01", "40001"}
 
 
 def _fail(batch: Sequence[Append], error: BaseException) -> None:
@@ -300,6 +335,9 @@ def _fail(batch: Sequence[Append], error: BaseException) -> None:
         if not request.done:
             request.answer([], error)
 
+
+_INHERITED: Final[list[Connection | None]] = []
+"""Connections of the process this one was forked from, kept from being closed."""
 
 _ATTRIBUTE: Final = "ledger_group_writer"
 _MAKING: Final = threading.Lock()

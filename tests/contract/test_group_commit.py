@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from eventsourcing.persistence import IntegrityError
 from sqlalchemy import Engine, event
+from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import OperationalError
 
 from ledger.application import Ledger, Unit
 from ledger.decisions.arena import ArenaOpened
+from ledger.decisions.treasury import BuybackPlanned, Treasury
+from ledger.keys import treasury_id
 from ledger.observations import AlertRaised
 from ledger.store import draft as drafting
 from ledger.store import writer as writing
+from ledger.store.codec import stored
 from ledger.store.conflicts import FactConflictError
 from ledger.store.database import open_engine
+from ledger.store.draft import Append
 from ledger.store.logs import head_of, read_log
-from ledger.store.writer import GroupWriter, WriterBusyError, writer_of
+from ledger.store.writer import GroupWriter, OutcomeUnknownError, WriterBusyError, writer_of
 from tests.contract.stores import STORES, migrated_url
 from tests.unit.ledger.scenes import ARENA, OPENED_AT, OTHER_ARENA, Scene, policy
 
@@ -160,7 +167,17 @@ def test_a_batch_is_bounded_and_nobody_is_left_out(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "MAX_BATCH_FACTS", 2)
+    sizes: list[int] = []
+    write = GroupWriter._write
+
+    def slowly(self: GroupWriter, batch: Sequence[Append]) -> None:
+        threading.Event().wait(0.01)  # long enough for a line to form
+        sizes.append(sum(len(request.facts) for request in batch))
+        write(self, batch)
+
+    monkeypatch.setattr(GroupWriter, "_write", slowly)
     answers = together(ledger, [alert(f"bounded {number}") for number in range(CALLERS)])
+    assert max(sizes) == 2
     assert answers == [None] * CALLERS
     assert len([key for key in keys(ledger) if "bounded" in key]) == CALLERS
 
@@ -324,3 +341,111 @@ def test_a_refused_opening_leaves_no_log(engine: Engine, ledger: Ledger) -> None
         other.decide(work, opening_at=OPENED_AT)
     with engine.connect() as connection:
         assert head_of(connection, OTHER_ARENA) is None
+
+
+def test_a_batch_is_bounded_in_bytes(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "MAX_BATCH_BYTES", 1)
+    commits = commits_of(ledger.engine)
+    answers = together(ledger, [alert(f"large {number}") for number in range(CALLERS)])
+    assert answers == [None] * CALLERS
+    assert len(commits) >= CALLERS
+
+
+def test_who_may_be_recorded_already_is_not_decided_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader is interrupted right behind the commit: a plan must not be made twice."""
+    commit, held, entered, stopped = RootTransaction.commit, *_events(2), []
+    write = GroupWriter._write
+
+    def slowly(self: GroupWriter, batch: Sequence[Append]) -> None:
+        if not entered.is_set():
+            entered.set()
+            assert held.wait(timeout=30)
+        write(self, batch)
+
+    def interrupted(self: RootTransaction) -> None:
+        commit(self)
+        if held.is_set() and not stopped and len(own._batch) > 1:
+            stopped.append(1)
+            raise KeyboardInterrupt
+
+    def plan(actor: str) -> Callable[[Unit], Any]:
+        return lambda unit: unit.get(Treasury, treasury_id(ARENA)).plan_buyback(
+            unit.context, 1, 1, actor
+        )
+
+    own = writer_of(ledger.engine)
+    monkeypatch.setattr(GroupWriter, "_write", slowly)
+    monkeypatch.setattr(RootTransaction, "commit", interrupted)
+    answers: dict[str, BaseException | None] = {}
+
+    def run(actor: str, work: Callable[[Unit], Any]) -> None:
+        try:
+            ledger.decide(work)
+            answers[actor] = None
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            answers[actor] = error
+
+    works = {"first": alert("first"), "planner": plan("planner")}
+    works |= {f"other {number}": alert(f"other {number}") for number in range(4)}
+    threads = [threading.Thread(target=run, args=item) for item in works.items()]
+    threads[0].start()
+    assert entered.wait(timeout=30)
+    for thread in threads[1:]:
+        thread.start()
+    while len(own._line) < len(works):
+        threading.Event().wait(0.005)
+    held.set()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    assert len(stopped) == 1
+    planned = ledger.load(Treasury, treasury_id(ARENA)).buybacks
+    assert len(planned) == 1
+    kinds = {type(answer) for answer in answers.values() if answer is not None}
+    assert kinds == {KeyboardInterrupt, OutcomeUnknownError}
+
+
+def _events(count: int) -> list[threading.Event]:
+    return [threading.Event() for _ in range(count)]
+
+
+def test_a_deadlock_is_decided_again_and_fails_no_neighbour(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadlock(Exception):
+        sqlstate = "40P01"
+
+    transaction, met = GroupWriter._transaction, []
+
+    def deadlocked(self: GroupWriter, batch: Sequence[Append], *, careful: bool) -> list[Append]:
+        if len(met) < 3:
+            met.append(len(batch))
+            raise OperationalError("INSERT", None, Deadlock("deadlock detected"))
+        return transaction(self, batch, careful=careful)
+
+    monkeypatch.setattr(GroupWriter, "_transaction", deadlocked)
+    answers = together(ledger, [alert(f"met {number}") for number in range(CALLERS)])
+    assert answers == [None] * CALLERS
+    assert len([key for key in keys(ledger) if "alert:met" in key]) == CALLERS
+    assert len(met) == 3
+
+
+def test_a_decision_whose_first_fact_was_known_leaves_no_hole_in_its_aggregate(
+    ledger: Ledger,
+) -> None:
+    treasury = treasury_id(ARENA)
+    for _ in range(2):
+        ledger.decide(
+            lambda unit: unit.get(Treasury, treasury).plan_buyback(unit.context, 1, 1, "a")
+        )
+    known = ledger.newest(BuybackPlanned)
+    assert known is not None
+    again = msgspec.structs.replace(known, originator_version=3)
+    after = msgspec.structs.replace(
+        known, originator_version=4, fact_key=f"buyback-planned:{ARENA}:3", number=3
+    )
+    with pytest.raises(IntegrityError, match="recorded for something else"):
+        ledger.recorder.insert_events([stored(again), stored(after)], read_at={treasury: 2})
+    assert ledger.load(Treasury, treasury).version == 2

@@ -24,9 +24,9 @@ from ledger.decisions.submission import Submission
 from ledger.decisions.treasury import Treasury
 from ledger.facts import Fact, Observation
 from ledger.keys import arena_id, treasury_id
-from ledger.store.database import open_engine
+from ledger.store.database import BUSY_TIMEOUT_S, open_engine
 from ledger.store.schema import snapshots
-from ledger.store.snapshots import decode_state, encode_state, form_of, state_type
+from ledger.store.snapshots import SNAPSHOT_EVERY, decode_state, encode_state, form_of, state_type
 from tests.contract.stores import STORES, migrated_url, quick_engine
 from tests.property.season import Action, Season, actions
 from tests.property.test_views_of_a_season import FULL, quick
@@ -189,3 +189,45 @@ def test_whatever_happened_a_state_is_read_back_as_it_was(drawn: list[Action]) -
             back = decode_state(type(aggregate), identity, aggregate.version, data)
             assert state(back) == state(aggregate)
         engine.dispose()
+
+
+@pytest.mark.usefixtures("often")
+def test_a_state_that_cannot_be_kept_fails_no_command(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(_aggregate: Aggregate) -> bytes:
+        msg = "an integer is too large"
+        raise OverflowError(msg)
+
+    ledger = Scene(engine).ledger
+    monkeypatch.setattr("ledger.store.snapshots.encode_state", failing)
+    with caplog.at_level(logging.WARNING):
+        for number in range(4):
+            pause(ledger, "emission", reason=str(number), actor="op")
+            resume(ledger, "emission", reason=str(number), actor="op")
+    assert "an integer is too large" in caplog.text
+    assert ledger.load(Arena, arena_id(ARENA)).version == 9
+
+
+def test_no_load_waits_for_a_snapshot_to_be_kept(tmp_path: Path) -> None:
+    """Another process holds SQLite's write lock: reading goes on as if there were no snapshots."""
+    engine = open_engine(migrated_url("sqlite", tmp_path))
+    ledger = Scene(engine).ledger
+    for number in range(SNAPSHOT_EVERY):
+        pause(ledger, "emission", reason=str(number), actor="op")
+        resume(ledger, "emission", reason=str(number), actor="op")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM snapshots"))
+    other = open_engine(engine.url.render_as_string())
+    with engine.connect() as holder:
+        holder.exec_driver_sql("ROLLBACK")
+        holder.exec_driver_sql("BEGIN IMMEDIATE")
+        fresh = Ledger(other, ARENA)
+        assert fresh.load(Arena, arena_id(ARENA)).version == 2 * SNAPSHOT_EVERY + 1
+        holder.exec_driver_sql("ROLLBACK")
+    with engine.connect() as connection:
+        assert connection.execute(select(snapshots)).first() is None
+    with other.connect() as connection:  # it waits again where it has to
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == BUSY_TIMEOUT_S * 1_000
+    other.dispose()
+    engine.dispose()

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, inspect, text
 
 from ledger.projections.all import PROJECTIONS  # registers the views' tables, too
 from ledger.projections.rebuilding import rebuild
-from ledger.store.database import DatabaseError, open_engine
+from ledger.store.database import DatabaseError, open_engine, place_of
 from ledger.store.migrate import missing_parts, require_schema, schema_state, upgrade
 from ledger.store.schema import METADATA
 from tests.contract.stores import STORES, empty_url
@@ -130,3 +130,26 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     with pytest.raises(DatabaseError, match="cannot be opened"):
         schema_state(open_engine(f"sqlite:///{path}"))
     assert path.read_text(encoding="utf-8").startswith("dear diary")
+
+
+def test_no_setting_of_a_database_s_address_is_shown() -> None:
+    engine = open_engine("postgresql://me@/x?host=/tmp&password=hunter2&sslpassword=hunter3")
+    assert place_of(engine) == "postgresql+psycopg://me@/x"
+
+
+def test_the_server_s_own_settings_weaken_neither_durability_nor_isolation(tmp_path: Path) -> None:
+    url = empty_url("postgresql", tmp_path)
+    engine = open_engine(url)
+    name = engine.url.database
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for setting in (
+            "default_transaction_isolation = 'serializable'",
+            "synchronous_commit = off",
+        ):
+            connection.execute(text(f'ALTER DATABASE "{name}" SET {setting}'))
+    engine.dispose()
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW transaction_isolation")).scalar() == "read committed"
+        assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
+    engine.dispose()
