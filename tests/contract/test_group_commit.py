@@ -414,7 +414,7 @@ def _events(count: int) -> list[threading.Event]:
 def test_a_deadlock_is_decided_again_and_fails_no_neighbour(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Deadlock(Exception):
+    class DeadlockError(Exception):
         sqlstate = "40P01"
 
     transaction, met = GroupWriter._transaction, []
@@ -422,7 +422,7 @@ def test_a_deadlock_is_decided_again_and_fails_no_neighbour(
     def deadlocked(self: GroupWriter, batch: Sequence[Append], *, careful: bool) -> list[Append]:
         if len(met) < 3:
             met.append(len(batch))
-            raise OperationalError("INSERT", None, Deadlock("deadlock detected"))
+            raise OperationalError("INSERT", None, DeadlockError("deadlock detected"))
         return transaction(self, batch, careful=careful)
 
     monkeypatch.setattr(GroupWriter, "_transaction", deadlocked)
