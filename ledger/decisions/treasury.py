@@ -349,7 +349,7 @@ class Treasury(Aggregate):
     @staticmethod
     def _must_be_positive(what: str, name: str, value: object) -> None:
         if not isinstance(value, int) or not 0 < value <= MAX_AMOUNT:
-            msg = f"{what} needs a {name} from 1 to {MAX_AMOUNT}, not {value!r}"
+            msg = f"{what} needs {name} from 1 to {MAX_AMOUNT}, not {value!r}"
             raise DecisionRefusedError(msg)
 
     def _buyback(self, number: int) -> Buyback:

@@ -6,15 +6,20 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select
 
+from ledger.application import Ledger
 from ledger.projections.all import PROJECTIONS
 from ledger.projections.runner import catch_up
 from ledger.store.database import open_engine, writing
+from ledger.store.logs import facts_of
 from ledger.store.migrate import missing_parts, schema_state, upgrade
-from tests.contract.stores import SHARED_STORES, empty_url
+from ledger.store.schema import events, logs
+from tests.contract.stores import SHARED_STORES, empty_url, quick_engine
 from tests.faults.load import migrate
 from tests.faults.processes import barrier, ended, pipe, received, start
-from tests.unit.ledger.scenes import Scene
+from tests.property.test_views_of_a_season import rows
+from tests.unit.ledger.scenes import ARENA, Scene
 
 PROCESSES = 2
 ROUNDS = 3
@@ -59,18 +64,28 @@ def test_from_the_first_schema_with_facts_in_it(
     url = empty_url(store, tmp_path)
     engine = open_engine(url)
     assert upgrade(engine, to=FIRST) == [FIRST]
-    scene = Scene(engine)
+    played = quick_engine(tmp_path)
+    scene = Scene(played)
     scene.submit("A")
-    before = scene.log()
+    with played.connect() as source, engine.begin() as target:
+        for table in (logs, events):  # as an older program left them
+            target.execute(
+                insert(table), [dict(row) for row in source.execute(select(table)).mappings()]
+            )
     assert schema_state(engine) == "older"
     applied, nothing = at_once(url)
     assert FIRST not in applied
     assert len(applied) >= 1
     assert nothing == []
     assert schema_state(engine) == "current"
-    assert scene.log() == before
-    catch_up(engine, PROJECTIONS)
-    engine.dispose()
+    with engine.connect() as connection:
+        assert list(facts_of(connection, 1)) == scene.log()
+    for each in (engine, played):
+        catch_up(each, PROJECTIONS)
+    assert rows(engine) == rows(played)
+    assert Ledger(engine, ARENA).arena_state().version == 1
+    for each in (engine, played):
+        each.dispose()
 
 
 def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:

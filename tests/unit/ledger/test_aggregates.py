@@ -360,7 +360,8 @@ def test_a_reference_is_booked_once_and_never_as_two_things() -> None:
 
 def test_money_in_is_above_zero_and_a_correction_has_a_reason() -> None:
     treasury = Treasury(ONE)
-    refused(lambda: contribute(treasury, 0), "amount above zero")
+    refused(lambda: contribute(treasury, 0), "needs amount from 1 to 9223372036854775807, not 0")
+    refused(lambda: contribute(treasury, 2**63), "amount from 1 to")
     refused(
         lambda: treasury.convert(AT, reference="r", sold_rao=-1, bought_usd_micros=1),
         "sold_rao above zero",
