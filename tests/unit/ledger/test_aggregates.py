@@ -367,7 +367,7 @@ def test_money_in_is_above_zero_and_a_correction_has_a_reason() -> None:
         "sold_rao from 1 to",
     )
     refused(lambda: treasury.adjust(AT, reference="r", reason=" ", amount=1), "without a reason")
-    refused(lambda: treasury.plan_buyback(AT, 0, 1, "op"), "above zero")
+    refused(lambda: treasury.plan_buyback(AT, 0, 1, "op"), "max_rao from 1 to")
 
 
 def executed(treasury: Treasury) -> None:
