@@ -41,13 +41,15 @@ _KNOWN_ON_SQLITE: Final = (
 _KNOWN_ON_POSTGRES: Final = (
     "SELECT fact_key, position, topic, state FROM events WHERE fact_key = ANY(%s::text[])"
 )
+# One look at the end of each aggregate's index entries; grouping would walk through all of them.
+_NEWEST_OF: Final = (
+    "(SELECT max(originator_version) FROM events WHERE originator_id = asked.identity)"
+)
 _VERSIONS_ON_SQLITE: Final = (
-    "SELECT originator_id, max(originator_version) FROM events "
-    "WHERE originator_id IN (SELECT value FROM json_each(?)) GROUP BY originator_id"
+    f"SELECT identity, {_NEWEST_OF} FROM (SELECT value AS identity FROM json_each(?)) AS asked"  # noqa: S608
 )
 _VERSIONS_ON_POSTGRES: Final = (
-    "SELECT originator_id, max(originator_version) FROM events "
-    "WHERE originator_id = ANY(%s::uuid[]) GROUP BY originator_id"
+    f"SELECT identity, {_NEWEST_OF} FROM unnest(%s::uuid[]) AS asked(identity)"  # noqa: S608
 )
 
 _LOCK_ON_SQLITE: Final = "SELECT log_id, position, effective_block FROM logs WHERE arena = ?"
@@ -122,7 +124,7 @@ def newest_versions(connection: Connection, identities: Collection[UUID]) -> dic
     found: dict[UUID, int] = {}
     for chunk in _chunks([identity.hex for identity in identities]):
         rows = _asked(connection, _VERSIONS_ON_SQLITE, _VERSIONS_ON_POSTGRES, chunk)
-        found |= {UUID(str(identity)): version for identity, version in rows}
+        found |= {UUID(str(identity)): version for identity, version in rows if version}
     return found
 
 
