@@ -39,6 +39,7 @@ class Append:
     """What one caller wants recorded in one arena, all or nothing, and its answer.
 
     ``positions`` are those of its facts, in order, unless ``error`` says why there are none.
+    ``size`` is its bytes;
     ``repeated`` tells that some of its facts were in the log already. ``wake`` is a lock held until
     it has its answer, or the lead of the writer's line; ``following`` is whom it then wakes itself.
     """
@@ -54,6 +55,7 @@ class Append:
         "positions",
         "read_at",
         "repeated",
+        "size",
         "wake",
     )
 
@@ -62,6 +64,7 @@ class Append:
     ) -> None:
         self.arena = arena
         self.facts = facts
+        self.size = sum([len(fact.state) for fact in facts])
         self.read_at = read_at
         self.positions: list[int] = []
         self.error: BaseException | None = None

@@ -169,7 +169,7 @@ class GroupWriter:
         count, facts, size = 0, 0, 0
         for request in self._line:
             facts += len(request.facts)
-            size += sum(len(fact.state) for fact in request.facts)
+            size += request.size
             if count and (facts > MAX_BATCH_FACTS or size > MAX_BATCH_BYTES):
                 break
             count += 1
