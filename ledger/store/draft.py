@@ -38,10 +38,10 @@ class NothingOpenedError(Exception):
 class Append:
     """What one caller wants recorded in one arena, all or nothing, and its answer.
 
-    ``positions`` are those of its facts, in order, unless ``error`` says why there are none; ``size``
-    is how many bytes they have. ``repeated`` tells that some of its facts were in the log already.
-    ``wake`` is a lock held until it has its answer, or the lead of the writer's line; ``following``
-    is whom it then wakes itself.
+    ``positions`` are those of its facts, in order, unless ``error`` says why there are none.
+    ``size`` is how many bytes they have. ``repeated`` tells that some of its facts were in the log
+    already. ``wake`` is a lock held until it has its answer, or the lead of the writer's line;
+    ``following`` is whom it then wakes itself.
     """
 
     __slots__ = (
