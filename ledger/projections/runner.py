@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.exc import DBAPIError
 
 from ledger.facts import Fact
 from ledger.projections.garbage import not_collecting
@@ -176,6 +177,8 @@ class Runner:
             if position > at and type(fact) in knows:
                 try:
                     projection.fold(rows, position, fact)
+                except DBAPIError:  # the database's failure and not the fact's: told as any other
+                    raise
                 except Exception as error:
                     msg = (
                         f"the view '{projection.name}' cannot take '{fact.fact_key}' "

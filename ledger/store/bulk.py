@@ -1,9 +1,9 @@
 """Many rows at once, in each database's own way, past SQLAlchemy's per-row processing.
 
 SQLite: statements of up to :data:`ROWS_PER_STATEMENT` rows, for each is one step of the driver, and
-during a step other threads run. PostgreSQL: binary COPY from :data:`COPY_FROM_ROWS` rows on, below
-that a pipelined ``executemany``. Lists of keys travel as one parameter, so that the statement is
-the same whatever their number.
+during a step other threads run. PostgreSQL: binary COPY from
+:data:`~ledger.store.many_rows.COPY_FROM_ROWS` rows on, below that a pipelined ``executemany``.
+Lists of keys travel as one parameter, so that the statement is the same whatever their number.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
-from ledger.store.many_rows import copy_rows
-
-COPY_FROM_ROWS: Final = 4
+from ledger.store.many_rows import COPY_FROM_ROWS, copy_rows
 
 ROWS_PER_STATEMENT: Final = 64
 """Rows in one INSERT on SQLite: the driver keeps a prepared statement for every number up to it

@@ -92,19 +92,9 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing_if_free(engine: Engine) -> Iterator[Connection]:
     """One write transaction that fails at once, with the driver's error, where it had to wait."""
-    on_sqlite = engine.dialect.name == "sqlite"
-    with engine.connect().execution_options(**{_WRITE: True}) as connection:
-        driver: Any = connection.connection.driver_connection
-        try:
-            if on_sqlite:
-                driver.execute("PRAGMA busy_timeout=0")
-            with connection.begin():
-                if not on_sqlite:
-                    connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
-                yield connection
-        finally:
-            if on_sqlite and not connection.invalidated:
-                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1_000}")
+    waits = f"busy_timeout={BUSY_TIMEOUT_S * 1_000}"
+    with _set_otherwise(engine, "busy_timeout=0", waits, "lock_timeout = 1") as connection:
+        yield connection
 
 
 @contextmanager
@@ -114,22 +104,36 @@ def folding(engine: Engine) -> Iterator[Connection]:
     Views are made of the log: what a power cut takes of them, their position included, is folded
     again. What is acknowledged to callers never goes through here.
     """
-    on_sqlite = engine.dialect.name == "sqlite"
+    hurried, durable = "synchronous=NORMAL", "synchronous=FULL"
+    with _set_otherwise(engine, hurried, durable, "synchronous_commit = off") as connection:
+        yield connection
+
+
+@contextmanager
+def _set_otherwise(
+    engine: Engine, on_sqlite: str, afterwards: str, on_postgres: str
+) -> Iterator[Connection]:
+    """One write transaction under a setting of its own, which no other use of a connection sees.
+
+    SQLite's settings are the connection's: it goes back to the pool with what ``afterwards`` says,
+    or not at all.
+    """
+    sqlite = engine.dialect.name == "sqlite"
     with engine.connect().execution_options(**{_WRITE: True}) as connection:
         driver: Any = connection.connection.driver_connection
         try:
-            if on_sqlite:
-                driver.execute("PRAGMA synchronous=NORMAL")
+            if sqlite:
+                driver.execute(f"PRAGMA {on_sqlite}")
             with connection.begin():
-                if not on_sqlite:
-                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                if not sqlite:
+                    connection.exec_driver_sql(f"SET LOCAL {on_postgres}")
                 yield connection
         finally:
-            if on_sqlite and not connection.invalidated:
-                if driver.in_transaction:  # it could be neither committed nor rolled back
+            if sqlite and not connection.invalidated:
+                if in_transaction(connection):  # it could be neither committed nor rolled back
                     connection.invalidate()
                 else:
-                    driver.execute("PRAGMA synchronous=FULL")
+                    driver.execute(f"PRAGMA {afterwards}")
 
 
 def in_transaction(connection: Connection) -> bool:

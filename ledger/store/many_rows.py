@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from ledger.store.driver import driver_errors
 
-COPY_FROM_ROWS: Final = 16
+COPY_FROM_ROWS: Final = 4
 ROWS_PER_STEP: Final = 32
 
 _COPY_TYPES: Final[tuple[tuple[type[Any], str], ...]] = (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,21 +22,12 @@ from ledger.store import draft as drafting
 from ledger.store import writer as writing
 from ledger.store.codec import stored
 from ledger.store.conflicts import FactConflictError
-from ledger.store.database import open_engine
 from ledger.store.draft import Append
 from ledger.store.logs import head_of, read_log
 from ledger.store.writer import GroupWriter, OutcomeUnknownError, WriterBusyError, writer_of
-from tests.contract.stores import STORES, migrated_url
 from tests.unit.ledger.scenes import ARENA, OPENED_AT, OTHER_ARENA, Scene, policy
 
 CALLERS = 24
-
-
-@pytest.fixture(params=STORES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(migrated_url(request.param, tmp_path))
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from eventsourcing.persistence import IntegrityError, Tracking, WaitInterruptedError
 from sqlalchemy import Engine, Table, event, func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from ledger.application import Ledger
 from ledger.facts import FACTS, Fact
@@ -23,19 +22,11 @@ from ledger.projections.tables import keys_of, kind_of
 from ledger.store import logs, tracking
 from ledger.store.bell import bell_of
 from ledger.store.codec import FactMapper, encode
-from ledger.store.database import open_engine
 from ledger.store.tracking import ViewTracking, positions
-from tests.contract.stores import STORES, migrated_url
+from tests.contract.at_once import failures_of
 from tests.property.season import Season
 from tests.property.test_views_of_a_season import FULL, played, rows
 from tests.unit.ledger.scenes import ARENA, Scene
-
-
-@pytest.fixture(params=STORES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    made = open_engine(migrated_url(request.param, tmp_path))
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
@@ -64,22 +55,7 @@ def test_runners_of_the_same_views_at_once_fold_every_fact_once(
     season: Season, engine: Engine, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "PAGE", page)
-    start, failures = threading.Barrier(3), []
-
-    def run() -> None:
-        start.wait()
-        try:
-            catch_up(engine, PROJECTIONS)
-        except BaseException as error:  # noqa: BLE001  the test looks at it
-            failures.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-        assert not thread.is_alive()
-    assert failures == []
+    assert failures_of(lambda: catch_up(engine, PROJECTIONS)) == []
     assert rows(engine) == expected_rows()
 
 
@@ -174,6 +150,17 @@ def test_a_fact_that_a_view_cannot_take_is_named_and_the_view_stands_before_it(
         catch_up(engine, [Refusing()])
     with engine.connect() as connection:
         assert positions(connection).get(("submissions", 1), 0) == 0
+
+
+def test_a_database_that_fails_inside_a_fold_is_not_told_as_a_fact_s_fault(
+    season: Season, engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE weights_switches"))
+    season.scene.block()
+    season.play(("resume", 0, 0))
+    with pytest.raises(DBAPIError, match="weights_switches"):
+        catch_up(engine, PROJECTIONS)
 
 
 def test_a_page_that_is_not_committed_is_folded_again_from_what_is_stored(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ledger.queries.weights import vector_view
 from ledger.store.database import DatabaseError, open_engine
 from ledger.store.logs import all_heads
 from ledger.store.schema import METADATA, tracking
+from tests.contract.at_once import failures_of
 from tests.contract.stores import SHARED_STORES, STORES, migrated_url
 from tests.property.season import Season
 from tests.property.test_views_of_a_season import FULL, answers, rows
@@ -152,22 +152,7 @@ def test_rebuilds_at_once_put_one_whole_view_in_place(
 ) -> None:
     before = rows(shared)
     monkeypatch.setattr(runner, "PAGE", 10)
-    start, failures = threading.Barrier(3), []
-
-    def run() -> None:
-        start.wait()
-        try:
-            rebuild(shared, PROJECTIONS)
-        except BaseException as error:  # noqa: BLE001  the test looks at it
-            failures.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-        assert not thread.is_alive()
-    assert failures == []
+    assert failures_of(lambda: rebuild(shared, PROJECTIONS)) == []
     assert rows(shared) == before
     rebuild(shared, PROJECTIONS)
     assert rows(shared) == before

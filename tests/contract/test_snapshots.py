@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,7 +26,7 @@ from ledger.keys import arena_id, treasury_id
 from ledger.store.database import BUSY_TIMEOUT_S, open_engine
 from ledger.store.schema import snapshots
 from ledger.store.snapshots import SNAPSHOT_EVERY, decode_state, encode_state, form_of, state_type
-from tests.contract.stores import STORES, migrated_url, quick_engine
+from tests.contract.stores import migrated_url, quick_engine
 from tests.property.season import Action, Season, actions
 from tests.property.test_views_of_a_season import FULL, quick
 from tests.unit.ledger.scenes import ARENA, Scene
@@ -36,18 +35,6 @@ KINDS: dict[str, type[Aggregate]] = {
     **{"arena": Arena, "contest": Contest, "payment": Payment},
     **{"rental": Rental, "submission": Submission, "treasury": Treasury},
 }
-
-
-@pytest.fixture(params=STORES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return migrated_url(request.param, tmp_path)
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_engine(url)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,23 +28,10 @@ from ledger.store import writer as writing
 from ledger.store.conflicts import FactConflictError
 from ledger.store.database import open_engine
 from ledger.store.writer import writer_of
-from tests.contract.stores import STORES, migrated_url
 from tests.unit.ledger.scenes import ARENA, Scene, block_hash
 
 PAYMENT = payment_id(ARENA.genesis, block_hash(1), 1)
 ONE, TWO = payment_id("one", "", 0), payment_id("two", "", 0)
-
-
-@pytest.fixture(params=STORES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return migrated_url(request.param, tmp_path)
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    made = open_engine(url)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,18 +23,9 @@ from ledger.keys import arena_id, treasury_id
 from ledger.observations import AlertRaised, FactConflictSeen, GapObserved
 from ledger.store.codec import FactCodecError, FactMapper
 from ledger.store.conflicts import BlockOrderError, FactConflictError, HeadMovedError
-from ledger.store.database import open_engine
 from ledger.store.logs import read_log
 from ledger.store.recorder import ArenaRecorder
-from tests.contract.stores import STORES, migrated_url
 from tests.unit.ledger.scenes import ARENA, OPENED_AT, OTHER_ARENA, Scene, block_hash, policy
-
-
-@pytest.fixture(params=STORES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    made = open_engine(migrated_url(request.param, tmp_path))
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
