@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.app import Services
+from chain.gathering import evidence_for
 from chain.port import ChainReader, ChainUnavailableError
-from chain.reader import BlockReader, evidence_for
-from ledger.commands.blocks import judge_deferred
+from chain.reader import BlockReader
+from ledger.commands.commits import judge_deferred
 from ledger.queries.submissions import deferred
 from ledger.queries.weights import registry
 

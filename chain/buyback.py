@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from chain.gathering import burns_of
 from chain.port import Block, Chain, ChainUnavailableError, SendRefusedError
-from chain.reader import burns_of
 from ledger.application import Ledger, Unit
-from ledger.commands.blocks import AlphaBurned
+from ledger.commands.block_facts import AlphaBurned
 from ledger.commands.causes import after_approval
 from ledger.decisions.treasury import BuybackSent, Treasury
 from ledger.keys import treasury_id

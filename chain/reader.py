@@ -6,50 +6,18 @@ recorded whole in one transaction, so a crash at any point leaves no half-read b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
-from uuid import UUID
+from collections.abc import Callable
 
-from chain.payments import (
-    gather_payment,
-    treasury_deposits,
-    treasury_network_fees,
-    treasury_withdrawals,
-)
-from chain.port import Block, ChainError, ChainEvent, ChainReader, ChainUnavailableError, Commit
+from chain.gathering import Registry, gather
+from chain.port import Block, ChainError, ChainReader, ChainUnavailableError
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
-from ledger.commands.blocks import (
-    AlphaBurned,
-    BlockFacts,
-    CommitFound,
-    Deposit,
-    EpochPaid,
-    FeePaid,
-    NeuronChange,
-    OpeningState,
-    OwnerChange,
-    Withdrawal,
-    record_balances,
-    record_block,
-    record_opening,
-)
-from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.submission import Submission
+from ledger.commands.block_facts import NeuronChange, OpeningState
+from ledger.commands.blocks import record_block
+from ledger.commands.money import record_balances
+from ledger.commands.registry import record_opening
 from ledger.keys import block_key
 from ledger.observations import BlockObserved
-from ledger.rules.payload import CommitPayload, parse_payload
-from ledger.rules.payments import PaymentEvidence
-
-SUBTENSOR: Final = "SubtensorModule"
-
-OWNER_MAY_CHANGE: Final = frozenset({"ColdkeySwapped", "HotkeySwapped"})
-SUBNET_OWNER_MAY_CHANGE: Final = frozenset(
-    {"ColdkeySwapped", "HotkeySwapped", "SubnetOwnerChanged", "SubnetOwnerHotkeySet"}
-)
-
-Registry = Mapping[int, tuple[str, str]]
-"""Hotkey and coldkey by UID."""
 
 
 class OtherChainError(ChainError):
@@ -136,33 +104,16 @@ class BlockReader:
 
     def _record(self, block: Block) -> None:
         self._must_follow(block)
-        treasury = self._treasury(block.number)
         # A copy, until the block is recorded: one that fails half-way is read again from before.
         registry = dict(self._registry)
-        neurons = self._registrations(block, registry)
-        owners = self._owner_changes(block, registry)
-        record_block(
-            self._ledger,
-            BlockFacts(
-                number=block.number,
-                hash=block.hash,
-                parent_hash=block.parent_hash,
-                timestamp_ms=block.timestamp_ms,
-                spec_version=block.spec_version,
-                neurons=neurons,
-                owners=owners,
-                subnet_owner=self._subnet_owner(block),
-                deposits=deposits_of(block, treasury),
-                withdrawals=withdrawals_of(block, treasury),
-                fees=fees_of(block, treasury),
-                burns=burns_of(block, treasury, self._netuid),
-                epoch=self._epoch(block),
-                commits=tuple(
-                    self._commit(block, commit, registry)
-                    for commit in self._chain.commits(block, self._netuid)
-                ),
-            ),
+        facts = gather(
+            self._chain,
+            block,
+            netuid=self._netuid,
+            treasury=self._treasury(block.number),
+            registry=registry,
         )
+        record_block(self._ledger, facts)
         self._registry = registry
 
     def _must_hold_the_log(self) -> None:
@@ -192,179 +143,3 @@ class BlockReader:
     def _treasury(self, block: int) -> str:
         arena = self._ledger.arena_state()
         return arena.policy_at(block).fee.treasury_ss58
-
-    def _registrations(
-        self, block: Block, registry: dict[int, tuple[str, str]]
-    ) -> tuple[NeuronChange, ...]:
-        changes = []
-        for event in _subtensor(block, "NeuronRegistered"):
-            netuid, uid, hotkey = (event.attributes[key] for key in ("0", "1", "2"))
-            if netuid != self._netuid:
-                continue
-            coldkey = self._chain.owner(hotkey, block.hash)
-            if coldkey is None:
-                msg = f"{hotkey} was registered at block {block.number} and has no owner there"
-                raise ChainUnavailableError(msg)
-            before = registry.get(uid)
-            changes.append(NeuronChange(uid, hotkey, coldkey, before[0] if before else None))
-            registry[uid] = (hotkey, coldkey)
-        return tuple(changes)
-
-    def _owner_changes(
-        self, block: Block, registry: dict[int, tuple[str, str]]
-    ) -> tuple[OwnerChange, ...]:
-        if not any(event.name in OWNER_MAY_CHANGE for event in _subtensor(block)):
-            return ()
-        changes = []
-        for uid, (hotkey, coldkey) in sorted(registry.items()):
-            owner = self._chain.owner(hotkey, block.hash)
-            if owner is not None and owner != coldkey:
-                changes.append(OwnerChange(hotkey, coldkey, owner))
-                registry[uid] = (hotkey, owner)
-        return tuple(changes)
-
-    def _subnet_owner(self, block: Block) -> tuple[str, str] | None:
-        if any(event.name in SUBNET_OWNER_MAY_CHANGE for event in _subtensor(block)):
-            return self._chain.subnet_owner(self._netuid, block.hash)
-        return None
-
-    def _epoch(self, block: Block) -> EpochPaid | None:
-        epoch = self._chain.epoch(block, self._netuid)
-        if epoch is None:
-            return None
-        return EpochPaid(
-            uids=tuple(row.uid for row in epoch.rows),
-            hotkeys=tuple(row.hotkey for row in epoch.rows),
-            coldkeys=tuple(row.coldkey for row in epoch.rows),
-            incentive_alpha=tuple(row.incentive_alpha for row in epoch.rows),
-            dividends_alpha=tuple(row.dividends_alpha for row in epoch.rows),
-        )
-
-    def _commit(self, block: Block, commit: Commit, registry: Registry) -> CommitFound:
-        parsed = parse_payload(commit.payload)
-        evidence: PaymentEvidence | None = PaymentEvidence()
-        unanswered = ""
-        if commit.succeeded and isinstance(parsed, CommitPayload):
-            try:
-                evidence = gather_payment(
-                    self._chain,
-                    hotkey=commit.hotkey,
-                    payload=parsed,
-                    commit_block_number=block.number,
-                )
-            except ChainUnavailableError as error:
-                evidence, unanswered = None, str(error)
-        # Our registry knows who holds the hotkey: an unregistered one's commit has failed (R9).
-        held = {hotkey: (uid, coldkey) for uid, (hotkey, coldkey) in registry.items()}
-        uid, coldkey = held.get(commit.hotkey, (None, None))
-        return CommitFound(
-            hotkey=commit.hotkey,
-            coldkey=coldkey,
-            uid=uid,
-            form=commit.form,
-            index=commit.index,
-            payload=commit.payload,
-            parsed=parsed,
-            succeeded=commit.succeeded,
-            evidence=evidence,
-            unanswered=unanswered,
-        )
-
-
-def evidence_for(chain: ChainReader, ledger: Ledger, submission: UUID) -> PaymentEvidence:
-    """Look up the payment of a commit that was deferred; raises what the chain raises."""
-    commit = ledger.load(Submission, submission).commit
-    if commit is None:
-        msg = f"submission {submission} is unknown here"
-        raise DecisionRefusedError(msg)
-    parsed = parse_payload(commit.payload.encode())
-    if not isinstance(parsed, CommitPayload):
-        return PaymentEvidence()
-    return gather_payment(
-        chain, hotkey=commit.hotkey, payload=parsed, commit_block_number=commit.block
-    )
-
-
-def deposits_of(block: Block, treasury: str) -> tuple[Deposit, ...]:
-    """What reached the treasury, one deposit per extrinsic; the runtime's own count by event."""
-    found: dict[int, Deposit] = {}
-    for item in treasury_deposits(block, treasury):
-        # Money that the runtime itself moved has no extrinsic: a negative index keeps it apart.
-        index = item.extrinsic_index
-        if index is None:
-            index = -1 - item.event_indices[0]
-        before = found.get(index)
-        found[index] = Deposit(
-            extrinsic_index=index,
-            extrinsic_hash=item.extrinsic_hash or "",
-            sender=before.sender if before else item.sender,
-            amount_rao=item.amount_rao + (before.amount_rao if before else 0),
-            outer_call=item.outer_call or "",
-            remarks=item.remarks,
-        )
-    return tuple(found.values())
-
-
-def withdrawals_of(block: Block, treasury: str) -> tuple[Withdrawal, ...]:
-    """What left the treasury by transfer."""
-    return tuple(
-        Withdrawal(
-            event_index=item.event_indices[0],
-            extrinsic_index=-1 if item.extrinsic_index is None else item.extrinsic_index,
-            extrinsic_hash=item.extrinsic_hash or "",
-            destination=item.destination,
-            amount_rao=item.amount_rao,
-        )
-        for item in treasury_withdrawals(block, treasury)
-    )
-
-
-def fees_of(block: Block, treasury: str) -> tuple[FeePaid, ...]:
-    """Transaction fees the treasury paid, one per extrinsic."""
-    sums: dict[int, int] = {}
-    for item in treasury_network_fees(block, treasury):
-        index = -1 - item.event_index if item.extrinsic_index is None else item.extrinsic_index
-        sums[index] = sums.get(index, 0) + item.fee_rao
-    return tuple(FeePaid(index, fee_rao) for index, fee_rao in sums.items())
-
-
-def burns_of(block: Block, treasury: str, netuid: int) -> tuple[AlphaBurned, ...]:
-    """Alpha burned or recycled by the treasury's key on this subnet.
-
-    ``AlphaBurned`` and ``AlphaRecycled`` carry (coldkey, hotkey, alpha, netuid); ``AddStakeBurn``
-    in the same extrinsic says what was paid for it (DOMAIN 3).
-    """
-    paid = {
-        event.extrinsic_index: int(event.attributes["amount"])
-        for event in _subtensor(block, "AddStakeBurn")
-        if event.attributes["netuid"] == netuid
-    }
-    hashes = {extrinsic.index: extrinsic.hash for extrinsic in block.extrinsics}
-    burns = []
-    for event in _subtensor(block, "AlphaBurned", "AlphaRecycled"):
-        coldkey, hotkey, alpha, on = (event.attributes[key] for key in ("0", "1", "2", "3"))
-        index = event.extrinsic_index
-        if coldkey != treasury or on != netuid or index is None:
-            continue
-        how = "recycle_alpha" if event.name == "AlphaRecycled" else "burn_alpha"
-        burns.append(
-            AlphaBurned(
-                extrinsic_index=index,
-                extrinsic_hash=hashes[index],
-                how="add_stake_burn" if index in paid else how,
-                coldkey=coldkey,
-                hotkey=hotkey,
-                netuid=netuid,
-                spent_rao=paid.get(index),
-                alpha=int(alpha),
-            )
-        )
-    return tuple(burns)
-
-
-def _subtensor(block: Block, *names: str) -> list[ChainEvent]:
-    return [
-        event
-        for event in block.events
-        if event.module == SUBTENSOR and (not names or event.name in names)
-    ]

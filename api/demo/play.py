@@ -28,9 +28,9 @@ from evaluation.runners.port import RunningServer
 from ledger.application import Ledger, Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, open_arena, pause, resume
-from ledger.commands.blocks import record_balances
 from ledger.commands.causes import after, after_transfer
 from ledger.commands.copies import find_copies
+from ledger.commands.money import record_balances
 from ledger.commands.thrones import vacate_departed
 from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury

@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from ledger.application import Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause, resume
-from ledger.commands.blocks import (
+from ledger.commands.block_facts import (
     AlphaBurned,
     EpochPaid,
     FeePaid,
     OwnerChange,
     Withdrawal,
-    judge_deferred,
-    record_balances,
 )
 from ledger.commands.causes import after, after_decision, after_transfer
+from ledger.commands.commits import judge_deferred
 from ledger.commands.contests import complete_contest, void_contest
 from ledger.commands.copies import find_copies, record_fingerprint
+from ledger.commands.money import record_balances
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
 from ledger.decisions.rental import Rental

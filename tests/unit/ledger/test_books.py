@@ -21,7 +21,8 @@ from ledger.books.reconcile import (
     SeenOutflow,
     reconcile,
 )
-from ledger.commands.blocks import AlphaBurned, Withdrawal, record_balances
+from ledger.commands.block_facts import AlphaBurned, Withdrawal
+from ledger.commands.money import record_balances
 from ledger.decisions.treasury import Treasury
 from ledger.facts import ENVELOPE, FACTS, Fact
 from ledger.keys import treasury_id

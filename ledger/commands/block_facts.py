@@ -1,0 +1,141 @@
+"""What the rim hands over of one finalized block, for the commands of this package to record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.rules.payload import CommitPayload, MalformedPayload
+from ledger.rules.payments import PaymentEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronChange:
+    """A UID came to a hotkey; ``replaced_hotkey`` held it before, None if nobody did."""
+
+    uid: int
+    hotkey: str
+    coldkey: str
+    replaced_hotkey: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChange:
+    """A hotkey's coldkey changed."""
+
+    hotkey: str
+    old_coldkey: str
+    new_coldkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """One extrinsic of the block moved money to the treasury."""
+
+    extrinsic_index: int
+    extrinsic_hash: str
+    sender: str
+    amount_rao: int
+    outer_call: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A transfer out of the treasury's address."""
+
+    event_index: int
+    extrinsic_index: int
+    extrinsic_hash: str
+    destination: str
+    amount_rao: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeePaid:
+    """A transaction fee the treasury's address paid."""
+
+    extrinsic_index: int
+    fee_rao: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaBurned:
+    """Alpha burned by the treasury's address; ``spent_rao`` is None where no TAO paid for it."""
+
+    extrinsic_index: int
+    extrinsic_hash: str
+    how: str
+    coldkey: str
+    hotkey: str
+    netuid: int
+    spent_rao: int | None
+    alpha: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPaid:
+    """An epoch's rows, as parallel tuples; alpha in 10^-9."""
+
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    coldkeys: tuple[str, ...]
+    incentive_alpha: tuple[int, ...]
+    dividends_alpha: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFound:
+    """A commit that became known in the block, with what the chain showed about its payment.
+
+    ``evidence`` is None where the node could not answer; ``unanswered`` then says what failed.
+    """
+
+    hotkey: str
+    coldkey: str | None
+    uid: int | None
+    form: str
+    index: int
+    payload: bytes
+    parsed: CommitPayload | MalformedPayload
+    succeeded: bool
+    evidence: PaymentEvidence | None
+    unanswered: str = ""
+
+    @property
+    def place(self) -> str:
+        """The place in the block: ``r<n>`` among reveals, ``x<n>`` as an extrinsic."""
+        return f"{'r' if self.form == 'timelocked' else 'x'}{self.index}"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The order of judging inside the block: reveals before extrinsics, then by place."""
+        return (0 if self.form == "timelocked" else 1, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFacts:
+    """Everything the ledger wants to know of one finalized block."""
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+    neurons: tuple[NeuronChange, ...] = ()
+    owners: tuple[OwnerChange, ...] = ()
+    subnet_owner: tuple[str, str] | None = None
+    deposits: tuple[Deposit, ...] = ()
+    withdrawals: tuple[Withdrawal, ...] = ()
+    fees: tuple[FeePaid, ...] = ()
+    burns: tuple[AlphaBurned, ...] = ()
+    epoch: EpochPaid | None = None
+    commits: tuple[CommitFound, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningState:
+    """Who held what in the state of the block an arena opened at."""
+
+    block_hash: str
+    neurons: tuple[NeuronChange, ...]
+    subnet_owner: tuple[str, str] | None
