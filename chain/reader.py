@@ -16,7 +16,14 @@ from chain.payments import (
     treasury_network_fees,
     treasury_withdrawals,
 )
-from chain.port import Block, ChainError, ChainEvent, ChainReader, ChainUnavailableError, Commit
+from chain.port import (
+    Block,
+    ChainEvent,
+    ChainReader,
+    ChainUnavailableError,
+    Commit,
+    OtherChainError,
+)
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
 from ledger.commands.blocks import (
@@ -50,10 +57,6 @@ SUBNET_OWNER_MAY_CHANGE: Final = frozenset(
 
 Registry = Mapping[int, tuple[str, str]]
 """Hotkey and coldkey by UID."""
-
-
-class OtherChainError(ChainError):
-    """The node serves another chain than the one the log was read from."""
 
 
 class BlockReader:
