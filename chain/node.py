@@ -41,13 +41,18 @@ from chain.port import (
 class NodeChain:
     """:class:`~chain.port.ChainReader` over one node's WebSocket (``ws://`` or ``wss://``).
 
-    ``timeout_s`` bounds each wait for the node. Safe to share between threads.
+    ``timeout_s`` bounds each question. ``genesis`` is the hash of block 0 that the node must serve
+    on every new connection; without it, the first connection decides. Safe to share between
+    threads.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 30.0, genesis: str | None = None) -> None:
         self._node = NodeConnection(url, timeout_s)
         self.place = self._node.place
+        self._genesis = genesis
         self._finalized: BlockRef | None = None
+        self.told_head = -1
+        """The number of the finalized head as the node itself told it last; -1 before that."""
 
     def close(self) -> None:
         """Close the connection; the next read opens another."""
@@ -62,7 +67,21 @@ class NodeChain:
     def finalized_head(self) -> BlockRef:
         """The newest finalized block the node knows."""
         head = self._node.rpc("chain_getFinalizedHead", [], _hash)
-        self._finalized = BlockRef(self._header_number(head), head)
+        told = BlockRef(self._header_number(head), head)
+        self.told_head = told.number
+        return self.learn_head(told)
+
+    def expect_genesis(self, genesis: str) -> None:
+        """From now on the node must serve the chain whose block 0 has that hash."""
+        self._genesis = genesis
+
+    def learn_head(self, head: BlockRef) -> BlockRef:
+        """Note a finalized block, whoever told of it; the newest one known.
+
+        It never goes back: behind one URL there may be several nodes, and some are slower.
+        """
+        if self._finalized is None or head.number > self._finalized.number:
+            self._finalized = head
         return self._finalized
 
     def block_ref(self, block_hash: str) -> BlockRef:

@@ -30,6 +30,13 @@ class NodeUrlError(ValueError):
     """A URL of no node; the message is one sentence and quotes none of it."""
 
 
+class NodeCannotError(ChainUnavailableError):
+    """The node is there and answers, but not this: an error of its own, or it is behind.
+
+    No reason to leave it for other questions.
+    """
+
+
 class NodeConnection:
     """Asks one node; safe to share between threads, one question at a time.
 

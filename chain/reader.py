@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chain.gathering import Registry, gather
-from chain.port import Block, ChainError, ChainReader, ChainUnavailableError
+from chain.port import Block, ChainReader, ChainUnavailableError, OtherChainError
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
 from ledger.commands.block_facts import NeuronChange, OpeningState
@@ -18,10 +18,6 @@ from ledger.commands.money import record_balances
 from ledger.commands.registry import record_opening
 from ledger.keys import block_key
 from ledger.observations import BlockObserved
-
-
-class OtherChainError(ChainError):
-    """The node serves another chain than the one the log was read from."""
 
 
 class BlockReader:
