@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ledger.rules.payload import CommitPayload, MalformedPayload
 from ledger.rules.payments import PaymentEvidence
@@ -113,8 +114,44 @@ class CommitFound:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptiedUid:
+    """Nobody holds a UID any longer; ``hotkey`` held it before."""
+
+    uid: int
+    hotkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Blocks that are not in the log, both ends included, and why."""
+
+    from_block: int
+    to_block: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAnew:
+    """What was observed anew in the state of a block, because the log could not follow to it.
+
+    The registry's changes since the log's last block are the block's ``neurons``, ``owners`` and
+    ``subnet_owner``; besides them UIDs that nobody holds any longer, and balances as (asset,
+    account, amount, source). ``unknown`` says of each balance that the node could not give why.
+    ``gap`` is None where only the state at the opening was missing.
+    """
+
+    gap: Gap | None
+    emptied: tuple[EmptiedUid, ...] = ()
+    balances: tuple[tuple[str, str, int, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFacts:
-    """Everything the ledger wants to know of one finalized block."""
+    """Everything the ledger wants to know of one finalized block.
+
+    ``upgraded_from`` is the runtime's version in the block before where it was another one.
+    """
 
     number: int
     hash: str
@@ -130,6 +167,17 @@ class BlockFacts:
     burns: tuple[AlphaBurned, ...] = ()
     epoch: EpochPaid | None = None
     commits: tuple[CommitFound, ...] = ()
+    seen_anew: SeenAnew | None = None
+    upgraded_from: int | None = None
+
+    def header(self) -> dict[str, Any]:
+        """What a fact says of the block itself, besides its number."""
+        return {
+            "hash": self.hash,
+            "parent_hash": self.parent_hash,
+            "timestamp_ms": self.timestamp_ms,
+            "spec_version": self.spec_version,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +187,6 @@ class OpeningState:
     block_hash: str
     neurons: tuple[NeuronChange, ...]
     subnet_owner: tuple[str, str] | None
+    parent_hash: str = ""
+    timestamp_ms: int | None = None
+    spec_version: int = 0

@@ -100,19 +100,23 @@ def record_balances(
 ) -> None:
     """Record balances as the outside states them: (asset, account, amount, source) each."""
 
-    def work(unit: Unit) -> None:
-        for asset, account, amount, source in balances:
-            unit.observe(
-                BalanceObserved,
-                f"balance:{unit.context.arena}:{asset}:{account}:{about_block}",
-                asset=asset,
-                account=account,
-                amount=amount,
-                source=source,
-                about_block=about_block,
-            )
+    ledger.decide(lambda unit: note_balances(unit, balances, about_block=about_block))
 
-    ledger.decide(work)
+
+def note_balances(
+    unit: Unit, balances: tuple[tuple[str, str, int, str], ...], *, about_block: int
+) -> None:
+    """The same, in a unit that records more."""
+    for asset, account, amount, source in balances:
+        unit.observe(
+            BalanceObserved,
+            f"balance:{unit.context.arena}:{asset}:{account}:{about_block}",
+            asset=asset,
+            account=account,
+            amount=amount,
+            source=source,
+            about_block=about_block,
+        )
 
 
 def kept_remarks(remarks: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from ledger.application import Ledger, Unit
 from ledger.commands.block_facts import BlockFacts, OpeningState
 from ledger.commands.thrones import vacate
-from ledger.observations import NeuronObserved, OwnerChanged, SubnetOwnerObserved
+from ledger.keys import opening_key
+from ledger.observations import (
+    NeuronObserved,
+    OpeningObserved,
+    OwnerChanged,
+    SubnetOwnerObserved,
+    UidEmptied,
+)
 
 
 def record_opening(ledger: Ledger, state: OpeningState) -> None:
@@ -15,18 +22,32 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
         facts = BlockFacts(
             number=unit.block,
             hash=state.block_hash,
-            parent_hash="",
-            timestamp_ms=None,
-            spec_version=0,
+            parent_hash=state.parent_hash,
+            timestamp_ms=state.timestamp_ms,
+            spec_version=state.spec_version,
             neurons=state.neurons,
             subnet_owner=state.subnet_owner,
         )
+        key = opening_key(unit.context.arena)
+        unit.observe(OpeningObserved, key, number=unit.block, **facts.header())
         record_registry(unit, facts)
 
     ledger.decide(work)
 
 
 def record_registry(unit: Unit, facts: BlockFacts) -> None:
+    """Record who came to hold what in a block, and take the places of whoever left."""
+    observe_registry(unit, facts)
+    emptied = facts.seen_anew.emptied if facts.seen_anew else ()
+    came = {change.hotkey for change in facts.neurons}
+    gone = {change.replaced_hotkey for change in facts.neurons} | {one.hotkey for one in emptied}
+    left = gone - came - {None}
+    if left:
+        vacate(unit, lambda hotkey: hotkey in left)
+
+
+def observe_registry(unit: Unit, facts: BlockFacts) -> None:
+    """The same without what follows for kings and runners-up."""
     arena = unit.context.arena
     for change in facts.neurons:
         unit.observe(
@@ -37,6 +58,14 @@ def record_registry(unit: Unit, facts: BlockFacts) -> None:
             hotkey=change.hotkey,
             coldkey=change.coldkey,
             replaced_hotkey=change.replaced_hotkey,
+        )
+    for one in facts.seen_anew.emptied if facts.seen_anew else ():
+        unit.observe(
+            UidEmptied,
+            f"uid-emptied:{arena}:{facts.number}:{one.uid}",
+            block=facts.number,
+            uid=one.uid,
+            hotkey=one.hotkey,
         )
     for owner in facts.owners:
         unit.observe(
@@ -56,7 +85,3 @@ def record_registry(unit: Unit, facts: BlockFacts) -> None:
             hotkey=hotkey,
             coldkey=coldkey,
         )
-    came = {change.hotkey for change in facts.neurons}
-    left = {change.replaced_hotkey for change in facts.neurons} - came - {None}
-    if left:
-        vacate(unit, lambda hotkey: hotkey in left)

@@ -26,6 +26,7 @@ from ledger.observations import (
     NeuronObserved,
     OwnerChanged,
     SubnetOwnerObserved,
+    UidEmptied,
     WeightsReadBack,
     WeightsReceipt,
     WeightsSubmitted,
@@ -128,6 +129,7 @@ class WeightsProjection:
         Resumed,
         RunnerUpNamed,
         SubnetOwnerObserved,
+        UidEmptied,
         WeightsReadBack,
         WeightsReceipt,
         WeightsSubmitted,
@@ -138,6 +140,8 @@ class WeightsProjection:
         match fact:
             case NeuronObserved():
                 rows.put(neurons, position, fact.uid, hotkey=fact.hotkey, coldkey=fact.coldkey)
+            case UidEmptied():
+                rows.end(neurons, position, fact.uid)
             case OwnerChanged():
                 for (uid,), row in rows.all(neurons).items():
                     if row["hotkey"] == fact.hotkey:
