@@ -23,6 +23,6 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     EmissionsProjection(),
     PayoutsProjection(),
     JournalProjection(),
-    TreasuryProjection(),
     GapsProjection(),
+    TreasuryProjection(),
 )
