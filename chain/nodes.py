@@ -69,7 +69,7 @@ class Nodes:
     Raises :class:`~chain.port.ChainUnavailableError` where no node answered,
     :class:`~chain.port.PrunedStateError` where all nodes and the archive have thrown it away (an
     archive that merely fails is unavailability), :class:`~chain.port.OtherChainError` where every
-    node serves another chain, and :class:`~chain.node_connection.NodeUrlError` for a URL of none.
+    node serves another chain, and :class:`~chain.node_url.NodeUrlError` for a URL of none.
     """
 
     def __init__(
