@@ -26,11 +26,6 @@ class GapLine(msgspec.Struct, frozen=True):
     missing: tuple[tuple[int, int], ...]
     filled_at_block: int | None
 
-    @property
-    def open(self) -> bool:
-        """Whether blocks of it are missing still."""
-        return bool(self.missing)
-
 
 def gaps(scope: Scope) -> list[GapLine]:
     """Every gap so far with how far it was filled, by block."""

@@ -19,7 +19,7 @@ from ledger.keys import ArenaKey
 from ledger.queries.emissions import epochs
 from ledger.queries.payouts import all_payouts
 from ledger.queries.scope import Scope
-from ledger.queries.standing import gaps, safe_block
+from ledger.queries.standing import gaps, missing_blocks, safe_block
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import payments
 from ledger.queries.weights import registry, vector_in_force
@@ -111,13 +111,14 @@ def test_a_season_with_gaps_that_are_healed_ends_as_the_undisturbed_one(
     _, chain = pruning(node, lambda n: any(first <= n <= last for first, last in missing))
     run = begun(tmp_path)
     first = run.read(chain)
-    print(first)
     assert first.head_block == truth()["head"]
     with run.services.at("season", NETUID) as scope:
-        print(gaps(scope), safe_block(scope))
+        assert missing_blocks(gaps(scope)) == [
+            (max(start, OPENS_AT + 1), end) for start, end in missing
+        ]
+        assert safe_block(scope) == max(missing[0][0], OPENS_AT + 1) - 1
     second = run.read(node)
-    print(second)
-    assert second.missing == 0
+    assert (second.missing, second.unfilled) == (0, "")
     says = run.says()
     for what, value in undisturbed.items():
         assert says[what] == value, what
