@@ -49,6 +49,19 @@ class NeuronObserved(Observation, frozen=True, kw_only=True):
     replaced_hotkey: str | None
 
 
+@fact("seen.neuron_left.v1")
+class NeuronLeft(Observation, frozen=True, kw_only=True):
+    """From this block nobody holds a UID. Key: ``neuron-left:<arena>:<block>:<uid>``.
+
+    The runtime trims a subnet by emptying its last UIDs; ``hotkey`` held this one until then. It
+    may hold another UID since, which is a :class:`NeuronObserved` of its own.
+    """
+
+    block: int
+    uid: int
+    hotkey: str
+
+
 @fact("seen.owner_changed.v1")
 class OwnerChanged(Observation, frozen=True, kw_only=True):
     """A hotkey's coldkey changed (a swap). Key: ``owner:<arena>:<block>:<hotkey>``."""

@@ -19,6 +19,14 @@ class NeuronChange:
 
 
 @dataclass(frozen=True, slots=True)
+class NeuronGone:
+    """A UID is empty now; ``hotkey`` held it before."""
+
+    uid: int
+    hotkey: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerChange:
     """A hotkey's coldkey changed."""
 
@@ -122,6 +130,7 @@ class BlockFacts:
     timestamp_ms: int | None
     spec_version: int
     neurons: tuple[NeuronChange, ...] = ()
+    emptied: tuple[NeuronGone, ...] = ()
     owners: tuple[OwnerChange, ...] = ()
     subnet_owner: tuple[str, str] | None = None
     deposits: tuple[Deposit, ...] = ()

@@ -23,6 +23,7 @@ from ledger.decisions.arena import (
 )
 from ledger.facts import Fact
 from ledger.observations import (
+    NeuronLeft,
     NeuronObserved,
     OwnerChanged,
     SubnetOwnerObserved,
@@ -121,6 +122,7 @@ class WeightsProjection:
         CrownDefended,
         KingCrowned,
         KingDeposed,
+        NeuronLeft,
         NeuronObserved,
         OwnerChanged,
         Paused,
@@ -138,6 +140,8 @@ class WeightsProjection:
         match fact:
             case NeuronObserved():
                 rows.put(neurons, position, fact.uid, hotkey=fact.hotkey, coldkey=fact.coldkey)
+            case NeuronLeft():
+                rows.end(neurons, position, fact.uid)
             case OwnerChanged():
                 for (uid,), row in rows.all(neurons).items():
                     if row["hotkey"] == fact.hotkey:
