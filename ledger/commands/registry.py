@@ -13,6 +13,7 @@ from ledger.commands.block_facts import (
     OpeningState,
     OwnerChange,
 )
+from ledger.commands.subnet import record_held, record_pool
 from ledger.commands.thrones import vacate
 from ledger.observations import NeuronLeft, NeuronObserved, OwnerChanged, SubnetOwnerObserved
 
@@ -67,6 +68,10 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
             subnet_owner=state.subnet_owner,
         )
         record_registry(unit, facts)
+        for held in state.weights:
+            record_held(unit, unit.block, held)
+        if state.pool is not None:
+            record_pool(unit, unit.block, state.pool)
 
     ledger.decide(work)
 

@@ -104,6 +104,8 @@ held: Final = versioned(
         Column("uids", Text, nullable=False),
         Column("values", Text, nullable=False),
         Column("digest", Text, nullable=False),
+        Column("raw_values", Text),
+        Column("last_update", BigInteger),
     ],
 )
 
@@ -242,4 +244,6 @@ def _fold_publication(
                 uids=_json(fact.uids),
                 values=_json(fact.values),
                 digest=fact.digest,
+                raw_values=None if fact.raw_values is None else _json(fact.raw_values),
+                last_update=fact.last_update,
             )
