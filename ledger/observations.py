@@ -319,14 +319,14 @@ class WeightsReadBack(Observation, frozen=True, kw_only=True):
     uids: tuple[int, ...]
     values: tuple[int, ...]
     digest: str
-    raw_values: tuple[int, ...] | None
-    last_update: int | None
+    raw_values: tuple[int, ...] | None = None
+    last_update: int | None = None
 
 
 @upcast("seen.weights_on_chain.v1")
 def weights_without_a_date(old: WeightsReadBackV1) -> WeightsReadBack:
     """The publisher's own vectors, which are canonical; nobody asked what the chain dates them."""
-    return WeightsReadBack(**msgspec.structs.asdict(old), raw_values=None, last_update=None)
+    return WeightsReadBack(**msgspec.structs.asdict(old))
 
 
 @fact("seen.conflict.v1")
