@@ -5,7 +5,9 @@ bittensor) and :mod:`chain.simulated` (the demo's chain). Every read names the b
 hash, so that a later state never leaks into an earlier answer.
 
 Errors: :class:`ChainUnavailableError` when the node cannot answer now (the caller defers, it never
-refuses), :class:`UnknownBlockError` when the chain says that there is no such finalized block.
+refuses), :class:`PrunedStateError` when it never will because it no longer holds what was asked,
+:class:`UnknownBlockError` when the chain says that there is no such finalized block,
+:class:`OtherChainError` when it is another chain.
 """
 
 from __future__ import annotations
@@ -21,6 +23,18 @@ class ChainError(Exception):
 
 class ChainUnavailableError(ChainError):
     """The node did not answer, or not in time. Nothing follows from it but to ask again."""
+
+
+class PrunedStateError(ChainUnavailableError):
+    """Who was asked has thrown the block's body or state away: only an archive node has it still.
+
+    Raised only where nobody who can be asked holds it; a node that merely fails to answer is plain
+    :class:`ChainUnavailableError`, so that nothing is given up which may still be had.
+    """
+
+
+class OtherChainError(ChainError):
+    """The node serves another chain than the one it should; nothing it says is used."""
 
 
 class UnknownBlockError(ChainError):

@@ -31,13 +31,55 @@ class BlockObserved(Observation, frozen=True, kw_only=True):
         return self.number
 
 
+@fact("seen.opening.v1")
+class OpeningObserved(Observation, frozen=True, kw_only=True):
+    """The block an arena opened at, as a node gave it. Key: ``opening:<arena>``.
+
+    No time passes with it: the arena's opening did that. The first block read must follow it.
+    """
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+
+
 @fact("seen.gap.v1")
 class GapObserved(Observation, frozen=True, kw_only=True):
-    """Blocks that no node could give. Key: ``gap:<arena>:<from>:<to>``."""
+    """Blocks that no node could give, or that the operator left out.
+
+    Key: ``gap:<arena>:<from>:<to>``. Recorded with the block after them, and before what
+    was observed anew there. A later run may fill it (:class:`BlockFilled`).
+    """
 
     from_block: int
     to_block: int
     reason: str
+
+
+@fact("seen.block_filled.v1")
+class BlockFilled(Observation, frozen=True, kw_only=True):
+    """A block of a gap was read after all. Key: ``block-filled:<arena>:<number>``.
+
+    No time passes with it: what happened in the block is recorded late, at the head. Who came to
+    hold what in it is history (the parallel tuples, None where the subnet's owner did not change):
+    who holds it now was observed after the gap.
+    """
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    coldkeys: tuple[str, ...]
+    swapped_hotkeys: tuple[str, ...]
+    old_coldkeys: tuple[str, ...]
+    new_coldkeys: tuple[str, ...]
+    owner_hotkey: str | None
+    owner_coldkey: str | None
 
 
 @fact("seen.neuron.v1")
@@ -51,12 +93,11 @@ class NeuronObserved(Observation, frozen=True, kw_only=True):
     replaced_hotkey: str | None
 
 
-@fact("seen.neuron_left.v1")
-class NeuronLeft(Observation, frozen=True, kw_only=True):
-    """From this block nobody holds a UID. Key: ``neuron-left:<arena>:<block>:<uid>``.
+@fact("seen.uid_emptied.v1")
+class UidEmptied(Observation, frozen=True, kw_only=True):
+    """From this block nobody holds a UID. Key: ``uid-emptied:<arena>:<block>:<uid>``.
 
-    The runtime trims a subnet by emptying its last UIDs; ``hotkey`` held this one until then. It
-    may hold another UID since, which is a :class:`NeuronObserved` of its own.
+    Subnets can be trimmed to fewer UIDs; ``hotkey`` held it until then.
     """
 
     block: int

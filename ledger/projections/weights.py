@@ -23,10 +23,10 @@ from ledger.decisions.arena import (
 )
 from ledger.facts import Fact
 from ledger.observations import (
-    NeuronLeft,
     NeuronObserved,
     OwnerChanged,
     SubnetOwnerObserved,
+    UidEmptied,
     WeightsReadBack,
     WeightsReceipt,
     WeightsSubmitted,
@@ -124,7 +124,6 @@ class WeightsProjection:
         CrownDefended,
         KingCrowned,
         KingDeposed,
-        NeuronLeft,
         NeuronObserved,
         OwnerChanged,
         Paused,
@@ -132,6 +131,7 @@ class WeightsProjection:
         Resumed,
         RunnerUpNamed,
         SubnetOwnerObserved,
+        UidEmptied,
         WeightsReadBack,
         WeightsReceipt,
         WeightsSubmitted,
@@ -142,7 +142,7 @@ class WeightsProjection:
         match fact:
             case NeuronObserved():
                 rows.put(neurons, position, fact.uid, hotkey=fact.hotkey, coldkey=fact.coldkey)
-            case NeuronLeft():
+            case UidEmptied():
                 rows.end(neurons, position, fact.uid)
             case OwnerChanged():
                 for (uid,), row in rows.all(neurons).items():
@@ -236,6 +236,9 @@ def _fold_publication(
                 extrinsic_hash=fact.extrinsic_hash,
             )
         case WeightsReadBack():
+            known = rows.get(held, fact.validator_hotkey)
+            if known is not None and known["block"] > fact.block:
+                return  # read late, out of a gap: what is held since is known already
             rows.put(
                 held,
                 position,
