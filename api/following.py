@@ -9,15 +9,18 @@ from typing import Final
 from uuid import UUID
 
 from api.app import Services
-from chain.gaps import Registry
+from chain.beside import Beside
 from chain.gathering import evidence_for
 from chain.healing import LateReader
 from chain.port import ChainReader, ChainUnavailableError
 from chain.reader import BlockReader, OnBlock, never
 from ledger.commands.commits import judge_deferred
+from ledger.commands.registry import Registry
+from ledger.queries.scope import Scope
 from ledger.queries.standing import gaps, missing_blocks
 from ledger.queries.submissions import deferred
-from ledger.queries.weights import registry
+from ledger.queries.subnet import held_digests, locked_hotkeys
+from ledger.queries.weights import registry, subnet_owner
 
 FILLED_AT_ONCE: Final = 200
 """Blocks of gaps that are read before new ones are looked for: the head must not fall behind."""
@@ -46,6 +49,15 @@ class Caught:
     differences: tuple[str, ...] = ()
 
 
+def beside_at(scope: Scope) -> Beside:
+    """What the log knows at a scope besides the registry, for a reader to go on from."""
+    return Beside(
+        subnet_owner=subnet_owner(scope),
+        held=held_digests(scope),
+        locked=locked_hotkeys(scope),
+    )
+
+
 class Follower:
     """Reads one arena's chain. Made anew after a restart, it goes on where the log stands.
 
@@ -69,8 +81,8 @@ class Follower:
         self._where = (network, netuid)
         self._ledger = services.ledger(network, netuid)
         with services.at(network, netuid) as scope:
-            held = registry(scope)
-        self._reader = BlockReader(chain, self._ledger, held, workers=workers)
+            held, beside = registry(scope), beside_at(scope)
+        self._reader = BlockReader(chain, self._ledger, held, beside, workers=workers)
         self._late = LateReader(chain, self._ledger, self._held_at, workers=workers)
         self._from_block = from_block
         self._begun = from_block is None

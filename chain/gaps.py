@@ -7,14 +7,10 @@ missing blocks cost some forty questions and not a million.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from chain.port import Block, ChainReader, ChainUnavailableError, PrunedStateError
-from ledger.commands.block_facts import EmptiedUid, Gap, NeuronChange, OwnerChange, SeenAnew
-
-Registry = Mapping[int, tuple[str, str]]
-"""Hotkey and coldkey by UID."""
+from ledger.commands.block_facts import Gap, SeenAnew
 
 
 def can_give(chain: ChainReader, number: int) -> bool:
@@ -50,29 +46,6 @@ def _halved(low: int, high: int, given: Callable[[int], bool]) -> int:
         else:
             low = middle
     return high
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryChanges:
-    """What makes one registry of another."""
-
-    neurons: tuple[NeuronChange, ...]
-    owners: tuple[OwnerChange, ...]
-    emptied: tuple[EmptiedUid, ...]
-
-
-def registry_changes(before: Registry, now: Registry) -> RegistryChanges:
-    """What changed from one registry to another, by UID."""
-    neurons: list[NeuronChange] = []
-    owners: list[OwnerChange] = []
-    for uid, (hotkey, coldkey) in sorted(now.items()):
-        held = before.get(uid)
-        if held is None or held[0] != hotkey:
-            neurons.append(NeuronChange(uid, hotkey, coldkey, held[0] if held else None))
-        elif held[1] != coldkey:
-            owners.append(OwnerChange(hotkey, held[1], coldkey))
-    emptied = [EmptiedUid(uid, held[0]) for uid, held in sorted(before.items()) if uid not in now]
-    return RegistryChanges(tuple(neurons), tuple(owners), tuple(emptied))
 
 
 def registry_at(chain: ChainReader, netuid: int, block_hash: str) -> dict[int, tuple[str, str]]:

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Final, cast
 
 from chain.ahead import read_ahead
-from chain.gaps import Registry, can_give, first_given, registry_before
+from chain.beside import Beside
+from chain.gaps import can_give, first_given, registry_before
 from chain.gathering import gather
 from chain.port import Block, ChainReader, OtherChainError, PrunedStateError
 from chain.reader import OnBlock, never
@@ -21,6 +22,7 @@ from ledger.commands.alerts import raise_alert
 from ledger.commands.block_facts import BlockFacts
 from ledger.commands.blocks import record_block
 from ledger.commands.gaps import fill_block, header_of
+from ledger.commands.registry import Registry
 from ledger.commands.rereading import compare_block
 from ledger.keys import block_key
 from ledger.observations import BlockObserved, OpeningObserved
@@ -56,6 +58,8 @@ class LateReader:
         self._held_at = held_at
         self._workers = workers
         self._before: tuple[int, dict[int, tuple[str, str]]] | None = None
+        self._beside = Beside()
+        """What late blocks showed so far; of the log's own knowledge nothing is older than they."""
 
     def fill(
         self,
@@ -155,9 +159,16 @@ class LateReader:
         """What the ledger wants to know of a block in the past."""
         registry = self._registry_before(block)
         treasury = self._ledger.arena_state().policy_at(block.number).fee.treasury_ss58
+        beside = self._beside.copy()
         facts = gather(
-            self._chain, block, netuid=self._netuid, treasury=treasury, registry=registry
+            self._chain,
+            block,
+            netuid=self._netuid,
+            treasury=treasury,
+            registry=registry,
+            beside=beside,
         )
+        self._beside = beside
         self._before = (block.number, registry)
         return facts
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -31,6 +31,8 @@ from chain.port import (
     Neuron,
     OtherChainError,
     PrunedStateError,
+    Reserves,
+    StakeLock,
     UnknownBlockError,
     ValidatorWeights,
 )
@@ -178,9 +180,21 @@ class Nodes:
         """The nonce that the address's next extrinsic has, by the newest finalized block."""
         return self._ask("a nonce", lambda node: node.next_nonce(address))
 
-    def validator_weights(self, netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
-        """The weights every validator holds in the state of that block, by UID."""
-        return self._ask("weights", lambda node: node.validator_weights(netuid, block_hash))
+    def validator_weights(
+        self, netuid: int, block_hash: str, uids: Collection[int] | None = None
+    ) -> Sequence[ValidatorWeights]:
+        """The weights validators hold in the state of that block, by UID."""
+        return self._ask("weights", lambda node: node.validator_weights(netuid, block_hash, uids))
+
+    def reserves(self, netuid: int, block_hash: str) -> Reserves | None:
+        """The pool and its price in the state of that block."""
+        return self._ask("a pool", lambda node: node.reserves(netuid, block_hash))
+
+    def stake_locks(
+        self, netuid: int, coldkeys: Collection[str], block_hash: str
+    ) -> Sequence[StakeLock]:
+        """The conviction locks of these coldkeys on a subnet."""
+        return self._ask("locks", lambda node: node.stake_locks(netuid, coldkeys, block_hash))
 
     # --- whom to ask ----------------------------------------------------------------------------
 

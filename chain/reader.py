@@ -15,16 +15,15 @@ from functools import partial
 from typing import Final, cast
 
 from chain.ahead import read_ahead
+from chain.beside import Beside, held_from, held_weights, pool_of
 from chain.gaps import (
-    Registry,
     can_give,
     first_given,
     registry_at,
-    registry_changes,
     seen_anew,
     treasury_balances,
 )
-from chain.gathering import gather
+from chain.gathering import burn_uid_alerts, gather
 from chain.port import (
     Block,
     ChainReader,
@@ -39,7 +38,7 @@ from ledger.commands.block_facts import Gap, NeuronChange, OpeningState
 from ledger.commands.blocks import record_block
 from ledger.commands.gaps import Header, header_of
 from ledger.commands.money import record_balances
-from ledger.commands.registry import record_opening
+from ledger.commands.registry import Registry, changes_between, record_opening
 
 LEFT_OUT: Final = "left out by the operator"
 """The reason of a gap that a run began with."""
@@ -59,17 +58,25 @@ def never() -> bool:
 
 
 class BlockReader:
-    """Reads one arena's blocks. ``registry`` is who held which UID at the log's newest block.
+    """Reads one arena's blocks.
 
+    ``registry`` is who held which UID at the log's newest block, ``beside`` what else it knows.
     ``workers`` blocks are fetched at once and recorded in order.
     """
 
     def __init__(
-        self, chain: ChainReader, ledger: Ledger, registry: Registry, *, workers: int = 1
+        self,
+        chain: ChainReader,
+        ledger: Ledger,
+        registry: Registry,
+        beside: Beside | None = None,
+        *,
+        workers: int = 1,
     ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._registry = dict(registry)
+        self._beside = Beside() if beside is None else beside
         self._netuid = ledger.arena.netuid
         self._workers = workers
         self._newest: Header | None = None
@@ -100,6 +107,7 @@ class BlockReader:
             raise_alert(self._ledger, "opening_unknown", detail)
             return
         record_opening(self._ledger, state)
+        self._beside.subnet_owner = state.subnet_owner
         self.observe_balances()
 
     def observe_balances(self) -> None:
@@ -182,41 +190,60 @@ class BlockReader:
             return
         before = self._must_follow(block)
         # A copy, until the block is recorded: one that fails half-way is read again from before.
-        registry = dict(self._registry)
+        registry, beside = dict(self._registry), self._beside.copy()
+        policy = self._ledger.arena_state().policy_at(block.number)
+        beside.burn_uid = policy.weights.burn_uid
         facts = gather(
             self._chain,
             block,
             netuid=self._netuid,
-            treasury=self._treasury(block.number),
+            treasury=policy.fee.treasury_ss58,
             registry=registry,
+            beside=beside,
         )
         if before is not None and before.spec_version != block.spec_version:
             facts = replace(facts, upgraded_from=before.spec_version)
         record_block(self._ledger, facts)
-        self._registry, self._newest = registry, None
+        self._registry, self._beside, self._newest = registry, beside, None
 
     def _record_anew(self, number: int, gap: Gap | None) -> None:
         """Record a block whose registry cannot be followed to: all of it is observed there."""
         block = self._chain.block(number)
         before = self._must_lead_on(block) if gap else self._must_follow(block)
-        now = registry_at(self._chain, self._netuid, block.hash)
-        changes = registry_changes(self._registry, now)
-        treasury = self._treasury(number)
+        now, beside = registry_at(self._chain, self._netuid, block.hash), self._beside.copy()
+        changes = changes_between(self._registry, now)
+        policy = self._ledger.arena_state().policy_at(number)
+        treasury = policy.fee.treasury_ss58
+        # Where one cannot follow, nothing can be said to have drifted or changed in this block.
         facts = gather(
-            self._chain, block, netuid=self._netuid, treasury=treasury, registry=dict(now)
+            self._chain,
+            block,
+            netuid=self._netuid,
+            treasury=treasury,
+            registry=dict(now),
+            beside=beside,
         )
-        anew = seen_anew(self._chain, block, gap=gap, netuid=self._netuid, treasury=treasury)
+        owner = self._chain.subnet_owner(self._netuid, block.hash)
+        beside.burn_uid, beside.subnet_owner = policy.weights.burn_uid, owner
         facts = replace(
             facts,
             neurons=changes.neurons,
+            emptied=changes.emptied,
             owners=changes.owners,
-            subnet_owner=self._chain.subnet_owner(self._netuid, block.hash),
-            seen_anew=replace(anew, emptied=changes.emptied),
+            subnet_owner=owner,
+            weights=facts.weights
+            if facts.epoch is not None
+            else held_weights(self._chain, self._netuid, block, now, beside, all_of_them=True),
+            alerts=burn_uid_alerts(self._beside.subnet_owner, self._registry, block, now, beside),
+            seen_anew=seen_anew(
+                self._chain, block, gap=gap, netuid=self._netuid, treasury=treasury
+            ),
         )
         if before is not None and before.spec_version != block.spec_version:
             facts = replace(facts, upgraded_from=before.spec_version)
         record_block(self._ledger, facts)
-        self._registry, self._newest, self._registry_unknown = now, None, False
+        self._registry, self._beside = now, beside
+        self._newest, self._registry_unknown = None, False
 
     def _pass_gap(
         self,
@@ -338,6 +365,8 @@ def opening_state(
             for uid, (hotkey, coldkey) in sorted(registry.items())
         ),
         subnet_owner=chain.subnet_owner(netuid, block.hash),
+        weights=tuple(held_from(row) for row in chain.validator_weights(netuid, block.hash)),
+        pool=pool_of(chain, netuid, block.hash),
         parent_hash=block.parent_hash,
         timestamp_ms=block.timestamp_ms,
         spec_version=block.spec_version,

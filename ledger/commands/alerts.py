@@ -8,7 +8,7 @@ from ledger.application import Ledger, Unit
 from ledger.observations import AlertRaised
 
 MAX_DETAIL_CHARS: Final = 1_000
-"""How much of an alert's detail is kept: nodes answer with pages."""
+"""How much of an alert's detail is kept: a node's error may be pages long."""
 
 
 def raise_alert(ledger: Ledger, kind: str, detail: str) -> None:

@@ -61,7 +61,7 @@ class FeePaid:
 
 @dataclass(frozen=True, slots=True)
 class AlphaBurned:
-    """Alpha burned by the treasury's address; ``spent_rao`` is None where no TAO paid for it."""
+    """Alpha burned by anybody on the subnet; ``spent_rao`` is None where no TAO paid for it."""
 
     extrinsic_index: int
     extrinsic_hash: str
@@ -74,14 +74,63 @@ class AlphaBurned:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrationPaid:
+    """What a registration cost; ``event_index`` is the place of its event in the block."""
+
+    event_index: int
+    uid: int
+    hotkey: str
+    payer: str
+    cost_rao: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSeen:
+    """The pool's reserves and price; ``price_rao`` (rao per alpha) is None where none is stated."""
+
+    tao_rao: int
+    alpha_in: int
+    alpha_out: int
+    price_rao: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldWeights:
+    """The weights a validator holds, u16 as the chain keeps them; empty if it holds none."""
+
+    validator_hotkey: str
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    last_update: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LockSeen:
+    """A coldkey's conviction lock at its last touch; see ``LockObserved`` for the fields."""
+
+    coldkey: str
+    hotkey: str
+    locked_alpha: int
+    conviction_alpha: int
+    last_update: int
+    perpetual: bool
+    unlock_blocks: int
+    maturity_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
 class EpochPaid:
-    """An epoch's rows, as parallel tuples; alpha in 10^-9."""
+    """An epoch's rows, as parallel tuples; alpha in 10^-9.
+
+    ``previous_block`` is the block of the epoch before, 0 for the first, None where unknown.
+    """
 
     uids: tuple[int, ...]
     hotkeys: tuple[str, ...]
     coldkeys: tuple[str, ...]
     incentive_alpha: tuple[int, ...]
     dividends_alpha: tuple[int, ...]
+    previous_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +183,13 @@ class Gap:
 class SeenAnew:
     """What was observed anew in the state of a block, because the log could not follow to it.
 
-    The registry's changes since the log's last block are the block's ``neurons``, ``owners`` and
-    ``subnet_owner``; besides them UIDs that nobody holds any longer, and balances as (asset,
-    account, amount, source). ``unknown`` says of each balance that the node could not give why.
-    ``gap`` is None where only the state at the opening was missing.
+    The registry's changes since the log's last block are the block's ``neurons``, ``emptied``,
+    ``owners`` and ``subnet_owner``; besides them balances as (asset, account, amount, source).
+    ``unknown`` says of each balance that the node could not give why. ``gap`` is None where only
+    the state at the opening was missing.
     """
 
     gap: Gap | None
-    emptied: tuple[EmptiedUid, ...] = ()
     balances: tuple[tuple[str, str, int, str], ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -159,14 +207,22 @@ class BlockFacts:
     timestamp_ms: int | None
     spec_version: int
     neurons: tuple[NeuronChange, ...] = ()
+    emptied: tuple[EmptiedUid, ...] = ()
     owners: tuple[OwnerChange, ...] = ()
     subnet_owner: tuple[str, str] | None = None
     deposits: tuple[Deposit, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
     fees: tuple[FeePaid, ...] = ()
     burns: tuple[AlphaBurned, ...] = ()
+    registrations: tuple[RegistrationPaid, ...] = ()
     epoch: EpochPaid | None = None
+    pool: PoolSeen | None = None
+    treasury_alpha: int | None = None
+    weights: tuple[HeldWeights, ...] = ()
+    locks: tuple[LockSeen, ...] = ()
     commits: tuple[CommitFound, ...] = ()
+    alerts: tuple[tuple[str, str], ...] = ()
+    """Kind and detail of what needs a person."""
     seen_anew: SeenAnew | None = None
     upgraded_from: int | None = None
 
@@ -190,3 +246,5 @@ class OpeningState:
     parent_hash: str = ""
     timestamp_ms: int | None = None
     spec_version: int = 0
+    weights: tuple[HeldWeights, ...] = ()
+    pool: PoolSeen | None = None

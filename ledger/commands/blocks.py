@@ -2,8 +2,9 @@
 
 The rim gathers :class:`~ledger.commands.block_facts.BlockFacts` from a chain; :func:`record_block`
 turns them into facts, all in one transaction: the block itself first, then who holds what, then
-money, then commits in their order, each with its verdict. A commit whose payment could not be
-looked up is recorded and deferred; :func:`~ledger.commands.commits.judge_deferred` goes on with it.
+money, the subnet's own state, then commits in their order, each with its verdict. A commit whose
+payment could not be looked up is recorded and deferred;
+:func:`~ledger.commands.commits.judge_deferred` goes on with it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ledger.commands.commits import record_commit
 from ledger.commands.gaps import note_gap
 from ledger.commands.money import note_balances, record_money
 from ledger.commands.registry import record_registry
+from ledger.commands.subnet import record_subnet
 from ledger.keys import block_key
 from ledger.observations import BlockObserved
 
@@ -52,7 +54,10 @@ def record_block(ledger: Ledger, facts: BlockFacts) -> None:
             note_balances(unit, anew.balances, about_block=facts.number)
             if anew.unknown:
                 note_alert(unit, "balance_unknown", "; ".join(anew.unknown))
+        record_subnet(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)
+        for kind, detail in facts.alerts:
+            note_alert(unit, kind, detail)
 
     ledger.decide(work)

@@ -13,6 +13,7 @@ from ledger.commands.alerts import note_alert
 from ledger.commands.block_facts import BlockFacts, Gap
 from ledger.commands.commits import record_commit
 from ledger.commands.money import record_money
+from ledger.commands.subnet import record_subnet
 from ledger.decisions.base import DecisionRefusedError
 from ledger.keys import block_key, filled_key, opening_key
 from ledger.observations import BlockFilled, BlockObserved, GapObserved, OpeningObserved
@@ -69,6 +70,7 @@ def fill_block(ledger: Ledger, facts: BlockFacts) -> bool:
         )
         unit.because(filled)
         record_money(unit, facts)
+        record_subnet(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)
         return True

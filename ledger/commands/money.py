@@ -80,6 +80,7 @@ def record_money(unit: Unit, facts: BlockFacts) -> None:
             netuid=burn.netuid,
             spent_rao=burn.spent_rao,
             alpha=burn.alpha,
+            by_treasury=burn.coldkey == treasury,
         )
     if facts.epoch is not None:
         unit.observe(

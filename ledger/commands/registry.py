@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from ledger.application import Ledger, Unit
-from ledger.commands.block_facts import BlockFacts, OpeningState
+from ledger.commands.block_facts import (
+    BlockFacts,
+    EmptiedUid,
+    NeuronChange,
+    OpeningState,
+    OwnerChange,
+)
+from ledger.commands.subnet import record_held, record_pool
 from ledger.commands.thrones import vacate
 from ledger.keys import opening_key
 from ledger.observations import (
@@ -13,6 +23,42 @@ from ledger.observations import (
     SubnetOwnerObserved,
     UidEmptied,
 )
+
+Registry = Mapping[int, tuple[str, str]]
+"""Hotkey and coldkey by UID."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryChanges:
+    """What leads from one state of the registry to another, each by UID."""
+
+    neurons: tuple[NeuronChange, ...] = ()
+    emptied: tuple[EmptiedUid, ...] = ()
+    owners: tuple[OwnerChange, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.neurons or self.emptied or self.owners)
+
+
+def changes_between(before: Registry, after: Registry) -> RegistryChanges:
+    """The facts that turn the registry ``before`` into ``after``.
+
+    A UID that changed hands twice in between changed once: to who holds it in the end. A hotkey
+    swapped for another is the other's coming and its own going, for a place belongs to a hotkey.
+    """
+    neurons = [
+        NeuronChange(uid, hotkey, coldkey, before[uid][0] if uid in before else None)
+        for uid, (hotkey, coldkey) in sorted(after.items())
+        if uid not in before or before[uid][0] != hotkey
+    ]
+    owners = [
+        OwnerChange(hotkey, before[uid][1], coldkey)
+        for uid, (hotkey, coldkey) in sorted(after.items())
+        if uid in before and before[uid][0] == hotkey and before[uid][1] != coldkey
+    ]
+    emptied = [EmptiedUid(uid, before[uid][0]) for uid in sorted(before.keys() - after.keys())]
+    return RegistryChanges(tuple(neurons), tuple(emptied), tuple(owners))
 
 
 def record_opening(ledger: Ledger, state: OpeningState) -> None:
@@ -31,6 +77,10 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
         key = opening_key(unit.context.arena)
         unit.observe(OpeningObserved, key, number=unit.block, **facts.header())
         record_registry(unit, facts)
+        for held in state.weights:
+            record_held(unit, unit.block, held)
+        if state.pool is not None:
+            record_pool(unit, unit.block, state.pool)
 
     ledger.decide(work)
 
@@ -38,10 +88,9 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
 def record_registry(unit: Unit, facts: BlockFacts) -> None:
     """Record who came to hold what in a block, and take the places of whoever left."""
     observe_registry(unit, facts)
-    emptied = facts.seen_anew.emptied if facts.seen_anew else ()
     came = {change.hotkey for change in facts.neurons}
-    gone = {change.replaced_hotkey for change in facts.neurons} | {one.hotkey for one in emptied}
-    left = gone - came - {None}
+    replaced = {change.replaced_hotkey for change in facts.neurons}
+    left = (replaced | {gone.hotkey for gone in facts.emptied}) - came - {None}
     if left:
         vacate(unit, lambda hotkey: hotkey in left)
 
@@ -49,6 +98,14 @@ def record_registry(unit: Unit, facts: BlockFacts) -> None:
 def observe_registry(unit: Unit, facts: BlockFacts) -> None:
     """The same without what follows for kings and runners-up."""
     arena = unit.context.arena
+    for gone in facts.emptied:
+        unit.observe(
+            UidEmptied,
+            f"uid-emptied:{arena}:{facts.number}:{gone.uid}",
+            block=facts.number,
+            uid=gone.uid,
+            hotkey=gone.hotkey,
+        )
     for change in facts.neurons:
         unit.observe(
             NeuronObserved,
@@ -58,14 +115,6 @@ def observe_registry(unit: Unit, facts: BlockFacts) -> None:
             hotkey=change.hotkey,
             coldkey=change.coldkey,
             replaced_hotkey=change.replaced_hotkey,
-        )
-    for one in facts.seen_anew.emptied if facts.seen_anew else ():
-        unit.observe(
-            UidEmptied,
-            f"uid-emptied:{arena}:{facts.number}:{one.uid}",
-            block=facts.number,
-            uid=one.uid,
-            hotkey=one.hotkey,
         )
     for owner in facts.owners:
         unit.observe(

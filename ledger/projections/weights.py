@@ -104,6 +104,8 @@ held: Final = versioned(
         Column("uids", Text, nullable=False),
         Column("values", Text, nullable=False),
         Column("digest", Text, nullable=False),
+        Column("raw_values", Text),
+        Column("last_update", BigInteger),
     ],
 )
 
@@ -234,6 +236,9 @@ def _fold_publication(
                 extrinsic_hash=fact.extrinsic_hash,
             )
         case WeightsReadBack():
+            known = rows.get(held, fact.validator_hotkey)
+            if known is not None and known["block"] > fact.block:
+                return  # read late, out of a gap: what is held since is known already
             rows.put(
                 held,
                 position,
@@ -242,4 +247,6 @@ def _fold_publication(
                 uids=_json(fact.uids),
                 values=_json(fact.values),
                 digest=fact.digest,
+                raw_values=None if fact.raw_values is None else _json(fact.raw_values),
+                last_update=fact.last_update,
             )
