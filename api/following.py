@@ -24,16 +24,21 @@ class Caught:
 
 
 class Follower:
-    """Reads one arena's chain. Made anew after a restart, it goes on where the log stands."""
+    """Reads one arena's chain. Made anew after a restart, it goes on where the log stands.
 
-    def __init__(self, services: Services, chain: ChainReader, network: str, netuid: int) -> None:
+    ``workers`` blocks are read ahead at the same time, where the chain bears it, as nodes do.
+    """
+
+    def __init__(
+        self, services: Services, chain: ChainReader, network: str, netuid: int, *, workers: int = 1
+    ) -> None:
         self._services = services
         self._chain = chain
         self._where = (network, netuid)
         self._ledger = services.ledger(network, netuid)
         with services.at(network, netuid) as scope:
             held = registry(scope)
-        self._reader = BlockReader(chain, self._ledger, held)
+        self._reader = BlockReader(chain, self._ledger, held, workers=workers)
 
     def catch_up(self, until_block: int | None = None) -> Caught:
         """Read up to ``until_block`` (default: the finalized head) and judge what was deferred."""

@@ -137,7 +137,9 @@ class NodeChain:
             if int(header["number"]) != number or parent_hash not in (None, header["parentHash"]):
                 msg = f"what it gave is block {header['number']} on {header['parentHash']}"
                 raise ValueError(msg)
-            events = events_from([record.value for record in node.get_events(block_hash)])
+            events = events_from(
+                [record.value for record in node.value("System", "Events", [], block_hash)]
+            )
 
             def error_name(module_index: int, error_index: int) -> str:
                 return str(node.metadata.get_module_error(module_index, error_index).name)

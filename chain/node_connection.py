@@ -138,7 +138,7 @@ class NodeConnection:
 
         def read(node: Decoder) -> T:
             self._known.was_read(node.storage_key(module, name, params).to_hex(), block_hash)
-            return parse(node.query(module, name, params, block_hash=block_hash).value)
+            return parse(node.value(module, name, params, block_hash).value)
 
         return self.ask_at(f"{module}.{name}", block_hash, read)
 

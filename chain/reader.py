@@ -7,9 +7,11 @@ recorded whole in one transaction, so a crash at any point leaves no half-read b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Final
 from uuid import UUID
 
+from chain.ahead import read_ahead
 from chain.payments import (
     gather_payment,
     treasury_deposits,
@@ -18,6 +20,7 @@ from chain.payments import (
 )
 from chain.port import (
     Block,
+    BlockRef,
     ChainEvent,
     ChainReader,
     ChainUnavailableError,
@@ -60,13 +63,20 @@ Registry = Mapping[int, tuple[str, str]]
 
 
 class BlockReader:
-    """Reads one arena's blocks. ``registry`` is who held which UID at the log's newest block."""
+    """Reads one arena's blocks. ``registry`` is who held which UID at the log's newest block.
 
-    def __init__(self, chain: ChainReader, ledger: Ledger, registry: Registry) -> None:
+    ``workers`` blocks are read ahead at the same time, where the chain bears it.
+    """
+
+    def __init__(
+        self, chain: ChainReader, ledger: Ledger, registry: Registry, *, workers: int = 1
+    ) -> None:
+        self._workers = workers
         self._chain = chain
         self._ledger = ledger
         self._registry = dict(registry)
         self._netuid = ledger.arena.netuid
+        self._newest: BlockRef | None = None
         if chain.genesis_hash() != ledger.arena.genesis:
             msg = (
                 f"the node serves chain {chain.genesis_hash()}, the arena is of chain "
@@ -129,10 +139,12 @@ class BlockReader:
         finalized = self._chain.finalized_head().number
         last = finalized if until_block is None else min(until_block, finalized)
         first = self._ledger.head().effective_block + 1
-        for number in range(first, last + 1):
-            self._record(self._chain.block(number))
-            if on_block is not None:
-                on_block(number, last)
+        blocks = read_ahead(self._chain.block, first, last, workers=self._workers)
+        with closing(blocks):
+            for block in blocks:
+                self._record(block)
+                if on_block is not None:
+                    on_block(block.number, last)
         return max(0, last - first + 1)
 
     # -- one block --------------------------------------------------------------------------
@@ -167,6 +179,7 @@ class BlockReader:
             ),
         )
         self._registry = registry
+        self._newest = block.ref
 
     def _must_hold_the_log(self) -> None:
         """The node must have the log's newest block, and the same one."""
@@ -184,8 +197,14 @@ class BlockReader:
             raise OtherChainError(msg)
 
     def _must_follow(self, block: Block) -> None:
-        before = self._ledger.known(block_key(self._ledger.arena, block.number - 1))
-        if isinstance(before, BlockObserved) and before.hash != block.parent_hash:
+        # The block before is nearly always the one just recorded; only the first is looked up.
+        before = self._newest
+        if before is None or before.number != block.number - 1:
+            known = self._ledger.known(block_key(self._ledger.arena, block.number - 1))
+            if not isinstance(known, BlockObserved):
+                return
+            before = BlockRef(known.number, known.hash)
+        if before.hash != block.parent_hash:
             msg = (
                 f"block {block.number} follows {block.parent_hash}, but block {before.number} is "
                 f"recorded as {before.hash}; the node is on another chain"

@@ -41,13 +41,16 @@ def ingest(
     """
     from api.cli.session import opened, settings_of
     from api.following import Follower
+    from chain.ahead import READ_WORKERS
     from chain.node import NodeChain
 
     settings = settings_of(database, network, netuid)
     with opened(settings) as services:
         chain = NodeChain(node, timeout_s=timeout_s)
         try:
-            follower = Follower(services, chain, settings.network, settings.netuid)
+            follower = Follower(
+                services, chain, settings.network, settings.netuid, workers=READ_WORKERS
+            )
             while True:
                 result = follower.catch_up(until_block)
                 sys.stderr.write(
