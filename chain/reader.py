@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 from chain.ahead import read_ahead
 from chain.beside import Beside, held_from, held_weights, pool_of
@@ -180,9 +180,8 @@ class BlockReader:
 
     # -- one block --------------------------------------------------------------------------
 
-    def _blocks(self, first: int, last: int) -> Generator[Block]:
-        blocks = read_ahead(self._chain.block, first, last, workers=self._workers)
-        return cast("Generator[Block]", blocks)
+    def _blocks(self, first: int, last: int) -> Generator[Block, None, None]:
+        return read_ahead(self._chain.block, first, last, workers=self._workers)
 
     def _record(self, block: Block) -> None:
         if self._registry_unknown:
