@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from chain.gathering import burns_of
-from chain.port import Block, Chain, ChainUnavailableError, SendRefusedError
+from chain.lookup import Landed, look_up
+from chain.orders import StakeBurnOrder
+from chain.port import Block, Chain, ChainUnavailableError, Sending, SendRefusedError
 from ledger.application import Ledger, Unit
 from ledger.commands.block_facts import AlphaBurned
 from ledger.commands.causes import after_approval
@@ -20,8 +22,13 @@ from ledger.keys import treasury_id
 ADD_STAKE_BURN: Final = "add_stake_burn"
 
 
-def execute_buyback(chain: Chain, ledger: Ledger, number: int, *, amount_rao: int) -> None:
-    """Send an approved buyback, or finish one that a crash left open."""
+def execute_buyback(
+    chain: Chain, ledger: Ledger, number: int, *, amount_rao: int, hotkey: str
+) -> None:
+    """Send an approved buyback, or finish one that a crash left open.
+
+    The alpha is bought as stake on ``hotkey`` and burned in the same extrinsic.
+    """
     buyback = _state(ledger).buybacks.get(number)
     if buyback is not None and buyback.ended:
         return
@@ -35,61 +42,78 @@ def execute_buyback(chain: Chain, ledger: Ledger, number: int, *, amount_rao: in
         )
     elif settle_buyback(chain, ledger, number):
         return
-    max_price_rao = _state(ledger).buybacks[number].planned.max_price_rao
+    order = StakeBurnOrder(
+        netuid=ledger.arena.netuid,
+        hotkey=hotkey,
+        amount_rao=sent.amount_rao,
+        max_price_rao=_state(ledger).buybacks[number].planned.max_price_rao,
+    )
     try:
-        receipt = chain.buy_and_burn(
-            ledger.arena.netuid, sent.amount_rao, max_price_rao, nonce=sent.nonce
-        )
+        chain.send(chain.prepare(order, _sending(ledger, sent)))
     except SendRefusedError as error:
         # Refused may also mean that an earlier sending took the nonce: look before giving up.
         if not settle_buyback(chain, ledger, number):
             _fail(ledger, sent, str(error))
         return
-    if not receipt.success:
-        _fail(ledger, sent, receipt.error or "the chain reports that the extrinsic failed")
-    elif not _match(ledger, sent, chain.block(receipt.block.number)):
-        msg = f"buyback {number} landed in block {receipt.block.number}, which shows no burn of it"
+    if not settle_buyback(chain, ledger, number):
+        msg = f"buyback {number} was reported as final, and no finalized block shows it"
         raise ChainUnavailableError(msg)
 
 
 def settle_buyback(chain: Chain, ledger: Ledger, number: int) -> bool:
     """Look for a sent buyback on chain; whether it has ended now.
 
-    Not found while its nonce is free: False, it may be sent (again). Not found and the nonce is
-    used: it can never land, which is recorded; plan another one. A node that is behind the block
-    of sending cannot tell: :class:`ChainUnavailableError`.
+    Not found while it may still land: False, it may be sent (again). Not found and too late to
+    land, or its nonce used by something else: recorded as failed; plan another one. A node that is
+    behind the block of sending cannot tell: :class:`ChainUnavailableError`.
     """
     buyback = _state(ledger).buybacks[number]
     sent = buyback.sent
     if buyback.ended or sent is None:
         return buyback.ended
-    # The nonce first: a block that comes after it is asked is looked through all the same.
-    nonce = chain.next_nonce(_address(ledger, sent.after_block))
-    head = chain.finalized_head().number
-    if head < sent.after_block:
-        msg = f"the node is at block {head}, and buyback {number} was sent after {sent.after_block}"
-        raise ChainUnavailableError(msg)
-    for block_number in range(sent.after_block + 1, head + 1):
-        if _match(ledger, sent, chain.block(block_number)):
-            return True
-    if nonce <= sent.nonce:
+    sending = _sending(ledger, sent)
+    outlook = look_up(chain, sending)
+    if outlook.landed is not None:
+        _settle_landed(ledger, sent, outlook.landed)
+    elif outlook.may_still_land:
         return False
-    _fail(ledger, sent, f"not found up to block {head}, and its nonce {sent.nonce} is used")
+    else:
+        head = outlook.head
+        _fail(ledger, sent, f"not found up to block {head}, and too late to land")
     return True
 
 
-def _match(ledger: Ledger, sent: BuybackSent, block: Block) -> bool:
-    address = _address(ledger, block.number)
-    matched = _state(ledger).matched
-    for burn in burns_of(block, address, ledger.arena.netuid):
-        if (
-            burn.how == ADD_STAKE_BURN
+def _settle_landed(ledger: Ledger, sent: BuybackSent, landed: Landed) -> None:
+    extrinsic, block = landed.extrinsic, landed.block
+    burn = next(
+        (
+            burn
+            for burn in burns_of(block, sent_by(ledger, sent), ledger.arena.netuid)
+            if burn.how == ADD_STAKE_BURN
+            and burn.extrinsic_index == extrinsic.index
             and burn.spent_rao == sent.amount_rao
-            and (block.hash, burn.extrinsic_index) not in matched
-        ):
-            _record(ledger, sent, block, burn)
-            return True
-    return False
+        ),
+        None,
+    )
+    if (block.hash, extrinsic.index) in _state(ledger).matched:
+        # Two that were open at once have the same nonce: the chain took one of them.
+        _fail(ledger, sent, f"its nonce {sent.nonce} was used by another buyback")
+    elif burn is not None:
+        _record(ledger, sent, block, burn)
+    elif extrinsic.call.function != ADD_STAKE_BURN:
+        name, place = extrinsic.call.name, f"block {block.number}"
+        _fail(ledger, sent, f"its nonce {sent.nonce} was used by a {name} in {place}")
+    else:
+        _fail(ledger, sent, extrinsic.error or f"block {block.number} shows no burn of it")
+
+
+def sent_by(ledger: Ledger, sent: BuybackSent) -> str:
+    """The treasury's address when the buyback was sent."""
+    return _address(ledger, sent.after_block)
+
+
+def _sending(ledger: Ledger, sent: BuybackSent) -> Sending:
+    return Sending(sent_by(ledger, sent), sent.nonce, sent.after_block)
 
 
 def _record(ledger: Ledger, sent: BuybackSent, block: Block, burn: AlphaBurned) -> None:

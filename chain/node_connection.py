@@ -12,7 +12,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -261,6 +261,38 @@ class NodeConnection:
             return parse(within(self._timeout_s + CLEAN_UP_S, run))
         except (bittensor.BittensorError, *_failures()) as error:
             raise self._unavailable(f"bittensor's {name}", error) from error
+
+    def with_sdk(self, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Run ``work`` on a connected ``bittensor.RpcSubstrate`` to the same node, with a deadline.
+
+        For composing and signing, which the SDK does for every runtime it knows. It has its own
+        connection and event loop, so this must not be called from inside one. What ``work`` raises
+        as a :class:`~chain.port.ChainError` passes through.
+        """
+        import bittensor
+
+        async def asked() -> T:
+            # No other endpoint than this one: what is signed for it is sent to it.
+            substrate = bittensor.RpcSubstrate(
+                self._url.url, fallback_endpoints=[], archive_endpoints=[]
+            )
+            await substrate.connect()
+            try:
+                return await work(substrate)
+            finally:
+                await substrate.close()
+
+        def run() -> T:
+            return asyncio.run(asyncio.wait_for(asked(), self._timeout_s))
+
+        try:
+            return within(self._timeout_s + CLEAN_UP_S, run)
+        except (bittensor.BittensorError, *_failures()) as error:
+            raise self._unavailable(what, error) from error
+
+    def without_secrets(self, text: str) -> str:
+        """What a library or the node said, less the keys that the URL may hold."""
+        return self._url.masked(text)
 
     # --- one question at a time -----------------------------------------------------------------
 
