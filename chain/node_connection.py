@@ -113,6 +113,7 @@ class NodeConnection:
         if self._genesis not in (None, genesis):
             self.close()
             self._known.forget()
+            self._decoders = None
         self._genesis = genesis
 
     # --- questions ------------------------------------------------------------------------------
@@ -404,11 +405,11 @@ class NodeConnection:
 
     def _prepare(self) -> Any:
         """The decoders; made when first needed, as they import a heavy library."""
-        from chain.node_decoder import Decoders, MetadataCache
+        from chain.node_decoder import Decoders, metadata_of
 
         with self._lock:
             if self._decoders is None:
-                self._metadata = MetadataCache()
+                self._metadata = metadata_of(str(self._genesis))
                 self._decoders = Decoders(self._call, self._metadata)
             return self._decoders
 

@@ -30,6 +30,8 @@ from chain.kept import Kept
 from chain.node_answers import STORAGE
 
 SS58_FORMAT: Final = 42
+MAX_CHAINS: Final = 2
+"""Chains whose metadata is kept; a process follows one."""
 MAX_KEPT_KEYS: Final = 1_024
 """Storage keys kept by a decoder, for a subnet's 256 hotkeys and some of their maps."""
 MAX_RUNTIMES: Final = 4
@@ -114,20 +116,15 @@ class MetadataCache:
     """What substrate-interface calls a cache region: the newest few decoded metadata."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept: Kept[str, Any] = Kept(MAX_RUNTIMES)
 
     def get(self, key: str) -> Any:
         """The metadata, or None."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
+        return self._kept.get(key)
 
     def set(self, key: str, value: Any) -> None:
         """Keep it."""
-        self._kept[key] = value
-        while len(self._kept) > MAX_RUNTIMES:
-            self._kept.popitem(last=False)
+        self._kept.put(key, value)
 
 
 def _spare_the_collector() -> None:
@@ -139,6 +136,18 @@ def _spare_the_collector() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+_METADATA: Final[Kept[str, MetadataCache]] = Kept(MAX_CHAINS)
+
+
+def metadata_of(genesis: str) -> MetadataCache:
+    """The metadata of the chain with that block 0, shared by all its nodes in this process."""
+    found = _METADATA.get(genesis)
+    if found is None:
+        found = MetadataCache()
+        _METADATA.put(genesis, found)
+    return found
 
 
 class Decoders:
