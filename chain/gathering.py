@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
+from chain.commits import sealed_commits
 from chain.payments import (
     gather_payment,
     treasury_deposits,
@@ -27,6 +28,7 @@ from ledger.commands.block_facts import (
     FeePaid,
     NeuronChange,
     OwnerChange,
+    SealedFound,
     Withdrawal,
 )
 from ledger.decisions.base import DecisionRefusedError
@@ -74,8 +76,9 @@ def gather(
         burns=burns_of(block, treasury, netuid),
         epoch=_epoch(chain, netuid, block),
         commits=tuple(
-            _commit(chain, block, commit, registry) for commit in chain.commits(block, netuid)
+            commit_found(chain, block, commit, registry) for commit in chain.commits(block, netuid)
         ),
+        sealed=sealed_found(block, netuid, registry),
     )
 
 
@@ -130,7 +133,10 @@ def _epoch(chain: ChainReader, netuid: int, block: Block) -> EpochPaid | None:
     )
 
 
-def _commit(chain: ChainReader, block: Block, commit: Commit, registry: Registry) -> CommitFound:
+def commit_found(
+    chain: ChainReader, block: Block, commit: Commit, registry: Registry
+) -> CommitFound:
+    """A commit with what the chain shows of its payment; a node that cannot answer is noted."""
     parsed = parse_payload(commit.payload)
     evidence: PaymentEvidence | None = PaymentEvidence()
     unanswered = ""
@@ -144,9 +150,7 @@ def _commit(chain: ChainReader, block: Block, commit: Commit, registry: Registry
             )
         except ChainUnavailableError as error:
             evidence, unanswered = None, str(error)
-    # Our registry knows who holds the hotkey: an unregistered one's commit has failed (R9).
-    held = {hotkey: (uid, coldkey) for uid, (hotkey, coldkey) in registry.items()}
-    uid, coldkey = held.get(commit.hotkey, (None, None))
+    uid, coldkey = _holder(commit.hotkey, registry)
     return CommitFound(
         hotkey=commit.hotkey,
         coldkey=coldkey,
@@ -158,7 +162,36 @@ def _commit(chain: ChainReader, block: Block, commit: Commit, registry: Registry
         succeeded=commit.succeeded,
         evidence=evidence,
         unanswered=unanswered,
+        nth=commit.nth,
     )
+
+
+def sealed_found(block: Block, netuid: int, registry: Registry) -> tuple[SealedFound, ...]:
+    """The timelocked commitments made in a block."""
+    found = []
+    for sealed in sealed_commits(block, netuid):
+        uid, coldkey = _holder(sealed.hotkey, registry)
+        found.append(
+            SealedFound(
+                hotkey=sealed.hotkey,
+                coldkey=coldkey,
+                uid=uid,
+                extrinsic_index=sealed.index,
+                nth=sealed.nth,
+                extrinsic_hash=sealed.extrinsic_hash,
+                reveal_round=sealed.reveal_round,
+                succeeded=sealed.succeeded,
+            )
+        )
+    return tuple(found)
+
+
+def _holder(hotkey: str, registry: Registry) -> tuple[int | None, str | None]:
+    """UID and coldkey of a hotkey; an unregistered one has none, and its commit has failed (R9)."""
+    for uid, (held_by, coldkey) in registry.items():
+        if held_by == hotkey:
+            return uid, coldkey
+    return None, None
 
 
 def evidence_for(chain: ChainReader, ledger: Ledger, submission: UUID) -> PaymentEvidence:

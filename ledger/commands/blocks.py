@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ledger.application import Ledger, Unit
 from ledger.commands.block_facts import BlockFacts
-from ledger.commands.commits import record_commit
+from ledger.commands.commits import record_commit, record_sealed
 from ledger.commands.money import record_money
 from ledger.commands.registry import record_registry
 from ledger.keys import block_key
@@ -41,5 +41,7 @@ def record_block(ledger: Ledger, facts: BlockFacts) -> None:
         record_money(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)
+        for sealed in facts.sealed:
+            record_sealed(unit, facts, sealed)
 
     ledger.decide(work)

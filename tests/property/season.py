@@ -21,6 +21,7 @@ from ledger.commands.block_facts import (
     EpochPaid,
     FeePaid,
     OwnerChange,
+    SealedFound,
     Withdrawal,
 )
 from ledger.commands.causes import after, after_decision, after_transfer
@@ -49,6 +50,7 @@ NAMES = (
     *("contest",) * 4,
     *("block", "register", "defer", "recommit", "void", "pause", "resume", "copy", "epoch"),
     *("weights", "convert", "buyback", "rental", "period", "outflow", "policy", "owner"),
+    "seal",
 )
 
 
@@ -98,6 +100,11 @@ class Season:
         found = commit(paid, **changes)
         self.known.append(self.scene.identity(found, self.scene.block(commits=(found,))))
         return self.known[-1]
+
+    def _seal(self, one: int, two: int) -> None:
+        hotkey = HOTKEYS[one % 4]
+        sealed = SealedFound(hotkey, f"cold-{hotkey}", two, two, 0, "0x", 1_000, two % 5 != 4)
+        self.scene.block(sealed=(sealed,))
 
     def _register(self, one: int, two: int) -> None:
         hotkey, uid = HOTKEYS[one % 4], 1 + two % 3

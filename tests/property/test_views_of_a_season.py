@@ -44,7 +44,7 @@ FULL: list[Action] = [
     *[("buyback", 2, 0), ("buyback", 1, 0), ("rental", 3, 3), ("convert", 2, 2)],
     *[("pause", 0, 0), ("resume", 0, 0), ("pause", 1, 0), ("weights", 2, 0), ("epoch", 2, 2)],
     *[("register", 2, 0), ("recommit", 0, 0), ("submit", 0, 5), ("contest", 3, 7), ("void", 0, 0)],
-    *[("owner", 0, 0), ("policy", 1, 1), ("period", 5, 6), ("epoch", 1, 0)],
+    *[("seal", 0, 3), ("owner", 0, 0), ("policy", 1, 1), ("period", 5, 6), ("epoch", 1, 0)],
 ]
 """A season with every action in it."""
 
