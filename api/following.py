@@ -172,6 +172,5 @@ class Follower:
                 evidence = evidence_for(self._chain, self._ledger, UUID(line["submission_id"]))
             except ChainUnavailableError:
                 continue  # it stays deferred, which the log and the caller's count both say
-            judge_deferred(self._ledger, UUID(line["submission_id"]), evidence)
-            judged += 1
+            judged += judge_deferred(self._ledger, UUID(line["submission_id"]), evidence)
         return judged, len(waiting) - judged

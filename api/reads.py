@@ -17,6 +17,7 @@ from api.answers import (
     AccountBalance,
     Arenas,
     BuybackLine,
+    CommitLine,
     ContestLine,
     Emissions,
     Listing,
@@ -26,6 +27,7 @@ from api.answers import (
     PolicyView,
     ReignLine,
     RentalLine,
+    SealedLine,
     Status,
     SubmissionLine,
     TreasuryAnswer,
@@ -142,6 +144,28 @@ def submissions(scope: Scope, window: Window, hotkey: str | None) -> Listing[Sub
     if hotkey is not None and not found:
         require_known(scope, hotkey)
     return window.listing(scope, shaped(SubmissionLine, found))
+
+
+def every_commit(
+    scope: Scope, hotkey: str | None, *, limit: int | None = None, offset: int = 0
+) -> tuple[Sequence[CommitLine], int]:
+    """Every commit ever seen in short, those still sealed too, and how many there are.
+
+    Without a ``limit`` it is all of them after the first ``offset``. A hotkey that is no address or
+    nowhere in the log raises as in :func:`payouts`.
+    """
+    if hotkey is not None:
+        require_ss58(hotkey)
+    found = ask_submissions.every_commit(scope, hotkey)
+    if hotkey is not None and not found:
+        require_known(scope, hotkey)
+    lines = shaped(CommitLine, found)
+    return lines[offset : None if limit is None else offset + limit], len(lines)
+
+
+def sealed_commits(scope: Scope, hotkey: str | None) -> Sequence[SealedLine]:
+    """The timelocked commitments that were not revealed so far."""
+    return shaped(SealedLine, ask_submissions.sealed_commits(scope, hotkey))
 
 
 def queue(scope: Scope, window: Window) -> Listing[SubmissionLine]:

@@ -21,6 +21,7 @@ from api.cli.options import (
 )
 from api.cli.output import Layout, show
 from api.cli.session import opened, settings_of
+from api.cli.submissions import submissions
 from api.limits import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
@@ -163,31 +164,6 @@ def payouts(
     _read(
         lambda scope: reads.payouts(scope, window, address),
         tables.PAYOUTS,
-        at_block,
-        output_format,
-        network,
-        netuid,
-        database,
-    )
-
-
-def submissions(
-    hotkey: Annotated[str | None, typer.Argument(help="Only this hotkey's, with logs.")] = None,
-    limit: Limit = DEFAULT_LIMIT,
-    offset: Offset = 0,
-    at_block: AtBlock = None,
-    output_format: Format = OutputFormat.TABLE,
-    network: Network = None,
-    netuid: Netuid = None,
-    database: Database = None,
-) -> None:
-    """Every commit: its state, its place in the queue, the codes of its refusal."""
-    from api import reads
-
-    window = reads.Window(limit, offset)
-    _read(
-        lambda scope: reads.submissions(scope, window, hotkey),
-        tables.SUBMISSIONS if hotkey is None else tables.SUBMISSIONS_OF_HOTKEY,
         at_block,
         output_format,
         network,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import note_alert
 from ledger.commands.block_facts import BlockFacts, Gap
-from ledger.commands.commits import record_commit
+from ledger.commands.commits import record_commit, record_sealed
 from ledger.commands.money import record_money
 from ledger.commands.subnet import record_subnet
 from ledger.decisions.base import DecisionRefusedError
@@ -73,6 +73,8 @@ def fill_block(ledger: Ledger, facts: BlockFacts) -> bool:
         record_subnet(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)
+        for sealed in facts.sealed:
+            record_sealed(unit, facts, sealed)
         return True
 
     return ledger.decide(work)

@@ -41,9 +41,12 @@ SAME: list[tuple[list[str], str]] = [
     (["treasury", "--payments", "--unclaimed"], f"{ARENA}/payments?unclaimed=true"),
     (["payouts", ALICE], f"{ARENA}/payouts/{ALICE}"),
     (["payouts", coldkey_of(DAVE)], f"{ARENA}/payouts/{coldkey_of(DAVE)}"),
-    (["submissions"], f"{ARENA}/submissions"),
-    (["submissions", BOB], f"{ARENA}/submissions?hotkey={BOB}"),
-    (["submissions", "--limit", "2", "--offset", "1"], f"{ARENA}/submissions?limit=2&offset=1"),
+    (["submissions", "--details"], f"{ARENA}/submissions"),
+    (["submissions", BOB, "--details"], f"{ARENA}/submissions?hotkey={BOB}"),
+    (
+        ["submissions", "--details", "--limit", "2", "--offset", "1"],
+        f"{ARENA}/submissions?limit=2&offset=1",
+    ),
     (["reigns"], f"{ARENA}/reigns"),
     (["contests"], f"{ARENA}/contests"),
     (["queue"], f"{ARENA}/queue"),
@@ -141,8 +144,10 @@ def test_a_balance_nobody_observed_is_not_shown_as_zero(run: Run, season_url: st
         (["treasury", "--accounts"], ["income:fees", "-0.400000000"]),
         (["treasury", "--rentals"], ["lium", "24.000000"]),
         (["treasury", "--buybacks"], ["executed", "0.150000000", "8.000000000"]),
+        (["treasury", "--payments"], [coldkey_of(ALICE), "consumed", "cacheon:"]),
         (["treasury", "--payments", "--unclaimed"], [coldkey_of(CAROL), "unclaimed"]),
         (["submissions"], [CAROL, "payment_block_unknown", "R2", "exited_at_start"]),
+        (["submissions"], ["is not a finalized block"]),
         (["submissions", BOB], ["--kv-cache-dtype", "exited_at_start"]),
         (["reigns"], [ALICE, DAVE, "overtaken", "21.0000 %"]),
         (["contests"], ["baseline_failed", "12.0000 %", "challenger"]),
@@ -192,9 +197,31 @@ def test_hostile_text_cannot_command_the_terminal() -> None:
 
 
 def test_a_cut_list_says_so_on_stderr(run: Run, season_url: str) -> None:
-    result = run("submissions", "--limit", 2, "--format", "json", url=season_url)
-    assert len(json.loads(result.stdout)["items"]) == 2
-    assert "2 of 5 items" in result.stderr
+    for further in ((), ("--details",)):
+        result = run("submissions", "--limit", 2, "--format", "json", *further, url=season_url)
+        shown = json.loads(result.stdout)
+        assert len(shown["items"] if further else shown) == 2
+        assert "2 of 5 items" in result.stderr
+
+
+def test_submissions_as_json_are_one_short_object_for_every_commit(
+    run: Run, season_url: str
+) -> None:
+    short = json.loads(run("submissions", "--format", "json", url=season_url).stdout)
+    full = json.loads(run("submissions", "--details", "--format", "json", url=season_url).stdout)
+    assert len(short) == full["total"] == 5
+    for line, known in zip(short, full["items"], strict=True):
+        refusals = known["codes"] if known["status"] == "refused" else []
+        assert line == {
+            **{name: known[name] for name in ("hotkey", "uid", "coldkey", "image", "digest")},
+            **{name: known[name] for name in ("payment_tx", "payment_block")},
+            "reveal_block": known["block"],
+            "state": known["status"],
+            "refusal": refusals[0] if refusals else None,
+            "refusals": refusals,
+        }
+    assert {line["refusal"] for line in short} == {None, "payment_block_unknown"}
+    assert "disqualified" in {line["state"] for line in short}
 
 
 def test_an_empty_list_says_none(run: Run, season_url: str) -> None:
