@@ -14,7 +14,8 @@ from chain.port import Block, Chain, ChainUnavailableError, SendRefusedError
 from ledger.application import Ledger, Unit
 from ledger.commands.block_facts import AlphaBurned
 from ledger.commands.causes import after_approval
-from ledger.decisions.treasury import BuybackSent, Treasury
+from ledger.decisions.buybacks import BuybackSent
+from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 
 ADD_STAKE_BURN: Final = "add_stake_burn"

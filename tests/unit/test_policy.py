@@ -121,7 +121,10 @@ BAD = {
     "track of nothing": (GOOD.replace("tracks.qwen", 'tracks.""'), "'' is no name of a track"),
     "track too long": (GOOD.replace("qwen", "q" * 65), "is no name of a track"),
     "track with a slash": (GOOD.replace("tracks.qwen", 'tracks."a/b"'), "'a/b' is no name"),
-    "treasurer mistyped": (treasurers(TREASURY, TREASURY[:-1] + "p"), "a treasurer of policy 'p' is"),
+    "treasurer mistyped": (
+        treasurers(TREASURY, TREASURY[:-1] + "p"),
+        "a treasurer of policy 'p' is",
+    ),
     "one treasurer": (treasurers(TREASURY), "names 1 treasurers; name 2 to 16"),
     "treasurer twice": (treasurers(TREASURY, TREASURY), "names a treasurer twice"),
     "too large": (GOOD + "#" * MAX_POLICY_BYTES, f"larger than {MAX_POLICY_BYTES}"),

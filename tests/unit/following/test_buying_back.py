@@ -12,7 +12,8 @@ from chain.port import BlockRef, Chain, ChainUnavailableError
 from chain.simulated import Transfer
 from ledger.application import Unit
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.treasury import BuybackExecuted, BuybackFailed, Treasury
+from ledger.decisions.buybacks import BuybackExecuted, BuybackFailed
+from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.queries.treasury import buybacks
 from tests.unit.following.support import (
