@@ -1,132 +1,285 @@
 """Buying alpha and burning it: recorded before it is sent, matched to its events after.
 
-A crash at any point never buys twice: a buyback is signed with the nonce that was recorded before
-it was sent, and the chain takes one extrinsic of a nonce. So what was not found can be sent again,
-and once the nonce is used by something else it can never land.
+A crash at any point never buys twice. What is sent has a signer, a nonce and a last block, all
+recorded before (:class:`chain.port.Sending`), so that of one buyback at most one purchase lands,
+and whether it did is read from the finalized blocks. Where the runtime has ``add_stake_burn`` that
+is all; on older ones ``add_stake_limit`` buys, and ``burn_alpha`` burns what its event says was
+bought: a burn that failed or was lost is sent again, the purchase never.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
-from chain.gathering import burns_of
-from chain.port import Block, Chain, ChainUnavailableError, SendRefusedError
+from chain.buyback_outcomes import (
+    buyback_of,
+    order_of,
+    sending_of,
+    settle_buyback,
+    signer_of,
+    treasury_in,
+)
+from chain.lookup import next_sending
+from chain.orders import BurnOrder, Order, StakeBurnOrder, StakeOrder
+from chain.port import Chain, ChainUnavailableError, Sending, SendRefusedError
+from chain.prices import observed_price
+from chain.treasurers import check_signatures
 from ledger.application import Ledger, Unit
-from ledger.commands.block_facts import AlphaBurned
+from ledger.commands.alerts import raise_alert
 from ledger.commands.causes import after_approval
-from ledger.decisions.buybacks import BuybackSent
-from ledger.decisions.treasury import Treasury
-from ledger.keys import treasury_id
+from ledger.decisions.base import DecisionRefusedError
+from ledger.decisions.buybacks import Buyback, BuybackBurnSent, BuybackSent
+from ledger.policy import Policy
+from ledger.units import Rao
 
-ADD_STAKE_BURN: Final = "add_stake_burn"
+FEE_RESERVE_RAO: Final = 10_000_000
+"""What must be left beside the purchase: network fees and the existential deposit (0.01 TAO)."""
 
-
-def execute_buyback(chain: Chain, ledger: Ledger, number: int, *, amount_rao: int) -> None:
-    """Send an approved buyback, or finish one that a crash left open."""
-    buyback = _state(ledger).buybacks.get(number)
-    if buyback is not None and buyback.ended:
-        return
-    sent = buyback.sent if buyback is not None else None
-    if sent is None:
-        nonce = chain.next_nonce(_address(ledger, ledger.head().effective_block))
-        sent = ledger.decide(
-            lambda unit: _treasury(unit).send_buyback(
-                after_approval(unit, number), number, amount_rao, nonce
-            )
-        )
-    elif settle_buyback(chain, ledger, number):
-        return
-    max_price_rao = _state(ledger).buybacks[number].planned.max_price_rao
-    try:
-        receipt = chain.buy_and_burn(
-            ledger.arena.netuid, sent.amount_rao, max_price_rao, nonce=sent.nonce
-        )
-    except SendRefusedError as error:
-        # Refused may also mean that an earlier sending took the nonce: look before giving up.
-        if not settle_buyback(chain, ledger, number):
-            _fail(ledger, sent, str(error))
-        return
-    if not receipt.success:
-        _fail(ledger, sent, receipt.error or "the chain reports that the extrinsic failed")
-    elif not _match(ledger, sent, chain.block(receipt.block.number)):
-        msg = f"buyback {number} landed in block {receipt.block.number}, which shows no burn of it"
-        raise ChainUnavailableError(msg)
+BlockRun = tuple[int, int]
+"""A run of blocks, the first and the last."""
 
 
-def settle_buyback(chain: Chain, ledger: Ledger, number: int) -> bool:
-    """Look for a sent buyback on chain; whether it has ended now.
+class HeldBackError(Exception):
+    """Nothing was sent, for a reason that an alert records; the message is one sentence."""
 
-    Not found while its nonce is free: False, it may be sent (again). Not found and the nonce is
-    used: it can never land, which is recorded; plan another one. A node that is behind the block
-    of sending cannot tell: :class:`ChainUnavailableError`.
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Who buys for an arena's treasury, and on which hotkey.
+
+    ``signer`` is the address of the coldkey that will sign. ``missing`` are the runs of blocks that
+    the log lacks. With ``hotkey`` None it is the subnet owner's, or where the runtime burns in an
+    extrinsic of its own one must be given, of the treasury's own.
     """
-    buyback = _state(ledger).buybacks[number]
-    sent = buyback.sent
-    if buyback.ended or sent is None:
-        return buyback.ended
-    # The nonce first: a block that comes after it is asked is looked through all the same.
-    nonce = chain.next_nonce(_address(ledger, sent.after_block))
-    head = chain.finalized_head().number
-    if head < sent.after_block:
-        msg = f"the node is at block {head}, and buyback {number} was sent after {sent.after_block}"
-        raise ChainUnavailableError(msg)
-    for block_number in range(sent.after_block + 1, head + 1):
-        if _match(ledger, sent, chain.block(block_number)):
-            return True
-    if nonce <= sent.nonce:
-        return False
-    _fail(ledger, sent, f"not found up to block {head}, and its nonce {sent.nonce} is used")
-    return True
 
+    chain: Chain
+    ledger: Ledger
+    signer: str
+    hotkey: str | None = None
+    missing: Sequence[BlockRun] = ()
 
-def _match(ledger: Ledger, sent: BuybackSent, block: Block) -> bool:
-    address = _address(ledger, block.number)
-    matched = _state(ledger).matched
-    for burn in burns_of(block, address, ledger.arena.netuid):
-        if (
-            burn.how == ADD_STAKE_BURN
-            and burn.spent_rao == sent.amount_rao
-            and (block.hash, burn.extrinsic_index) not in matched
-        ):
-            _record(ledger, sent, block, burn)
-            return True
-    return False
+    def execute(self, number: int, *, amount_rao: int | None = None) -> Buyback:
+        """Send an approved buyback, or finish one that a crash left open; how far it is then.
 
+        ``amount_rao`` is all that the plan allows by default. Raises
+        :class:`~ledger.decisions.base.DecisionRefusedError` for what must not be sent,
+        :class:`HeldBackError` for what must not be sent now, and the chain's errors: after
+        :class:`~chain.port.OutcomeUnknownError` calling it again looks before it sends.
+        """
+        buyback = buyback_of(self.ledger, number)
+        if buyback.ended:
+            return buyback
+        self._must_be_the_treasurys(buyback)
+        settle_buyback(self.chain, self.ledger, number)
+        buyback = buyback_of(self.ledger, number)
+        if not buyback.ended and buyback.bought is None:
+            buyback = self._buy(buyback, amount_rao)
+        if not buyback.ended and buyback.bought is not None:
+            buyback = self._burn(buyback)
+        return buyback
 
-def _record(ledger: Ledger, sent: BuybackSent, block: Block, burn: AlphaBurned) -> None:
-    def work(unit: Unit) -> None:
-        unit.because(sent)
-        _treasury(unit).execute_buyback(
-            unit.context,
-            sent.number,
-            block=block.number,
-            block_hash=block.hash,
-            extrinsic_index=burn.extrinsic_index,
-            extrinsic_hash=burn.extrinsic_hash,
-            netuid=burn.netuid,
-            spent_rao=burn.spent_rao,
-            burned_alpha=burn.alpha,
-            about_block=block.number,
+    # -- buying -----------------------------------------------------------------------------
+
+    def _buy(self, buyback: Buyback, amount_rao: int | None) -> Buyback:
+        number, sent = buyback.number, buyback.sent
+        if sent is None:
+            check_signatures(self.ledger, buyback)
+            amount_rao = buyback.planned.max_rao if amount_rao is None else amount_rao
+            # What the aggregate would refuse must not first be an alert about the price.
+            buyback.must_be_sendable(amount_rao, self._policy().treasury.treasurers)
+            order = self._order(buyback, amount_rao)
+            self._must_be_affordable(number, amount_rao)
+            self._hold_back(number, since=buyback.planned.effective_block)
+            self._hold_back_above(buyback)
+            sent = self._record_sending(buyback, order)
+        else:
+            order = order_of(self.ledger, buyback.planned.max_price_rao, sent)
+            self._hold_back(number, since=sent.after_block)
+            self._hold_back_above(buyback)
+        found = self._send(number, order, sending_of(self.ledger, sent))
+        if not found.ended and found.bought is None:
+            msg = f"buyback {number} was reported as final, and no finalized block shows it"
+            raise ChainUnavailableError(msg)
+        return found
+
+    def _order(self, buyback: Buyback, amount_rao: int) -> StakeBurnOrder | StakeOrder:
+        netuid, limit = self.ledger.arena.netuid, buyback.planned.max_price_rao
+        if self.chain.offers(StakeBurnOrder):
+            hotkey = self.hotkey or self._subnet_owner()
+            return StakeBurnOrder(
+                netuid=netuid, hotkey=hotkey, amount_rao=amount_rao, max_price_rao=limit
+            )
+        if not (self.chain.offers(StakeOrder) and self.chain.offers(BurnOrder)):
+            msg = (
+                "the node's runtime has neither add_stake_burn nor add_stake_limit and burn_alpha, "
+                "so nothing can be bought to burn"
+            )
+            raise DecisionRefusedError(msg)
+        head = self.chain.finalized_head()
+        # The recorded runtime burned the stake of a coldkey on a hotkey it owns, and no other.
+        if self.hotkey is None or self.chain.owner(self.hotkey, head.hash) != self.signer:
+            msg = (
+                "the node's runtime burns in an extrinsic of its own, which is sure only on a "
+                "hotkey of the treasury's coldkey; name one by --hotkey"
+            )
+            raise DecisionRefusedError(msg)
+        return StakeOrder(
+            netuid=netuid, hotkey=self.hotkey, amount_rao=amount_rao, max_price_rao=limit
         )
 
-    ledger.decide(work)
+    def _record_sending(self, buyback: Buyback, order: StakeBurnOrder | StakeOrder) -> BuybackSent:
+        sending = next_sending(self.chain, self.signer)
+        number = buyback.number
+
+        def work(unit: Unit) -> BuybackSent:
+            return treasury_in(unit).send_buyback(
+                after_approval(unit, number),
+                number,
+                order.amount_rao,
+                sending.nonce,
+                how="add_stake_burn" if isinstance(order, StakeBurnOrder) else "add_stake_limit",
+                hotkey=order.hotkey,
+                signer=sending.signer,
+                after_block=sending.after_block,
+                treasurers=unit.arena.policy_at(unit.block).treasury.treasurers,
+            )
+
+        return self.ledger.decide(work)
+
+    def _subnet_owner(self) -> str:
+        head = self.chain.finalized_head()
+        owner = self.chain.subnet_owner(self.ledger.arena.netuid, head.hash)
+        if owner is None:
+            msg = f"the chain has no subnet {self.ledger.arena.netuid}; name another --netuid"
+            raise DecisionRefusedError(msg)
+        return owner[0]
+
+    # -- burning ----------------------------------------------------------------------------
+
+    def _burn(self, buyback: Buyback) -> Buyback:
+        number, burn = buyback.number, buyback.burn_sent
+        if burn is None:
+            bought, _ = buyback.must_be_burnable()
+            self._hold_back(number, since=bought.block)
+            burn = self._record_burn(number)
+        else:
+            self._hold_back(number, since=burn.after_block)
+        order = BurnOrder(
+            netuid=self.ledger.arena.netuid, hotkey=burn.hotkey, amount_alpha=burn.alpha
+        )
+        found = self._send(number, order, Sending(burn.signer, burn.nonce, burn.after_block))
+        if found.burn_sent is not None:
+            msg = (
+                f"the burn of buyback {number} was reported as final, and no finalized block "
+                "shows it"
+            )
+            raise ChainUnavailableError(msg)
+        return found
+
+    def _record_burn(self, number: int) -> BuybackBurnSent:
+        sending = next_sending(self.chain, self.signer)
+
+        def work(unit: Unit) -> BuybackBurnSent:
+            treasury = treasury_in(unit)
+            bought = treasury.buybacks[number].bought
+            if bought is not None:
+                unit.because(bought)
+            return treasury.send_burn(
+                unit.context,
+                number,
+                nonce=sending.nonce,
+                signer=sending.signer,
+                after_block=sending.after_block,
+            )
+
+        return self.ledger.decide(work)
+
+    # -- what must hold ---------------------------------------------------------------------
+
+    def _send(self, number: int, order: Order, sending: Sending) -> Buyback:
+        """Send it, wait, and look: how far the buyback is then.
+
+        A refusal proves nothing: the same sending may be on its way from another process. So it
+        stays open until it has landed or is too late to, and the refusal is raised.
+        """
+        try:
+            self.chain.send(self.chain.prepare(order, sending))
+        except SendRefusedError as error:
+            settle_buyback(self.chain, self.ledger, number)
+            found = buyback_of(self.ledger, number)
+            if not found.ended and is_open(found, sending):
+                msg = (
+                    f"{error}; nothing of it is final up to now, and it can be sent again up to "
+                    f"block {sending.last_block}, after which 'treasury buyback settle {number}' "
+                    "records that it failed"
+                )
+                raise SendRefusedError(msg) from error
+            return found
+        settle_buyback(self.chain, self.ledger, number)
+        return buyback_of(self.ledger, number)
+
+    def _must_be_the_treasurys(self, buyback: Buyback) -> None:
+        sent = buyback.sent
+        treasury = (
+            self._policy().fee.treasury_ss58 if sent is None else signer_of(self.ledger, sent)
+        )
+        if self.signer != treasury:
+            msg = (
+                f"the wallet's coldkey is {self.signer} and the treasury is {treasury}; open the "
+                "treasury's wallet"
+            )
+            raise DecisionRefusedError(msg)
+
+    def _must_be_affordable(self, number: int, amount_rao: int) -> None:
+        head = self.chain.finalized_head()
+        held = self.chain.balance_rao(self.signer, head.hash)
+        if held < amount_rao + FEE_RESERVE_RAO:
+            msg = (
+                f"buyback {number} needs {Rao(amount_rao)} and {Rao(FEE_RESERVE_RAO)} for fees, "
+                f"and the treasury holds {Rao(held)} at block {head.number}"
+            )
+            raise DecisionRefusedError(msg)
+
+    def _hold_back(self, number: int, *, since: int) -> None:
+        """Nothing is sent while the log lags, or lacks blocks in which it may have landed."""
+        at = self.ledger.head().effective_block
+        limit = self._policy().weights.max_ingest_lag_blocks
+        lag = self.chain.finalized_head().number - at
+        if lag > limit:
+            why = f"buyback {number} not sent: ingest lags {lag} blocks, {limit} are allowed"
+            self._alert("ingest_lag", why)
+        for first, last in self.missing:
+            if last >= since:
+                why = (
+                    f"buyback {number} not sent: the log lacks blocks {first} to {last}, and it "
+                    f"needs all since {since}"
+                )
+                self._alert("gap_open", why)
+
+    def _hold_back_above(self, buyback: Buyback) -> None:
+        price = observed_price(self.chain, self.ledger.arena.netuid)
+        limit = buyback.planned.max_price_rao
+        if price.rao > limit:
+            why = (
+                f"buyback {buyback.number} not sent: alpha costs {Rao(price.rao)} at block "
+                f"{price.block}, and its limit is {Rao(limit)}"
+            )
+            self._alert("buyback_price", why)
+
+    def _alert(self, kind: str, why: str) -> NoReturn:
+        raise_alert(self.ledger, kind, why)
+        raise HeldBackError(why)
+
+    def _policy(self) -> Policy:
+        return self.ledger.arena_state().policy_at(self.ledger.head().effective_block)
 
 
-def _fail(ledger: Ledger, sent: BuybackSent, reason: str) -> None:
-    def work(unit: Unit) -> None:
-        unit.because(sent)
-        _treasury(unit).fail_buyback(unit.context, sent.number, reason)
-
-    ledger.decide(work)
-
-
-def _state(ledger: Ledger) -> Treasury:
-    return ledger.load(Treasury, treasury_id(ledger.arena))
-
-
-def _address(ledger: Ledger, block: int) -> str:
-    return ledger.arena_state().policy_at(block).fee.treasury_ss58
-
-
-def _treasury(unit: Unit) -> Treasury:
-    return unit.get(Treasury, treasury_id(unit.context.arena))
+def is_open(buyback: Buyback, sending: Sending) -> bool:
+    """Whether nothing is known yet of what became of ``sending``."""
+    open_ = buyback.burn_sent if buyback.bought is not None else buyback.sent
+    return open_ is not None and (open_.nonce, open_.after_block) == (
+        sending.nonce,
+        sending.after_block,
+    )

@@ -68,6 +68,7 @@ def extrinsic_from(
         call=call_from(value["call"]),
         success=success,
         error=_dispatch_error(failed[0].attributes, error_name) if failed else None,
+        nonce=_nonce(value),
     )
 
 
@@ -196,6 +197,12 @@ def _plain(value: Any) -> Any:
 def _address(value: object) -> str | None:
     plain = _plain(value)
     return None if plain is None else str(plain)
+
+
+def _nonce(value: Mapping[str, Any]) -> int | None:
+    """The nonce of a signed extrinsic; an inherent has none."""
+    nonce = value.get("nonce")
+    return None if value.get("address") is None or nonce is None else int(nonce)
 
 
 def _dispatch_error(attributes: Mapping[str, Any], error_name: ErrorName) -> str:

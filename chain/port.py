@@ -6,13 +6,21 @@ hash, so that a later state never leaks into an earlier answer.
 
 Errors: :class:`ChainUnavailableError` when the node cannot answer now (the caller defers, it never
 refuses), :class:`UnknownBlockError` when the chain says that there is no such finalized block.
+
+Everything that is sent goes the same way: a :class:`Sending` (signer, nonce, the finalized block it
+is sent after) is recorded, then :meth:`ChainWriter.prepare` signs it and :meth:`ChainWriter.send`
+sends it and waits until it is final. When the answer is lost
+(:class:`OutcomeUnknownError`), :func:`chain.lookup.look_up` finds out from the finalized blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    from chain.orders import Order
 
 
 class ChainError(Exception):
@@ -23,12 +31,16 @@ class ChainUnavailableError(ChainError):
     """The node did not answer, or not in time. Nothing follows from it but to ask again."""
 
 
+class OutcomeUnknownError(ChainUnavailableError):
+    """Something was sent, or may have been, and no answer came: look it up before sending again."""
+
+
 class UnknownBlockError(ChainError):
     """The chain has no finalized block of that hash or number."""
 
 
 class SendRefusedError(ChainError):
-    """The chain refused what was sent; the message carries its reason."""
+    """The chain refused what was sent, or would; the message carries its reason. It never lands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,10 @@ class ChainEvent:
 
 @dataclass(frozen=True, slots=True)
 class Extrinsic:
-    """A decoded extrinsic. ``signer`` is None for inherents; ``hash`` is blake2b-256 in hex."""
+    """A decoded extrinsic. ``signer`` is None for inherents; ``hash`` is blake2b-256 in hex.
+
+    ``nonce`` is None for inherents. A signer and its nonce identify one extrinsic of a chain.
+    """
 
     index: int
     hash: str
@@ -79,6 +94,7 @@ class Extrinsic:
     call: Call
     success: bool
     error: str | None = None
+    nonce: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +196,68 @@ class Receipt:
     events: tuple[ChainEvent, ...] = field(default=())
 
 
+MORTAL_BLOCKS: Final = 64
+"""What is sent can land in this many blocks from the one it is sent after, and never later.
+
+A power of two (the form of a mortal era), about 13 minutes, and well within the 256 blocks whose
+state a node without an archive keeps.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The name of one extrinsic before it exists: recorded before it is sent, looked up after.
+
+    ``after_block`` was the newest finalized block when the nonce was asked. However often this
+    sending is signed and sent again, at most one extrinsic of it lands, and none after
+    :attr:`last_block`.
+    """
+
+    signer: str
+    nonce: int
+    after_block: int
+
+    @property
+    def last_block(self) -> int:
+        """The last block that can hold it."""
+        return self.after_block + MORTAL_BLOCKS - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A signed extrinsic before it is sent. Its hash is known, nothing has left the process.
+
+    ``body`` is the adapter's own. Signing the same sending again may give another hash.
+    """
+
+    order: Order
+    sending: Sending
+    hash: str
+    body: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsTerms:
+    """What the chain asks of a validator's weights, in the state of ``block``.
+
+    ``uid`` is None for a hotkey that is not registered. ``last_update`` is the block of the weights
+    (or of the commit to them) that the rate limit counts from, None if there was none.
+    """
+
+    block: BlockRef
+    uid: int | None
+    permit: bool
+    version_key: int
+    rate_limit_blocks: int
+    last_update: int | None
+    commit_reveal: bool
+
+    @property
+    def allowed_from(self) -> int:
+        """The first block that may hold new weights by the chain's rate limit."""
+        return 0 if self.last_update is None else self.last_update + self.rate_limit_blocks
+
+
 class ChainReader(Protocol):
     """The reading half of the port."""
 
@@ -237,22 +315,31 @@ class ChainReader(Protocol):
 
 
 class ChainWriter(Protocol):
-    """The writing half. Both calls return after the extrinsic is in a finalized block."""
+    """The writing half: one way for everything that is sent."""
 
-    def set_weights(
-        self, netuid: int, uids: Sequence[int], values: Sequence[int], version_key: int
-    ) -> Receipt:
-        """Set the validator's weights (u16, largest 65,535); raises :class:`SendRefusedError`."""
+    def offers(self, order: type[Order]) -> bool:
+        """Whether the runtime of the finalized head has the call that such an order needs."""
         ...
 
-    def buy_and_burn(
-        self, netuid: int, amount_rao: int, max_price_rao: int, *, nonce: int
-    ) -> Receipt:
-        """Buy alpha for ``amount_rao`` and burn it in one extrinsic (``add_stake_burn``).
+    def weights_terms(self, netuid: int, hotkey: str) -> WeightsTerms:
+        """What the chain asks of the weights of ``hotkey``, in the state of the finalized head."""
+        ...
 
-        ``max_price_rao`` is rao per whole alpha. Signed with exactly ``nonce``, so that sending it
-        again can never buy again. Raises :class:`SendRefusedError` above the price, or where the
-        nonce is used.
+    def prepare(self, order: Order, sending: Sending) -> Prepared:
+        """Compose and sign. Nothing is sent.
+
+        Raises :class:`SendRefusedError` where the runtime has no such call, where this writer
+        does not hold the signer's key, or where the call would not be byte for byte what the order
+        says; :class:`ChainUnavailableError` when the node does not answer.
+        """
+        ...
+
+    def send(self, prepared: Prepared) -> Receipt:
+        """Send, and wait until it is in a finalized block.
+
+        The receipt tells what became of it there, ``success`` or not. Raises
+        :class:`SendRefusedError` when the chain did not take it and it cannot land,
+        :class:`OutcomeUnknownError` when the answer is lost or nothing was seen of it in time.
         """
         ...
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chain.lookup import next_sending
+from chain.orders import WeightsOrder
 from chain.port import Block, BlockRef, Chain, SendRefusedError, ValidatorWeights
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
@@ -83,9 +85,14 @@ class WeightPublisher:
         if self._ledger.known(self._receipt_key(intent)) is not None:
             return None
         try:
-            receipt = self._chain.set_weights(
-                self._ledger.arena.netuid, intent.uids, intent.values, intent.version_key
+            order = WeightsOrder(
+                netuid=self._ledger.arena.netuid,
+                uids=intent.uids,
+                values=intent.values,
+                version_key=intent.version_key,
             )
+            sending = next_sending(self._chain, self._validator)
+            receipt = self._chain.send(self._chain.prepare(order, sending))
         except SendRefusedError as error:
             return self._receipt(intent, None, None, str(error))
         if not receipt.success:

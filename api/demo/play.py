@@ -391,7 +391,13 @@ class Season:
             treasury.approve_buyback(unit.context, 1, SECOND_TREASURER)
 
         self._ledger.decide(plan)
-        execute_buyback(self._world.chain, self._ledger, 1, amount_rao=BUYBACK_RAO)
+        execute_buyback(
+            self._world.chain,
+            self._ledger,
+            1,
+            amount_rao=BUYBACK_RAO,
+            hotkey=VALIDATOR_HOTKEY,
+        )
 
 
 def _leaving_it_alone(_role: str, _server: RunningServer) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from api.demo import season
-from api.demo.accounts import MINERS, NEW, TREASURY, VALIDATOR_HOTKEY, Miner
+from api.demo.accounts import MINERS, NEW, TREASURY, Miner
 from chain.simulated import SimulatedChain
 from evaluation.evidence import EvidenceStore
 from evaluation.reference import tokenizer
@@ -64,8 +64,6 @@ def open_world(folder: Path) -> World:
         folder / "chain.db",
         season.genesis(),
         season.script(digests),
-        validator_hotkey=VALIDATOR_HOTKEY,
-        treasury_coldkey=TREASURY,
     )
     return World(
         folder=folder,

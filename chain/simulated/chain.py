@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from chain.lookup import find_in
+from chain.orders import Order
 from chain.port import (
     Block,
     BlockRef,
@@ -20,18 +22,22 @@ from chain.port import (
     Commit,
     Epoch,
     Neuron,
+    Prepared,
     Receipt,
+    Sending,
     SendRefusedError,
     ValidatorWeights,
+    WeightsTerms,
 )
 from chain.simulated.commits import commits_of
 from chain.simulated.compose import Submission, compose, timestamp
 from chain.simulated.execution import DispatchError, Execution
 from chain.simulated.faults import Faults
 from chain.simulated.genesis import Genesis
-from chain.simulated.producer import first_block, next_block
+from chain.simulated.orders import OFFERED, submission_of
+from chain.simulated.producer import extrinsic_hash, first_block, next_block
 from chain.simulated.runtime import WITHOUT_FEE, dispatch
-from chain.simulated.script import BuyAndBurn, Landed, ScriptedExtrinsic, SetWeights
+from chain.simulated.script import Landed, ScriptedExtrinsic
 from chain.simulated.storage import Layer
 from chain.simulated.store import BlockStore
 from chain.simulated.world import Pool, Supply, World, WorldView
@@ -45,8 +51,8 @@ class SimulatedChain:
     extrinsics give the same hashes and state, whatever was interrupted in between. Reopening a file
     continues it; the script given then must be the same for the blocks to come.
 
-    ``validator_hotkey`` signs :meth:`set_weights`, ``treasury_coldkey`` signs :meth:`buy_and_burn`.
-    Raises :class:`chain.simulated.genesis.ScriptError` when the file holds another chain.
+    It signs for anybody: its accounts have no keys (:func:`chain.simulated.account`). Raises
+    :class:`chain.simulated.genesis.ScriptError` when the file holds another chain.
     """
 
     def __init__(
@@ -54,14 +60,9 @@ class SimulatedChain:
         path: Path,
         genesis: Genesis,
         script: Mapping[int, Sequence[ScriptedExtrinsic]],
-        *,
-        validator_hotkey: str,
-        treasury_coldkey: str,
     ) -> None:
         self._genesis = genesis
         self._script = script
-        self._validator_hotkey = validator_hotkey
-        self._treasury_coldkey = treasury_coldkey
         self._faults = Faults()
         self._dark_until_block: int | None = None
         self._store = BlockStore(path)
@@ -92,18 +93,23 @@ class SimulatedChain:
         Raises :class:`SendRefusedError` when a signer cannot pay its fee and ``ScriptError`` for
         what cannot be composed; there is no new block then.
         """
+        labels = self._store.labels()
+        return self._make([compose(self._genesis, act, labels) for act in extra])
+
+    def _make(self, extra: Sequence[Submission]) -> Block:
         with self._store.transaction():
             head = self._store.head()
             number = head.number + 1
-            acts = [*self._script.get(number, ()), *extra]
-            labels = self._store.labels()
-            composed = [compose(self._genesis, act, labels) for act in acts]
-            submissions = [timestamp(self._genesis, number), *composed]
+            submissions = [timestamp(self._genesis, number), *self._scripted(number), *extra]
             produced = next_block(
                 self._genesis, head, self._store.state_at(head.number), submissions
             )
             self._store.add(produced)
         return self._store.block(number)
+
+    def _scripted(self, number: int) -> list[Submission]:
+        labels = self._store.labels()
+        return [compose(self._genesis, act, labels) for act in self._script.get(number, ())]
 
     def advance_to(self, number: int) -> BlockRef:
         """Make blocks until the head is at ``number`` or beyond; returns the head."""
@@ -235,68 +241,70 @@ class SimulatedChain:
 
     # chain.port.ChainWriter
 
-    def set_weights(
-        self, netuid: int, uids: Sequence[int], values: Sequence[int], version_key: int
-    ) -> Receipt:
-        """The validator's weights, in the next block.
-
-        Raises :class:`SendRefusedError` with the runtime's error. What the next block's scripted
-        extrinsics change first can still fail it there: then the receipt says so.
-        """
-        with self._answering("set_weights"):
-            return self._send(
-                SetWeights(
-                    hotkey=self._validator_hotkey,
-                    netuid=netuid,
-                    uids=tuple(uids),
-                    values=tuple(values),
-                    version_key=version_key,
-                )
-            )
-
     def next_nonce(self, address: str) -> int:
         """How many extrinsics the address has signed so far."""
         with self._answering("next_nonce"):
             return self._at(self._store.head().hash).nonce(address)
 
-    def buy_and_burn(
-        self, netuid: int, amount_rao: int, max_price_rao: int, *, nonce: int
-    ) -> Receipt:
-        """Buy alpha for ``amount_rao`` and burn it, in the next block, by the treasury coldkey.
+    def offers(self, order: type[Order]) -> bool:
+        """All but buying and burning in two steps."""
+        with self._answering("offers"):
+            return order in OFFERED
 
-        ``max_price_rao`` (rao per whole alpha) bounds the pool's price after the purchase. Raises
-        :class:`SendRefusedError` above it, when TAO is short, or for a used nonce; see also
-        :meth:`set_weights`.
-        """
-        with self._answering("buy_and_burn"):
-            due = self._at(self._store.head().hash).nonce(self._treasury_coldkey)
-            if nonce != due:
-                msg = f"the extrinsic is outdated: nonce {nonce} was given, {due} is due"
-                raise SendRefusedError(msg)
-            return self._send(
-                BuyAndBurn(
-                    coldkey=self._treasury_coldkey,
-                    hotkey=self._validator_hotkey,
-                    netuid=netuid,
-                    amount_rao=amount_rao,
-                    max_price_rao=max_price_rao,
-                )
+    def weights_terms(self, netuid: int, hotkey: str) -> WeightsTerms:
+        """The genesis' rules; there is no commit-reveal here."""
+        with self._answering("weights_terms"):
+            head = self._store.head()
+            world = self._at(head.hash)
+            uid = world.uid_of(hotkey) if netuid == self._genesis.netuid else None
+            held = None if uid is None else world.weights(uid)
+            return WeightsTerms(
+                block=head,
+                uid=uid,
+                permit=uid is not None and world.has_permit(uid),
+                version_key=self._genesis.version_key,
+                rate_limit_blocks=self._genesis.weights_rate_limit_blocks,
+                last_update=None if held is None else held.block,
+                commit_reveal=False,
             )
 
-    def _send(self, act: ScriptedExtrinsic) -> Receipt:
-        self._refuse_what_would_fail(compose(self._genesis, act, {}))
-        block = self.advance([act])
-        extrinsic = block.extrinsics[-1]
-        return Receipt(
-            extrinsic_hash=extrinsic.hash,
-            block=block.ref,
-            extrinsic_index=extrinsic.index,
-            success=extrinsic.success,
-            error=extrinsic.error,
-            events=tuple(
-                event for event in block.events if event.extrinsic_index == extrinsic.index
-            ),
-        )
+    def prepare(self, order: Order, sending: Sending) -> Prepared:
+        """The call and its hash; here nobody signs."""
+        with self._answering("prepare"):
+            submission = submission_of(self._genesis, order, sending)
+            hash_ = extrinsic_hash(sending.signer, sending.nonce, submission.call)
+            return Prepared(order, sending, hash_, submission)
+
+    def send(self, prepared: Prepared) -> Receipt:
+        """Into the next block, which this makes.
+
+        Raises :class:`SendRefusedError` with the runtime's error when it would fail on the head's
+        state, or for a nonce that is not due. What the next block's scripted extrinsics change
+        first can still fail it there: then the receipt says so.
+        """
+        with self._answering("send"):
+            sending, submission = prepared.sending, prepared.body
+            self._refuse_what_is_not_due(sending)
+            self._refuse_what_would_fail(submission)
+            landed = find_in(self._make([submission]), sending)
+            if landed is None:
+                msg = f"the extrinsic {prepared.hash} is not in the block that was made of it"
+                raise AssertionError(msg)
+            return landed.receipt
+
+    def _refuse_what_is_not_due(self, sending: Sending) -> None:
+        head = self._store.head()
+        due = self._at(head.hash).nonce(sending.signer)
+        due += sum(one.signer == sending.signer for one in self._scripted(head.number + 1))
+        if sending.nonce != due:
+            msg = f"the extrinsic is outdated: nonce {sending.nonce} was given, {due} is due"
+            raise SendRefusedError(msg)
+        if not sending.after_block <= head.number < sending.last_block:
+            msg = (
+                f"the extrinsic is outdated: it can land in the blocks after {sending.after_block} "
+                f"up to {sending.last_block}, and the next one is {head.number + 1}"
+            )
+            raise SendRefusedError(msg)
 
     def _refuse_what_would_fail(self, submission: Submission) -> None:
         """Try the call on the head's state, as a node does before it takes a transaction."""

@@ -54,7 +54,7 @@ class _BlockInTheMaking:
         """
         signer, call = submission.signer, submission.call
         nonce = 0 if signer is None else self.run.world.nonce(signer)
-        signed = {"signer": signer, "nonce": nonce, "call": call}
+        signed = _signed(signer, nonce, call)
         if signer is not None:
             self.run.world.count_nonce(signer)
         fee_rao = 0 if signer is None or call.name in WITHOUT_FEE else self.run.genesis.fee_rao
@@ -76,11 +76,12 @@ class _BlockInTheMaking:
             self.run.emit("System", "ExtrinsicFailed", dispatch_error=error_parts(error))
         extrinsic = Extrinsic(
             index=len(self.extrinsics),
-            hash=hex_hash(_canonical(signed)),
+            hash=extrinsic_hash(signer, nonce, call),
             signer=signer,
             call=call,
             success=error is None,
             error=None if error is None else str(error),
+            nonce=None if signer is None else nonce,
         )
         self.signed.append(signed)
         self.extrinsics.append(extrinsic)
@@ -144,6 +145,15 @@ def next_block(
     )
     landed = ((label, Landed(hash_, block.hash)) for hash_, label in labelled if label is not None)
     return Produced(block, layer.writes, tuple(landed))
+
+
+def extrinsic_hash(signer: str | None, nonce: int, call: Call) -> str:
+    """The hash of an extrinsic, which needs no block to be known."""
+    return hex_hash(_canonical(_signed(signer, nonce, call)))
+
+
+def _signed(signer: str | None, nonce: int, call: Call) -> object:
+    return {"signer": signer, "nonce": nonce, "call": call}
 
 
 def _withdraw_fee(run: Execution, signer: str, fee_rao: int, call: Call) -> None:

@@ -220,24 +220,6 @@ def _move(amount: Amount, source: str, target: str) -> tuple[Posting, ...]:
     return (Posting(target, amount), Posting(source, -amount))
 
 
-def _bought(fact: BuybackBought) -> Entry:
-    bought = Alpha(fact.bought_alpha, fact.netuid)
-    return Entry(
-        fact.about_block,
-        _move(Rao(fact.spent_rao), accounts.TREASURY, accounts.BUYBACK_SPENT)
-        + _move(bought, accounts.BUYBACK, accounts.TREASURY),
-        fact.extrinsic_hash,
-    )
-
-
-def _burned(fact: BuybackBurned) -> Entry:
-    return Entry(
-        fact.about_block,
-        _move(Alpha(fact.burned_alpha, fact.netuid), accounts.TREASURY, accounts.ALPHA_BURNED),
-        fact.extrinsic_hash,
-    )
-
-
 def _place(fact: Contributed | Adjusted) -> tuple[Amount, str]:
     if fact.asset == "USD":
         return UsdMicros(fact.amount), accounts.provider(fact.provider or "unnamed")

@@ -209,7 +209,7 @@ class Treasury(Aggregate):
         treasurers: Collection[str] = (),
     ) -> None:
         """Approve it: never by whoever planned it, nor by the same key. Again is a no-op."""
-        buyback = self._buyback(number)
+        buyback = self.buyback(number)
         buyback.must_be_approvable(actor, signed, treasurers)
         if buyback.approved is None:
             self.record(
@@ -240,7 +240,7 @@ class Treasury(Aggregate):
         With ``treasurers`` both keys must be among them still. ``after_block`` is the arena's
         newest block where none is given.
         """
-        self._buyback(number).must_be_sendable(amount_rao, treasurers)
+        self.buyback(number).must_be_sendable(amount_rao, treasurers)
         return self.record(
             context,
             BuybackSent,
@@ -370,7 +370,7 @@ class Treasury(Aggregate):
 
     def fail_buyback(self, context: Context, number: int, reason: str) -> None:
         """Nothing was bought; saying so again is a no-op."""
-        buyback = self._buyback(number)
+        buyback = self.buyback(number)
         buyback.must_be_able_to_fail()
         if not buyback.ended:
             self.record(
@@ -433,11 +433,11 @@ class Treasury(Aggregate):
 
     def _sent(self, number: int) -> Buyback:
         """A buyback that was sent and has not failed."""
-        buyback = self._buyback(number)
+        buyback = self.buyback(number)
         buyback.must_be_under_way()
         return buyback
 
-    def _buyback(self, number: int) -> Buyback:
+    def buyback(self, number: int) -> Buyback:
         try:
             return self.buybacks[number]
         except KeyError:

@@ -114,8 +114,6 @@ def follow(folder: Path, script: Mapping[int, Sequence[ScriptedExtrinsic]]) -> F
         folder / "chain.db",
         genesis(),
         script,
-        validator_hotkey=VALIDATOR,
-        treasury_coldkey=TREASURY,
     )
     services = open_services(Settings(database_url=f"sqlite:///{folder / 'ledger.db'}"))
     ledger = open_arena(

@@ -23,6 +23,7 @@ from tests.unit.following.support import (
     OPENS_AT,
     TAO,
     TREASURY,
+    VALIDATOR,
     Following,
     follow,
 )
@@ -54,12 +55,12 @@ def burns_on_chain(place: Following) -> int:
 def test_it_is_bought_burned_and_matched_to_its_events(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     planned(place)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     done = place.ledger.newest(BuybackExecuted)
     assert done is not None
     assert done.spent_rao == TAO
     assert done.burned_alpha == 20_000 * TAO * TAO // (1_001 * TAO)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     assert burns_on_chain(place) == 1
     with place.services.at(NETWORK, NETUID) as scope:
         assert [line["status"] for line in buybacks(scope)] == ["executed"]
@@ -68,10 +69,10 @@ def test_it_is_bought_burned_and_matched_to_its_events(tmp_path: Path) -> None:
 def test_a_lost_answer_never_buys_twice(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     planned(place)
-    place.chain.fail_next("buy_and_burn", ChainUnavailableError("the answer was lost"), after=True)
+    place.chain.fail_next("send", ChainUnavailableError("the answer was lost"), after=True)
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     assert place.ledger.newest(BuybackExecuted) is not None
     assert burns_on_chain(place) == 1
 
@@ -79,22 +80,22 @@ def test_a_lost_answer_never_buys_twice(tmp_path: Path) -> None:
 def test_one_that_was_never_sent_is_sent_while_the_chain_stands_still(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     planned(place)
-    place.chain.fail_next("buy_and_burn", ChainUnavailableError("no node"))
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     assert burns_on_chain(place) == 1
 
 
 def test_one_that_did_not_land_is_sent_again_with_its_nonce(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     planned(place)
-    place.chain.fail_next("buy_and_burn", ChainUnavailableError("no node"))
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     place.advance(3)
     assert not settle_buyback(place.chain, place.ledger, 1)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     assert place.ledger.newest(BuybackExecuted) is not None
     assert burns_on_chain(place) == 1
 
@@ -103,15 +104,15 @@ def test_one_whose_nonce_was_used_otherwise_is_given_up(tmp_path: Path) -> None:
     other = Transfer(source=TREASURY, destination=MINER_COLD, rao=1_000)
     place = follow(tmp_path, {OPENS_AT + 2: [other]})
     planned(place)
-    place.chain.fail_next("buy_and_burn", ChainUnavailableError("no node"))
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     place.advance(3)
     assert settle_buyback(place.chain, place.ledger, 1)
     failed = place.ledger.newest(BuybackFailed)
     assert failed is not None
     assert "nonce" in failed.reason
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     assert burns_on_chain(place) == 0
 
 
@@ -124,10 +125,10 @@ def test_two_of_one_amount_never_share_an_extrinsic(tmp_path: Path) -> None:
         treasury(unit).approve_buyback(unit.context, 2, "bob")
 
     place.ledger.decide(second)
-    place.chain.fail_next("buy_and_burn", ChainUnavailableError("no node"))
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 2, amount_rao=TAO)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+        execute_buyback(place.chain, place.ledger, 2, amount_rao=TAO, hotkey=VALIDATOR)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     assert settle_buyback(place.chain, place.ledger, 2)
     with place.services.at(NETWORK, NETUID) as scope:
         assert [line["status"] for line in buybacks(scope)] == ["executed", "failed"]
@@ -138,9 +139,9 @@ def test_a_node_that_is_behind_cannot_tell(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     place.advance(2)
     planned(place)
-    place.chain.fail_next("buy_and_burn", ChainUnavailableError("the answer was lost"), after=True)
+    place.chain.fail_next("send", ChainUnavailableError("the answer was lost"), after=True)
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
 
     class Behind:
         """The same chain, seen through a node that lags by three blocks."""
@@ -156,7 +157,7 @@ def test_a_node_that_is_behind_cannot_tell(tmp_path: Path) -> None:
 
     with pytest.raises(ChainUnavailableError, match="the node is at block"):
         settle_buyback(cast("Chain", Behind()), place.ledger, 1)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     assert place.ledger.newest(BuybackExecuted) is not None
     assert burns_on_chain(place) == 1
 
@@ -164,7 +165,7 @@ def test_a_node_that_is_behind_cannot_tell(tmp_path: Path) -> None:
 def test_a_price_above_the_limit_is_refused_and_recorded(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     planned(place, max_price_rao=1)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     failed = place.ledger.newest(BuybackFailed)
     assert failed is not None
     assert "SlippageTooHigh" in failed.reason
@@ -181,4 +182,4 @@ def test_whoever_planned_it_cannot_approve_it(tmp_path: Path) -> None:
     with pytest.raises(DecisionRefusedError, match="second person"):
         place.ledger.decide(work)
     with pytest.raises(DecisionRefusedError, match="no buyback 1"):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)

@@ -14,7 +14,7 @@ from ledger.facts import Fact
 from ledger.keys import treasury_id
 from ledger.observations import WeightsReadBack
 from ledger.queries.why import why
-from tests.unit.following.support import NETUID, NETWORK, TAO, Following, follow
+from tests.unit.following.support import NETUID, NETWORK, TAO, VALIDATOR, Following, follow
 
 
 def topics(place: Following, fact: Fact | None) -> list[str]:
@@ -31,7 +31,7 @@ def buy(place: Following, max_price_rao: int) -> Fact | None:
         treasury.approve_buyback(unit.context, 1, "bob")
 
     place.ledger.decide(plan)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO)
+    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
     return place.ledger.load(Treasury, treasury_id(place.ledger.arena)).last
 
 

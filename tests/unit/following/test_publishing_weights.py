@@ -49,7 +49,7 @@ def test_an_unchanged_vector_is_sent_again_only_when_stale(tmp_path: Path) -> No
 
 def test_a_lost_answer_is_looked_up_and_never_sent_twice(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
-    place.chain.fail_next("set_weights", ChainUnavailableError("the answer was lost"), after=True)
+    place.chain.fail_next("send", ChainUnavailableError("the answer was lost"), after=True)
     with pytest.raises(ChainUnavailableError):
         place.publish()
     place.publisher().settle()
@@ -64,7 +64,7 @@ def test_a_lost_answer_is_looked_up_and_never_sent_twice(tmp_path: Path) -> None
 
 def test_an_intent_that_was_never_sent_is_sent_while_the_chain_stands_still(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
-    place.chain.fail_next("set_weights", ChainUnavailableError("no node"))
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
         place.publish()
     receipt = place.publish()
@@ -75,7 +75,7 @@ def test_an_intent_that_was_never_sent_is_sent_while_the_chain_stands_still(tmp_
 
 def test_an_intent_that_never_landed_gets_a_receipt_that_says_so(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
-    place.chain.fail_next("set_weights", ChainUnavailableError("no node"))
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
         place.publish()
     place.advance(3)

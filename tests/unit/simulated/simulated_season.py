@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from chain.port import Block, ChainEvent
+from chain.lookup import next_sending
+from chain.orders import StakeBurnOrder, WeightsOrder
+from chain.port import Block, ChainEvent, Receipt, Sending
 from chain.simulated import (
     Commit,
     Genesis,
@@ -86,8 +88,6 @@ def opened(
         folder / name,
         genesis,
         script or {},
-        validator_hotkey=VALIDATOR,
-        treasury_coldkey=TREASURY,
     ) as chain:
         yield chain
 
@@ -117,3 +117,28 @@ def events_of(block: Block, index: int | None, name: str) -> list[ChainEvent]:
         for event in block.events
         if event.extrinsic_index == index and f"{event.module}.{event.name}" == name
     ]
+
+
+def set_weights(
+    chain: SimulatedChain,
+    uids: Sequence[int],
+    values: Sequence[int],
+    version_key: int = 7,
+    netuid: int = NETUID,
+) -> Receipt:
+    """The validator's weights, sent through the port."""
+    order = WeightsOrder(
+        netuid=netuid, uids=tuple(uids), values=tuple(values), version_key=version_key
+    )
+    return chain.send(chain.prepare(order, next_sending(chain, VALIDATOR)))
+
+
+def buy_and_burn(
+    chain: SimulatedChain, netuid: int, amount_rao: int, max_price_rao: int, *, nonce: int
+) -> Receipt:
+    """The treasury's purchase on the validator's hotkey, sent through the port."""
+    order = StakeBurnOrder(
+        netuid=netuid, hotkey=VALIDATOR, amount_rao=amount_rao, max_price_rao=max_price_rao
+    )
+    sending = Sending(TREASURY, nonce, chain.finalized_head().number)
+    return chain.send(chain.prepare(order, sending))

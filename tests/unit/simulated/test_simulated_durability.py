@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from simulated_season import C1, GENESIS, M1, NETUID, SEASON, everything, opened, pay
+from simulated_season import C1, GENESIS, M1, NETUID, SEASON, everything, opened, pay, set_weights
 
 from chain.port import BlockRef, ChainUnavailableError, SendRefusedError, UnknownBlockError
 from chain.simulated import Commit, Labels, ScriptError, Transfer, account, paid_payload
@@ -29,7 +29,7 @@ def play(folder: Path, name: str, stops: frozenset[int]) -> list[object]:
             while True:
                 head = chain.finalized_head().number
                 if head == 6:
-                    chain.set_weights(NETUID, *WEIGHTS)
+                    set_weights(chain, *WEIGHTS)
                 else:
                     chain.advance()
                 head += 1
@@ -177,7 +177,7 @@ def test_an_outage_lasts_the_blocks_it_is_given(tmp_path: Path) -> None:
             with pytest.raises(ChainUnavailableError):
                 chain.finalized_head()
             with pytest.raises(ChainUnavailableError):
-                chain.set_weights(NETUID, *WEIGHTS)
+                set_weights(chain, *WEIGHTS)
             chain.advance()
         assert chain.finalized_head().number == 2
 
@@ -185,10 +185,10 @@ def test_an_outage_lasts_the_blocks_it_is_given(tmp_path: Path) -> None:
 def test_a_lost_answer_leaves_what_was_sent_in_a_block(tmp_path: Path) -> None:
     with opened(tmp_path) as chain:
         lost = ChainUnavailableError("the connection broke before the answer came")
-        chain.fail_next("set_weights", lost, after=True)
+        chain.fail_next("send", lost, after=True)
         chain.fail_next("block", lost)
         with pytest.raises(ChainUnavailableError, match="connection broke"):
-            chain.set_weights(NETUID, *WEIGHTS)
+            set_weights(chain, *WEIGHTS)
         with pytest.raises(ChainUnavailableError):
             chain.block(1)
         (_, sent) = chain.block(1).extrinsics

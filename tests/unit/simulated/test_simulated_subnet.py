@@ -26,6 +26,7 @@ from simulated_season import (
     Script,
     events_of,
     opened,
+    set_weights,
 )
 
 from chain.port import Neuron, SendRefusedError, ValidatorWeights
@@ -80,7 +81,7 @@ def test_every_past_blocks_state_stays_readable(tmp_path: Path) -> None:
 
 def test_a_swap_moves_hotkeys_stake_and_balance_to_the_new_coldkey(tmp_path: Path) -> None:
     with opened(tmp_path, {3: [SwapColdkey(old=C1, new=NEW)]}) as chain:
-        chain.set_weights(NETUID, [2], [65_535], 7)  # block 1; the epoch of block 5 comes after
+        set_weights(chain, [2], [65_535])  # block 1; the epoch of block 5 comes after
         chain.advance_to(5)
         before, after = chain.block(2).hash, chain.block(3).hash
         (swapped,) = events_of(chain.block(3), 1, "SubtensorModule.ColdkeySwapped")
@@ -93,7 +94,7 @@ def test_a_swap_moves_hotkeys_stake_and_balance_to_the_new_coldkey(tmp_path: Pat
 
 def test_stake_earned_before_a_swap_goes_with_it(tmp_path: Path) -> None:
     with opened(tmp_path, {7: [SwapColdkey(old=C1, new=NEW)]}) as chain:
-        chain.set_weights(NETUID, [2], [65_535], 7)
+        set_weights(chain, [2], [65_535])
         chain.advance_to(7)
         earned = chain.stake_alpha(C1, NETUID, chain.block(6).hash)
         assert earned > 0
@@ -112,7 +113,7 @@ def test_a_replaced_holder_loses_its_uid_and_the_weight_stays_on_the_uid(tmp_pat
     newcomer = account("m4")
     script = {3: [Register(hotkey=newcomer, coldkey=C3, replacing_uid=2)]}
     with opened(tmp_path, script) as chain:
-        chain.set_weights(NETUID, [2], [65_535], 7)
+        set_weights(chain, [2], [65_535])
         chain.advance_to(5)
         assert [holder(chain, 2, number) for number in (2, 3)] == [(M1, C1), (newcomer, C3)]
         (registered,) = events_of(chain.block(3), 1, "SubtensorModule.NeuronRegistered")
@@ -142,7 +143,7 @@ def test_registrations_take_the_lowest_free_uid_until_there_is_none(tmp_path: Pa
 
 def test_weights_land_in_the_next_block_with_their_event(tmp_path: Path) -> None:
     with opened(tmp_path) as chain:
-        receipt = chain.set_weights(NETUID, [3, 0, 2], [655, 65_535, 0], 7)
+        receipt = set_weights(chain, [3, 0, 2], [655, 65_535, 0])
         assert (receipt.success, receipt.block) == (True, chain.block(1).ref)
         sent = chain.block(1).extrinsics[receipt.extrinsic_index]
         assert (sent.signer, sent.hash) == (VALIDATOR, receipt.extrinsic_hash)
@@ -172,18 +173,18 @@ def test_wrong_weights_are_refused_and_make_no_block(
 ) -> None:
     with opened(tmp_path) as chain:
         with pytest.raises(SendRefusedError, match=error):
-            chain.set_weights(netuid, uids, values, version_key)
+            set_weights(chain, uids, values, version_key, netuid)
         assert chain.finalized_head().number == 0
 
 
 def test_weights_too_soon_after_the_last_are_refused(tmp_path: Path) -> None:
     with opened(tmp_path) as chain:
-        chain.set_weights(NETUID, [2], [65_535], 7)
+        set_weights(chain, [2], [65_535])
         chain.advance()
         with pytest.raises(SendRefusedError, match="SettingWeightsTooFast"):
-            chain.set_weights(NETUID, [3], [65_535], 7)
+            set_weights(chain, [3], [65_535])
         chain.advance()
-        assert chain.set_weights(NETUID, [3], [65_535], 7).block.number == 4
+        assert set_weights(chain, [3], [65_535]).block.number == 4
 
 
 def test_a_validator_without_permit_or_uid_is_refused(tmp_path: Path) -> None:
@@ -194,20 +195,20 @@ def test_a_validator_without_permit_or_uid_is_refused(tmp_path: Path) -> None:
         opened(tmp_path, genesis=plain) as chain,
         pytest.raises(SendRefusedError, match="NeuronNoValidatorPermit"),
     ):
-        chain.set_weights(NETUID, [2], [65_535], 7)
+        set_weights(chain, [2], [65_535])
     gone = Register(hotkey=M3, coldkey=C3, replacing_uid=1)
     with opened(tmp_path, {1: [gone]}, name="gone.db") as chain:
         # Registered at the head, replaced in the block it lands in: included, and failed there.
-        receipt = chain.set_weights(NETUID, [2], [65_535], 7)
+        receipt = set_weights(chain, [2], [65_535])
         assert receipt.success is False
         assert receipt.error == "SubtensorModule.HotKeyNotRegisteredInSubNet"
         with pytest.raises(SendRefusedError, match="HotKeyNotRegisteredInSubNet"):
-            chain.set_weights(NETUID, [2], [65_535], 7)
+            set_weights(chain, [2], [65_535])
 
 
 def test_a_replaced_validator_takes_its_weights_along_and_nobody_is_paid(tmp_path: Path) -> None:
     with opened(tmp_path, {2: [Register(hotkey=M3, coldkey=C3, replacing_uid=1)]}) as chain:
-        chain.set_weights(NETUID, [2], [65_535], 7)
+        set_weights(chain, [2], [65_535])
         chain.advance_to(5)
         assert len(chain.validator_weights(NETUID, chain.block(1).hash)) == 1
         assert chain.validator_weights(NETUID, chain.block(2).hash) == []
@@ -221,7 +222,7 @@ def test_a_replaced_validator_takes_its_weights_along_and_nobody_is_paid(tmp_pat
 def test_an_epoch_pays_by_the_weights_set_before_its_block(tmp_path: Path) -> None:
     with opened(tmp_path) as chain:
         chain.advance_to(4)
-        chain.set_weights(NETUID, [0, 2, 3], [65_535, 6_553, 1_639], 7)  # in the epoch's own block
+        set_weights(chain, [0, 2, 3], [65_535, 6_553, 1_639])  # in the epoch's own block
         chain.advance_to(13)
         epochs = [e for n in range(14) if (e := chain.epoch(chain.block(n), NETUID)) is not None]
         assert [epoch.block.number for epoch in epochs] == [5, 12]
@@ -249,7 +250,7 @@ def test_the_burn_uids_incentive_stands_in_its_row_and_becomes_nobodys_stake(
     tmp_path: Path,
 ) -> None:
     with opened(tmp_path) as chain:
-        chain.set_weights(NETUID, [0, 2], [65_535, 65_535], 7)
+        set_weights(chain, [0, 2], [65_535, 65_535])
         chain.advance_to(5)
         block = chain.block(5)
         epoch = chain.epoch(block, NETUID)
