@@ -23,8 +23,8 @@ from chain.buyback_outcomes import (
 )
 from chain.lookup import next_sending
 from chain.orders import BurnOrder, Order, StakeBurnOrder, StakeOrder
-from chain.port import Chain, ChainUnavailableError, Sending, SendRefusedError
-from chain.prices import observed_price
+from chain.port import ChainUnavailableError, Sending, SendRefusedError
+from chain.prices import PricedChain, observed_price
 from chain.treasurers import check_signatures
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
@@ -54,7 +54,7 @@ class Desk:
     extrinsic of its own one must be given, of the treasury's own.
     """
 
-    chain: Chain
+    chain: PricedChain
     ledger: Ledger
     signer: str
     hotkey: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from chain.gathering import burns_of
 from chain.lookup import Landed, look_up
@@ -143,7 +143,7 @@ def _settle_burn(chain: ChainReader, ledger: Ledger, burn: BuybackBurnSent) -> N
     _must_show(block, f"no burn by buyback {burn.number}")
 
 
-def _place(ledger: Ledger, landed: Landed) -> dict[str, object]:
+def _place(ledger: Ledger, landed: Landed) -> dict[str, Any]:
     block, extrinsic = landed.block, landed.extrinsic
     return {
         "block": block.number,

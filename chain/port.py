@@ -185,6 +185,20 @@ class ValidatorWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserves:
+    """A subnet's pool in the state of one block: rao, and alpha in 10^-9.
+
+    ``alpha_out`` is all alpha outside the pool. ``price_rao`` is rao per whole alpha, rounded down,
+    as the runtime states it; None where it states none.
+    """
+
+    tao_rao: int
+    alpha_in: int
+    alpha_out: int
+    price_rao: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of something sent: where it landed and the events it caused."""
 

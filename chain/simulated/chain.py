@@ -6,7 +6,7 @@ node does. Its rules are a small part of a real runtime's; what is simplified sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,6 +24,7 @@ from chain.port import (
     Neuron,
     Prepared,
     Receipt,
+    Reserves,
     Sending,
     SendRefusedError,
     ValidatorWeights,
@@ -34,7 +35,7 @@ from chain.simulated.compose import Submission, compose, timestamp
 from chain.simulated.execution import DispatchError, Execution
 from chain.simulated.faults import Faults
 from chain.simulated.genesis import Genesis
-from chain.simulated.orders import OFFERED, submission_of
+from chain.simulated.orders import CALLS, submission_of
 from chain.simulated.producer import extrinsic_hash, first_block, next_block
 from chain.simulated.runtime import WITHOUT_FEE, dispatch
 from chain.simulated.script import Landed, ScriptedExtrinsic
@@ -51,7 +52,8 @@ class SimulatedChain:
     extrinsics give the same hashes and state, whatever was interrupted in between. Reopening a file
     continues it; the script given then must be the same for the blocks to come.
 
-    It signs for anybody: its accounts have no keys (:func:`chain.simulated.account`). Raises
+    ``lacks`` names the calls that its runtime does not have, as an older one's. It signs for
+    anybody: its accounts have no keys (:func:`chain.simulated.account`). Raises
     :class:`chain.simulated.genesis.ScriptError` when the file holds another chain.
     """
 
@@ -60,9 +62,12 @@ class SimulatedChain:
         path: Path,
         genesis: Genesis,
         script: Mapping[int, Sequence[ScriptedExtrinsic]],
+        *,
+        lacks: Collection[str] = (),
     ) -> None:
         self._genesis = genesis
         self._script = script
+        self._lacks = frozenset(lacks)
         self._faults = Faults()
         self._dark_until_block: int | None = None
         self._store = BlockStore(path)
@@ -223,6 +228,16 @@ class SimulatedChain:
                 if (held := world.weights(neuron.uid)) is not None
             ]
 
+    def reserves(self, netuid: int, block_hash: str) -> Reserves | None:
+        """The pool's reserves and its price, floored; all alpha outside it is ``alpha_out``."""
+        with self._answering("reserves"):
+            if netuid != self._genesis.netuid:
+                return None
+            world = self._at(block_hash)
+            pool, supply = world.pool(), world.supply()
+            price_rao = pool.tao_rao * ALPHA_UNITS_PER_ALPHA // pool.alpha
+            return Reserves(pool.tao_rao, pool.alpha, supply.alpha - supply.pool_alpha, price_rao)
+
     # Not in the port yet
 
     def pool(self, netuid: int, block_hash: str) -> Pool | None:
@@ -247,9 +262,9 @@ class SimulatedChain:
             return self._at(self._store.head().hash).nonce(address)
 
     def offers(self, order: type[Order]) -> bool:
-        """All but buying and burning in two steps."""
+        """Every call there is but those of ``lacks``."""
         with self._answering("offers"):
-            return order in OFFERED
+            return CALLS[order] not in self._lacks
 
     def weights_terms(self, netuid: int, hotkey: str) -> WeightsTerms:
         """The genesis' rules; there is no commit-reveal here."""
@@ -271,6 +286,9 @@ class SimulatedChain:
     def prepare(self, order: Order, sending: Sending) -> Prepared:
         """The call and its hash; here nobody signs."""
         with self._answering("prepare"):
+            if CALLS[type(order)] in self._lacks:
+                msg = f"the simulated runtime has no {CALLS[type(order)]}"
+                raise SendRefusedError(msg)
             submission = submission_of(self._genesis, order, sending)
             hash_ = extrinsic_hash(sending.signer, sending.nonce, submission.call)
             return Prepared(order, sending, hash_, submission)

@@ -35,6 +35,10 @@ def dispatch(run: Execution, signer: str | None, call: Call) -> None:
             subtensor.set_weights(run, signer, **args)
         case "SubtensorModule.add_stake_burn", str():
             subtensor.add_stake_burn(run, signer, **args)
+        case "SubtensorModule.add_stake_limit", str():
+            subtensor.add_stake_limit(run, signer, **args)
+        case "SubtensorModule.burn_alpha", str():
+            subtensor.burn_alpha(run, signer, **args)
         case "Utility.batch_all", str():
             _batch_all(run, signer, call)
         case "Utility.batch", str():

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from ledger.decisions.base import DecisionRefusedError
 from ledger.facts import ENVELOPE, Fact, fact, upcast
-from ledger.rules.buybacks import BuybackTerms, Signed
+from ledger.rules.buybacks import BuybackTerms, ObservedPrice, Signed
 
 BuyCall = Literal["add_stake_burn", "add_stake_limit"]
 """What buys: and burns at once, or on older runtimes alone."""
@@ -62,13 +62,14 @@ class BuybackPlanned(Fact, frozen=True, kw_only=True):
     @property
     def terms(self) -> BuybackTerms:
         """What it allows."""
+        price = None
+        if self.price_rao is not None and self.price_block is not None:
+            price = ObservedPrice(self.price_rao, self.price_block, self.price_block_hash or "")
         return BuybackTerms(
             request=self.request,
             max_rao=self.max_rao,
             max_price_rao=self.max_price_rao,
-            price_rao=self.price_rao,
-            price_block=self.price_block,
-            price_block_hash=self.price_block_hash,
+            price=price,
             max_slippage_ppm=self.max_slippage_ppm,
         )
 

@@ -438,6 +438,7 @@ class Treasury(Aggregate):
         return buyback
 
     def buyback(self, number: int) -> Buyback:
+        """How far a buyback has come; :class:`DecisionRefusedError` where there is none."""
         try:
             return self.buybacks[number]
         except KeyError:

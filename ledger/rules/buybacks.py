@@ -33,18 +33,14 @@ class ObservedPrice:
 class BuybackTerms:
     """What a plan allows: at most ``max_rao``, at no more than ``max_price_rao`` per whole alpha.
 
-    The price limit was worked out of ``price_rao``, observed in the state of the finalized block
-    ``price_block``, and ``max_slippage_ppm``; these are None where the limit itself was given.
-    ``request`` names the intention: planning it again is
-    the same plan.
+    The price limit was worked out of ``price`` and ``max_slippage_ppm``; these are None where the
+    limit itself was given. ``request`` names the intention: planning it again is the same plan.
     """
 
     request: str
     max_rao: int
     max_price_rao: int
-    price_rao: int | None
-    price_block: int | None
-    price_block_hash: str | None
+    price: ObservedPrice | None
     max_slippage_ppm: int | None
 
 
@@ -63,16 +59,17 @@ def max_price_rao(price_rao: int, max_slippage_ppm: int) -> int:
 
 def plan_text(arena: ArenaKey, terms: BuybackTerms, actor: str) -> str:
     """What the first treasurer signs."""
+    price = terms.price
     return _text(
         PLAN_TITLE,
         arena=arena,
         request=terms.request,
         max_rao=terms.max_rao,
         max_price_rao_per_alpha=terms.max_price_rao,
-        observed_price_rao_per_alpha=terms.price_rao,
-        observed_at_block=terms.price_block,
-        observed_at_block_hash=terms.price_block_hash,
-        max_slippage_ppm=terms.max_slippage_ppm,
+        observed_price_rao_per_alpha=price.rao if price else "none",
+        observed_at_block=price.block if price else "none",
+        observed_at_block_hash=price.block_hash if price else "none",
+        max_slippage_ppm="none" if terms.max_slippage_ppm is None else terms.max_slippage_ppm,
         planned_by=actor,
     )
 
