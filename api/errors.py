@@ -308,6 +308,8 @@ _KINDS: Final[dict[str, _Kind]] = {
     "ledger.addresses.AddressFormError": _Kind("malformed_parameter", ExitCode.MALFORMED_KEY, 422),
     "ledger.policy.PolicyError": _Kind("impossible_policy", ExitCode.IMPOSSIBLE_POLICY, 422),
     "ledger.decisions.base.DecisionRefusedError": _Kind("refused", ExitCode.REFUSED, 409),
+    "ledger.units.AmountFormError": _Kind("malformed_amount", ExitCode.USAGE, 422),
+    "chain.buyback.HeldBackError": _Kind("held_back", ExitCode.REFUSED, 409),
     "ledger.store.conflicts.FactConflictError": _Kind("fact_conflict", ExitCode.FACT_CONFLICT, 409),
     "ledger.store.conflicts.BlockOrderError": _Kind("block_order", ExitCode.FACT_CONFLICT, 409),
     "ledger.application.ContentionError": _Kind("contention", ExitCode.CONTENTION, 503),

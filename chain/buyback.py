@@ -9,12 +9,13 @@ bought: a burn that failed or was lost is sent again, the purchase never.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 from chain.buyback_outcomes import (
     buyback_of,
+    must_be_the_arenas_chain,
     order_of,
     sending_of,
     settle_buyback,
@@ -23,8 +24,8 @@ from chain.buyback_outcomes import (
 )
 from chain.lookup import next_sending
 from chain.orders import BurnOrder, Order, StakeBurnOrder, StakeOrder
-from chain.port import ChainUnavailableError, Sending, SendRefusedError
-from chain.prices import PricedChain, observed_price
+from chain.port import Chain, ChainUnavailableError, Sending, SendRefusedError
+from chain.prices import observed_price
 from chain.treasurers import check_signatures
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
@@ -54,7 +55,7 @@ class Desk:
     extrinsic of its own one must be given, of the treasury's own.
     """
 
-    chain: PricedChain
+    chain: Chain
     ledger: Ledger
     signer: str
     hotkey: str | None = None
@@ -68,10 +69,11 @@ class Desk:
         :class:`HeldBackError` for what must not be sent now, and the chain's errors: after
         :class:`~chain.port.OutcomeUnknownError` calling it again looks before it sends.
         """
+        must_be_the_arenas_chain(self.chain, self.ledger)
         buyback = buyback_of(self.ledger, number)
         if buyback.ended:
             return buyback
-        self._must_be_the_treasurys(buyback)
+        must_be_the_treasurys(self.ledger, number, self.signer)
         settle_buyback(self.chain, self.ledger, number)
         buyback = buyback_of(self.ledger, number)
         if not buyback.ended and buyback.bought is None:
@@ -80,10 +82,41 @@ class Desk:
             buyback = self._burn(buyback)
         return buyback
 
+    def rehearse(self, number: int) -> str:
+        """What :meth:`execute` would do now, in one sentence. Records and sends nothing.
+
+        Raises as it for what must not be sent.
+        """
+        buyback = buyback_of(self.ledger, number)
+        if buyback.ended:
+            return f"buyback {number} is {buyback.status}; nothing would be sent"
+        must_be_the_treasurys(self.ledger, number, self.signer)
+        if buyback.sent is not None:
+            return (
+                f"buyback {number} is {buyback.status}; what was sent would be looked for on chain "
+                "first, and only what is missing sent"
+            )
+        check_signatures(self.ledger, buyback)
+        amount_rao, limit = buyback.planned.max_rao, buyback.planned.max_price_rao
+        buyback.must_be_sendable(amount_rao, self._policy().treasury.treasurers)
+        order = self._order(buyback, amount_rao)
+        self._must_be_affordable(number, amount_rao)
+        since = buyback.planned.effective_block
+        for _, why in self._reasons(since=since, limit=limit):
+            return f"buyback {number} would not be sent: {why}"
+        sending = next_sending(self.chain, self.signer)
+        how = "add_stake_burn" if isinstance(order, StakeBurnOrder) else "add_stake_limit"
+        return (
+            f"buyback {number} would be sent: {how} of {Rao(amount_rao)} on {order.hotkey}, at no "
+            f"more than {Rao(limit)} per alpha, signed by {sending.signer} with nonce "
+            f"{sending.nonce}, in a block after {sending.after_block}; nothing was sent"
+        )
+
     # -- buying -----------------------------------------------------------------------------
 
     def _buy(self, buyback: Buyback, amount_rao: int | None) -> Buyback:
         number, sent = buyback.number, buyback.sent
+        limit = buyback.planned.max_price_rao
         if sent is None:
             check_signatures(self.ledger, buyback)
             amount_rao = buyback.planned.max_rao if amount_rao is None else amount_rao
@@ -91,13 +124,11 @@ class Desk:
             buyback.must_be_sendable(amount_rao, self._policy().treasury.treasurers)
             order = self._order(buyback, amount_rao)
             self._must_be_affordable(number, amount_rao)
-            self._hold_back(number, since=buyback.planned.effective_block)
-            self._hold_back_above(buyback)
+            self._hold_back(number, since=buyback.planned.effective_block, limit=limit)
             sent = self._record_sending(buyback, order)
         else:
-            order = order_of(self.ledger, buyback.planned.max_price_rao, sent)
-            self._hold_back(number, since=sent.after_block)
-            self._hold_back_above(buyback)
+            order = order_of(self.ledger, limit, sent)
+            self._hold_back(number, since=sent.after_block, limit=limit)
         found = self._send(number, order, sending_of(self.ledger, sent))
         if not found.ended and found.bought is None:
             msg = f"buyback {number} was reported as final, and no finalized block shows it"
@@ -220,18 +251,6 @@ class Desk:
         settle_buyback(self.chain, self.ledger, number)
         return buyback_of(self.ledger, number)
 
-    def _must_be_the_treasurys(self, buyback: Buyback) -> None:
-        sent = buyback.sent
-        treasury = (
-            self._policy().fee.treasury_ss58 if sent is None else signer_of(self.ledger, sent)
-        )
-        if self.signer != treasury:
-            msg = (
-                f"the wallet's coldkey is {self.signer} and the treasury is {treasury}; open the "
-                "treasury's wallet"
-            )
-            raise DecisionRefusedError(msg)
-
     def _must_be_affordable(self, number: int, amount_rao: int) -> None:
         head = self.chain.finalized_head()
         held = self.chain.balance_rao(self.signer, head.hash)
@@ -242,38 +261,53 @@ class Desk:
             )
             raise DecisionRefusedError(msg)
 
-    def _hold_back(self, number: int, *, since: int) -> None:
-        """Nothing is sent while the log lags, or lacks blocks in which it may have landed."""
+    def _hold_back(self, number: int, *, since: int, limit: int | None = None) -> None:
+        """Raise an alert and :class:`HeldBackError` for the first reason to send nothing now."""
+        for kind, why in self._reasons(since=since, limit=limit):
+            said = f"buyback {number} not sent: {why}"
+            raise_alert(self.ledger, kind, said)
+            raise HeldBackError(said)
+
+    def _reasons(self, *, since: int, limit: int | None) -> Iterator[tuple[str, str]]:
+        """Kind and words of each reason: a log that lags, or lacks blocks in which it may have
+        landed, and a price above ``limit`` (rao per whole alpha; None asks for no price)."""
         at = self.ledger.head().effective_block
-        limit = self._policy().weights.max_ingest_lag_blocks
+        allowed = self._policy().weights.max_ingest_lag_blocks
         lag = self.chain.finalized_head().number - at
-        if lag > limit:
-            why = f"buyback {number} not sent: ingest lags {lag} blocks, {limit} are allowed"
-            self._alert("ingest_lag", why)
+        if lag > allowed:
+            yield "ingest_lag", f"ingest lags {lag} blocks, {allowed} are allowed"
         for first, last in self.missing:
             if last >= since:
-                why = (
-                    f"buyback {number} not sent: the log lacks blocks {first} to {last}, and it "
-                    f"needs all since {since}"
-                )
-                self._alert("gap_open", why)
-
-    def _hold_back_above(self, buyback: Buyback) -> None:
+                why = f"the log lacks blocks {first} to {last}, and it needs all since {since}"
+                yield "gap_open", why
+        if limit is None:
+            return
         price = observed_price(self.chain, self.ledger.arena.netuid)
-        limit = buyback.planned.max_price_rao
         if price.rao > limit:
             why = (
-                f"buyback {buyback.number} not sent: alpha costs {Rao(price.rao)} at block "
-                f"{price.block}, and its limit is {Rao(limit)}"
+                f"alpha costs {Rao(price.rao)} at block {price.block}, and its limit is "
+                f"{Rao(limit)}"
             )
-            self._alert("buyback_price", why)
-
-    def _alert(self, kind: str, why: str) -> NoReturn:
-        raise_alert(self.ledger, kind, why)
-        raise HeldBackError(why)
+            yield "buyback_price", why
 
     def _policy(self) -> Policy:
         return self.ledger.arena_state().policy_at(self.ledger.head().effective_block)
+
+
+def must_be_the_treasurys(ledger: Ledger, number: int, address: str) -> None:
+    """Refuse another coldkey than the treasury's: of now, or of when it was sent."""
+    sent = buyback_of(ledger, number).sent
+    if sent is None:
+        at = ledger.head().effective_block
+        treasury = ledger.arena_state().policy_at(at).fee.treasury_ss58
+    else:
+        treasury = signer_of(ledger, sent)
+    if address != treasury:
+        msg = (
+            f"the wallet's coldkey is {address} and the treasury is {treasury}; open the "
+            "treasury's wallet"
+        )
+        raise DecisionRefusedError(msg)
 
 
 def is_open(buyback: Buyback, sending: Sending) -> bool:

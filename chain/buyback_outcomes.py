@@ -10,6 +10,7 @@ from chain.orders import BurnOrder, StakeBurnOrder, StakeOrder
 from chain.port import Block, ChainReader, ChainUnavailableError, Sending
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
+from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.buybacks import Buyback, BuybackBurnSent, BuybackSent
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
@@ -158,6 +159,17 @@ def _place(ledger: Ledger, landed: Landed) -> dict[str, Any]:
 def _must_show(block: Block, what: str) -> NoReturn:
     msg = f"block {block.number} holds the extrinsic, which succeeded, and shows {what}"
     raise ChainUnavailableError(msg)
+
+
+def must_be_the_arenas_chain(chain: ChainReader, ledger: Ledger) -> None:
+    """Refuse a node of another chain than the arena's."""
+    genesis = chain.genesis_hash()
+    if genesis != ledger.arena.genesis:
+        msg = (
+            f"the node's chain is {genesis} and the arena's is {ledger.arena.genesis}; name a node "
+            "of the arena's chain"
+        )
+        raise DecisionRefusedError(msg)
 
 
 # -- the log ----------------------------------------------------------------------------------

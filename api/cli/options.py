@@ -48,3 +48,6 @@ Actor = Annotated[
         envvar=["LEDGER_ACTOR", "USER"], help="Who does this; it is recorded with the fact."
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done; record and send nothing.")
+]

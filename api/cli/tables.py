@@ -225,6 +225,33 @@ BUYBACKS: Final[Layout] = (
     ),
 )
 
+BUYBACK_PLANS: Final[Layout] = (
+    Section(
+        "Buybacks",
+        (
+            Column("number", "number", Kind.NUMBER),
+            Column("request", "request"),
+            Column("status", "status"),
+            Column("at most TAO", "max_rao", Kind.TAO),
+            Column("price limit", "max_price_rao", Kind.TAO),
+            Column("price seen", "price_rao", Kind.TAO),
+            Column("at block", "price_block", Kind.NUMBER),
+            Column("slippage", "max_slippage_ppm", Kind.PPM),
+            Column("planned by", "planned_by"),
+            Column("key", "planned_key", Kind.ID),
+            Column("approved by", "approved_by"),
+            Column("key", "approved_key", Kind.ID),
+            Column("sent as", "how"),
+            Column("nonce", "nonce", Kind.NUMBER),
+            Column("spent TAO", "spent_rao", Kind.TAO),
+            Column("burned alpha", "burned_alpha", Kind.ALPHA),
+            Column("block", "block", Kind.NUMBER),
+            Column("extrinsic", "extrinsic_hash", Kind.ID),
+            Column("detail", "detail", Kind.PROSE),
+        ),
+    ),
+)
+
 PAYMENTS: Final[Layout] = (
     Section(
         "Payments to the treasury (TAO)",
