@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.app import Services
+from chain.beside import Beside
 from chain.gathering import evidence_for
 from chain.port import ChainReader, ChainUnavailableError
 from chain.reader import BlockReader
 from ledger.commands.commits import judge_deferred
+from ledger.queries.scope import Scope
 from ledger.queries.submissions import deferred
-from ledger.queries.weights import registry
+from ledger.queries.subnet import held_digests, locked_hotkeys
+from ledger.queries.weights import registry, subnet_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,15 @@ class Caught:
     deferred: int
 
 
+def beside_at(scope: Scope) -> Beside:
+    """What the log knows at a scope besides the registry, for a reader to go on from."""
+    return Beside(
+        subnet_owner=subnet_owner(scope),
+        held=held_digests(scope),
+        locked=locked_hotkeys(scope),
+    )
+
+
 class Follower:
     """Reads one arena's chain. Made anew after a restart, it goes on where the log stands."""
 
@@ -33,8 +45,8 @@ class Follower:
         self._where = (network, netuid)
         self._ledger = services.ledger(network, netuid)
         with services.at(network, netuid) as scope:
-            held = registry(scope)
-        self._reader = BlockReader(chain, self._ledger, held)
+            held, beside = registry(scope), beside_at(scope)
+        self._reader = BlockReader(chain, self._ledger, held, beside)
 
     def catch_up(self, until_block: int | None = None) -> Caught:
         """Read up to ``until_block`` (default: the finalized head) and judge what was deferred."""

@@ -6,17 +6,18 @@ its commits name); the functions below it only look at the decoded block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
 from uuid import UUID
 
+from chain.beside import Beside, held_weights, pool_of, touched_locks, treasury_staked
+from chain.burns import alpha_burns, registration_costs
+from chain.holders import drift, move_on, subnet_owner_after
 from chain.payments import (
     gather_payment,
     treasury_deposits,
     treasury_network_fees,
     treasury_withdrawals,
 )
-from chain.port import Block, ChainEvent, ChainReader, ChainUnavailableError, Commit
+from chain.port import Block, ChainReader, ChainUnavailableError, Commit, Epoch
 from ledger.application import Ledger
 from ledger.commands.block_facts import (
     AlphaBurned,
@@ -25,24 +26,14 @@ from ledger.commands.block_facts import (
     Deposit,
     EpochPaid,
     FeePaid,
-    NeuronChange,
-    OwnerChange,
     Withdrawal,
 )
+from ledger.commands.registry import Registry, changes_between
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.submission import Submission
 from ledger.rules.payload import CommitPayload, parse_payload
 from ledger.rules.payments import PaymentEvidence
-
-SUBTENSOR: Final = "SubtensorModule"
-
-OWNER_MAY_CHANGE: Final = frozenset({"ColdkeySwapped", "HotkeySwapped"})
-SUBNET_OWNER_MAY_CHANGE: Final = frozenset(
-    {"ColdkeySwapped", "HotkeySwapped", "SubnetOwnerChanged", "SubnetOwnerHotkeySet"}
-)
-
-Registry = Mapping[int, tuple[str, str]]
-"""Hotkey and coldkey by UID."""
+from ledger.rules.weights import burn_uid_eligible
 
 
 def gather(
@@ -52,81 +43,105 @@ def gather(
     netuid: int,
     treasury: str,
     registry: dict[int, tuple[str, str]],
+    beside: Beside | None = None,
 ) -> BlockFacts:
-    """Everything the ledger wants to know of ``block``; ``registry`` is moved on to its state.
+    """Everything the ledger wants to know of ``block``.
 
-    Raises what the chain raises; ``registry`` is then worth nothing.
+    ``registry`` and ``beside`` are what the log knows of the block before it, and are moved on to
+    its state; without ``beside`` nothing but the registry counts as known. Raises what the chain
+    raises; both are then worth nothing.
     """
-    neurons = _registrations(chain, netuid, block, registry)
-    owners = _owner_changes(chain, block, registry)
+    beside = Beside() if beside is None else beside
+    alerts: list[tuple[str, str]] = []
+    before = dict(registry)
+    epoch = chain.epoch(block, netuid)
+    if epoch is not None and (wrong := drift(registry, epoch)):
+        alerts.append(("registry_drifted", wrong))
+        registry.clear()
+        registry.update((row.uid, (row.hotkey, row.coldkey)) for row in epoch.rows)
+    move_on(chain, netuid, block, registry)
+    changes = changes_between(before, registry)
+    subnet_owner = _subnet_owner(chain, netuid, block, before, registry, beside, alerts)
+    look = epoch is not None or treasury_staked(block, treasury)
     return BlockFacts(
         number=block.number,
         hash=block.hash,
         parent_hash=block.parent_hash,
         timestamp_ms=block.timestamp_ms,
         spec_version=block.spec_version,
-        neurons=neurons,
-        owners=owners,
-        subnet_owner=_subnet_owner(chain, netuid, block),
+        neurons=changes.neurons,
+        emptied=changes.emptied,
+        owners=changes.owners,
+        subnet_owner=subnet_owner,
         deposits=deposits_of(block, treasury),
         withdrawals=withdrawals_of(block, treasury),
         fees=fees_of(block, treasury),
-        burns=burns_of(block, treasury, netuid),
-        epoch=_epoch(chain, netuid, block),
+        burns=alpha_burns(block, netuid),
+        registrations=registration_costs(block, netuid),
+        epoch=None if epoch is None else _paid(epoch),
+        pool=pool_of(chain, netuid, block.hash) if look else None,
+        weights=held_weights(chain, netuid, block, registry, beside, all_of_them=epoch is not None),
+        treasury_alpha=_alpha(chain, netuid, block, treasury, beside, alerts) if look else None,
+        locks=touched_locks(chain, netuid, block, beside),
         commits=tuple(
             _commit(chain, block, commit, registry) for commit in chain.commits(block, netuid)
         ),
+        alerts=tuple(alerts),
     )
 
 
-def _registrations(
-    chain: ChainReader, netuid: int, block: Block, registry: dict[int, tuple[str, str]]
-) -> tuple[NeuronChange, ...]:
-    changes = []
-    for event in _subtensor(block, "NeuronRegistered"):
-        on, uid, hotkey = (event.attributes[key] for key in ("0", "1", "2"))
-        if on != netuid:
-            continue
-        coldkey = chain.owner(hotkey, block.hash)
-        if coldkey is None:
-            msg = f"{hotkey} was registered at block {block.number} and has no owner there"
-            raise ChainUnavailableError(msg)
-        before = registry.get(uid)
-        changes.append(NeuronChange(uid, hotkey, coldkey, before[0] if before else None))
-        registry[uid] = (hotkey, coldkey)
-    return tuple(changes)
+def _subnet_owner(
+    chain: ChainReader,
+    netuid: int,
+    block: Block,
+    before: Registry,
+    after: Registry,
+    beside: Beside,
+    alerts: list[tuple[str, str]],
+) -> tuple[str, str] | None:
+    """The subnet's owner if it is another now; an alert if the burn UID is not its any more."""
+    known = beside.subnet_owner
+    seen = subnet_owner_after(chain, netuid, block)
+    if seen is not None:
+        beside.subnet_owner = seen
+    uid = beside.burn_uid
+    if uid is not None:
+        was = burn_uid_eligible(before.get(uid), known)
+        eligible = burn_uid_eligible(after.get(uid), beside.subnet_owner)
+        if (was is True and eligible is not True) or (was is None and eligible is False):
+            holder, owner = after.get(uid), beside.subnet_owner
+            detail = (
+                f"burn UID {uid} does not belong to the subnet's owner after block {block.number}: "
+                f"it is held by {' of '.join(holder) if holder else 'nobody'}, and the subnet by "
+                f"{' of '.join(owner) if owner else 'nobody known'}"
+            )
+            alerts.append(("burn_uid_not_eligible", detail))
+    return None if seen == known else seen
 
 
-def _owner_changes(
-    chain: ChainReader, block: Block, registry: dict[int, tuple[str, str]]
-) -> tuple[OwnerChange, ...]:
-    if not any(event.name in OWNER_MAY_CHANGE for event in _subtensor(block)):
-        return ()
-    changes = []
-    for uid, (hotkey, coldkey) in sorted(registry.items()):
-        owner = chain.owner(hotkey, block.hash)
-        if owner is not None and owner != coldkey:
-            changes.append(OwnerChange(hotkey, coldkey, owner))
-            registry[uid] = (hotkey, owner)
-    return tuple(changes)
-
-
-def _subnet_owner(chain: ChainReader, netuid: int, block: Block) -> tuple[str, str] | None:
-    if any(event.name in SUBNET_OWNER_MAY_CHANGE for event in _subtensor(block)):
-        return chain.subnet_owner(netuid, block.hash)
-    return None
-
-
-def _epoch(chain: ChainReader, netuid: int, block: Block) -> EpochPaid | None:
-    epoch = chain.epoch(block, netuid)
-    if epoch is None:
+def _alpha(
+    chain: ChainReader,
+    netuid: int,
+    block: Block,
+    treasury: str,
+    beside: Beside,
+    alerts: list[tuple[str, str]],
+) -> int | None:
+    answer = beside.alpha.ask(chain, treasury, netuid, block)
+    if isinstance(answer, str):
+        alerts.append(("balance_unknown", answer))
         return None
+    return answer
+
+
+def _paid(epoch: Epoch) -> EpochPaid:
     return EpochPaid(
         uids=tuple(row.uid for row in epoch.rows),
         hotkeys=tuple(row.hotkey for row in epoch.rows),
         coldkeys=tuple(row.coldkey for row in epoch.rows),
         incentive_alpha=tuple(row.incentive_alpha for row in epoch.rows),
         dividends_alpha=tuple(row.dividends_alpha for row in epoch.rows),
+        previous_block=epoch.previous_block,
     )
 
 
@@ -219,42 +234,5 @@ def fees_of(block: Block, treasury: str) -> tuple[FeePaid, ...]:
 
 
 def burns_of(block: Block, treasury: str, netuid: int) -> tuple[AlphaBurned, ...]:
-    """Alpha burned or recycled by the treasury's key on this subnet.
-
-    ``AlphaBurned`` and ``AlphaRecycled`` carry (coldkey, hotkey, alpha, netuid); ``AddStakeBurn``
-    in the same extrinsic says what was paid for it (DOMAIN 3).
-    """
-    paid = {
-        event.extrinsic_index: int(event.attributes["amount"])
-        for event in _subtensor(block, "AddStakeBurn")
-        if event.attributes["netuid"] == netuid
-    }
-    hashes = {extrinsic.index: extrinsic.hash for extrinsic in block.extrinsics}
-    burns = []
-    for event in _subtensor(block, "AlphaBurned", "AlphaRecycled"):
-        coldkey, hotkey, alpha, on = (event.attributes[key] for key in ("0", "1", "2", "3"))
-        index = event.extrinsic_index
-        if coldkey != treasury or on != netuid or index is None:
-            continue
-        how = "recycle_alpha" if event.name == "AlphaRecycled" else "burn_alpha"
-        burns.append(
-            AlphaBurned(
-                extrinsic_index=index,
-                extrinsic_hash=hashes[index],
-                how="add_stake_burn" if index in paid else how,
-                coldkey=coldkey,
-                hotkey=hotkey,
-                netuid=netuid,
-                spent_rao=paid.get(index),
-                alpha=int(alpha),
-            )
-        )
-    return tuple(burns)
-
-
-def _subtensor(block: Block, *names: str) -> list[ChainEvent]:
-    return [
-        event
-        for event in block.events
-        if event.module == SUBTENSOR and (not names or event.name in names)
-    ]
+    """Alpha burned or recycled by the treasury's key on this subnet."""
+    return tuple(burn for burn in alpha_burns(block, netuid) if burn.coldkey == treasury)

@@ -11,7 +11,7 @@ in for an answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from chain.node_connection import NodeConnection, Parse, T
@@ -25,6 +25,15 @@ from chain.node_decode import (
     timestamp_ms,
 )
 from chain.node_epoch import split_emission
+from chain.node_subnet import (
+    Item,
+    last_update_of,
+    read_items,
+    read_locks,
+    read_reserves,
+    read_weights,
+    weights_row,
+)
 from chain.port import (
     Block,
     BlockRef,
@@ -33,6 +42,8 @@ from chain.port import (
     Epoch,
     EpochRow,
     Neuron,
+    Reserves,
+    StakeLock,
     UnknownBlockError,
     ValidatorWeights,
 )
@@ -214,11 +225,13 @@ class NodeChain:
             return None
         if self._subnet("LastMechansimStepBlock", netuid, block.hash, int) != block.number:
             return None
+        vectors = [Item(name, (netuid,)) for name in ("Emission", "Incentive", "Dividends")]
         emission, incentive, dividends = (
-            self._subnet(name, netuid, block.hash, _whole_numbers)
-            for name in ("Emission", "Incentive", "Dividends")
+            [int(value) for value in vector]
+            for vector in read_items(self._node, vectors, block.hash)
         )
-        permits = self._subnet("ValidatorPermit", netuid, block.parent_hash, _flags)
+        parent = [Item(name, (netuid,)) for name in ("ValidatorPermit", "LastMechansimStepBlock")]
+        permits, previous = read_items(self._node, parent, block.parent_hash)
         neurons = self.neurons(netuid, block.parent_hash)
         if [neuron.uid for neuron in neurons] != list(range(len(emission))):
             msg = (
@@ -227,7 +240,7 @@ class NodeChain:
             )
             raise ChainUnavailableError(msg)
         try:
-            parts = split_emission(emission, incentive, dividends, permits)
+            parts = split_emission(emission, incentive, dividends, [bool(one) for one in permits])
         except ValueError as error:
             msg = f"the epoch of block {block.number} from {self.place} cannot be read: {error}"
             raise ChainUnavailableError(msg) from error
@@ -235,7 +248,7 @@ class NodeChain:
             EpochRow(neuron.uid, neuron.hotkey, neuron.coldkey, *part)
             for neuron, part in zip(neurons, parts, strict=True)
         )
-        return Epoch(block=block.ref, rows=tuple(rows))
+        return Epoch(block=block.ref, rows=tuple(rows), previous_block=int(previous))
 
     def balance_rao(self, address: str, block_hash: str) -> int:
         """Free balance from ``System.Account``, in rao; an address never seen holds zero."""
@@ -265,17 +278,41 @@ class NodeChain:
         number = self.block_ref(block_hash).number
         return self._node.ask_bittensor(number, "stake_for_coldkey", parse, coldkey_ss58=coldkey)
 
-    def validator_weights(self, netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
-        """Rows of ``Weights``, u16 as the chain holds them; zeros and empty rows are left out."""
+    # --- the subnet -----------------------------------------------------------------------------
+
+    def validator_weights(
+        self, netuid: int, block_hash: str, uids: Collection[int] | None = None
+    ) -> Sequence[ValidatorWeights]:
+        """Rows of ``Weights``, u16 as the chain holds them; zeros and empty rows are left out.
+
+        With ``uids`` only theirs, in one request, and empty ones too.
+        """
+        if uids is not None:
+            return read_weights(self._node, netuid, uids, block_hash)
         hotkeys = self._node.query_map("SubtensorModule", "Keys", [netuid], block_hash, str)
-        rows = self._node.query_map("SubtensorModule", "Weights", [netuid], block_hash, _weights)
+        rows = self._node.query_map("SubtensorModule", "Weights", [netuid], block_hash, weights_row)
+        (updates,) = read_items(self._node, [Item("LastUpdate", (netuid,))], block_hash)
         missing = [uid for uid, row in rows.items() if row and uid not in hotkeys]
         if missing:
             msg = (
                 f"{self.place} holds weights of UID {missing[0]} at {block_hash} but not its hotkey"
             )
             raise ChainUnavailableError(msg)
-        return [ValidatorWeights(u, hotkeys[u], row) for u, row in sorted(rows.items()) if row]
+        return [
+            ValidatorWeights(uid, hotkeys[uid], row, last_update_of(updates, uid))
+            for uid, row in sorted(rows.items())
+            if row
+        ]
+
+    def reserves(self, netuid: int, block_hash: str) -> Reserves | None:
+        """The pool's reserves and the runtime's price; None for a subnet that is not."""
+        return read_reserves(self._node, netuid, block_hash)
+
+    def stake_locks(
+        self, netuid: int, coldkeys: Collection[str], block_hash: str
+    ) -> Sequence[StakeLock]:
+        """The conviction locks of these coldkeys; unverified until a recording has any."""
+        return read_locks(self._node, netuid, coldkeys, block_hash)
 
     def _subnet(self, name: str, netuid: int, block_hash: str, parse: Parse[T]) -> T:
         return self._node.query("SubtensorModule", name, [netuid], block_hash, parse)
@@ -294,15 +331,3 @@ def _hash_or_none(value: Any) -> str | None:
 
 def _number_or_none(header: Any) -> int | None:
     return None if header is None else int(header["number"], 16)
-
-
-def _whole_numbers(values: Any) -> list[int]:
-    return [int(value) for value in values]
-
-
-def _flags(values: Any) -> list[bool]:
-    return [bool(value) for value in values]
-
-
-def _weights(row: Any) -> tuple[tuple[int, int], ...]:
-    return tuple((int(uid), int(weight)) for uid, weight in row if int(weight))

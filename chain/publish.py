@@ -9,19 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chain.beside import held_from
 from chain.lookup import next_sending
 from chain.orders import WeightsOrder
 from chain.port import Block, BlockRef, Chain, SendRefusedError, ValidatorWeights
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
 from ledger.commands.causes import after_decision
-from ledger.observations import (
-    WeightsReadBack,
-    WeightsReceipt,
-    WeightsSubmitted,
-)
+from ledger.commands.subnet import record_held
+from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.policy import WeightPolicy
-from ledger.rules.weights import WeightVector, vector_digest
+from ledger.rules.weights import WeightVector
 
 SET_WEIGHTS: Final = "SubtensorModule.set_weights"
 
@@ -199,20 +197,9 @@ class WeightPublisher:
         self._note_held(ours[0], block, receipt)
 
     def _note_held(self, held: ValidatorWeights, block: BlockRef, receipt: WeightsReceipt) -> None:
-        uids = tuple(uid for uid, _ in held.weights)
-        values = tuple(value for _, value in held.weights)
-
         def note(unit: Unit) -> None:
             unit.because(receipt)
-            unit.observe(
-                WeightsReadBack,
-                f"weights-held:{unit.context.arena}:{self._validator}:{block.number}",
-                block=block.number,
-                validator_hotkey=self._validator,
-                uids=uids,
-                values=values,
-                digest=vector_digest(uids, values),
-            )
+            record_held(unit, block.number, held_from(held))
 
         self._ledger.decide(note)
 

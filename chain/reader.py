@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chain.gathering import Registry, gather
+from chain.beside import Beside, held_from, pool_of
+from chain.gathering import gather
 from chain.port import Block, ChainError, ChainReader, ChainUnavailableError
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
 from ledger.commands.block_facts import NeuronChange, OpeningState
 from ledger.commands.blocks import record_block
 from ledger.commands.money import record_balances
-from ledger.commands.registry import record_opening
+from ledger.commands.registry import Registry, record_opening
 from ledger.keys import block_key
 from ledger.observations import BlockObserved
 
@@ -25,12 +26,22 @@ class OtherChainError(ChainError):
 
 
 class BlockReader:
-    """Reads one arena's blocks. ``registry`` is who held which UID at the log's newest block."""
+    """Reads one arena's blocks.
 
-    def __init__(self, chain: ChainReader, ledger: Ledger, registry: Registry) -> None:
+    ``registry`` is who held which UID at the log's newest block, ``beside`` what else it knows.
+    """
+
+    def __init__(
+        self,
+        chain: ChainReader,
+        ledger: Ledger,
+        registry: Registry,
+        beside: Beside | None = None,
+    ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._registry = dict(registry)
+        self._beside = Beside() if beside is None else beside
         self._netuid = ledger.arena.netuid
         if chain.genesis_hash() != ledger.arena.genesis:
             msg = (
@@ -57,8 +68,13 @@ class BlockReader:
                 NeuronChange(neuron.uid, neuron.hotkey, neuron.coldkey, None) for neuron in neurons
             ),
             subnet_owner=self._chain.subnet_owner(self._netuid, block.hash),
+            weights=tuple(
+                held_from(row) for row in self._chain.validator_weights(self._netuid, block.hash)
+            ),
+            pool=pool_of(self._chain, self._netuid, block.hash),
         )
         record_opening(self._ledger, state)
+        self._beside.subnet_owner = state.subnet_owner
         self.observe_balances()
 
     def observe_balances(self) -> None:
@@ -105,16 +121,19 @@ class BlockReader:
     def _record(self, block: Block) -> None:
         self._must_follow(block)
         # A copy, until the block is recorded: one that fails half-way is read again from before.
-        registry = dict(self._registry)
+        registry, beside = dict(self._registry), self._beside.copy()
+        policy = self._ledger.arena_state().policy_at(block.number)
+        beside.burn_uid = policy.weights.burn_uid
         facts = gather(
             self._chain,
             block,
             netuid=self._netuid,
-            treasury=self._treasury(block.number),
+            treasury=policy.fee.treasury_ss58,
             registry=registry,
+            beside=beside,
         )
         record_block(self._ledger, facts)
-        self._registry = registry
+        self._registry, self._beside = registry, beside
 
     def _must_hold_the_log(self) -> None:
         """The node must have the log's newest block, and the same one."""

@@ -266,7 +266,7 @@ def _ledger(
         yield services, services.ledger(settings.network, settings.netuid)
 
 
-def _price(services: Services, ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
+def _price(ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
     """The price at the node's finalized head, else the newest one that the log holds."""
     from api import chains
     from chain.buyback_outcomes import must_be_the_arenas_chain

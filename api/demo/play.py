@@ -19,6 +19,7 @@ from api.demo import provider, season
 from api.demo.accounts import TREASURY, VALIDATOR_HOTKEY
 from api.demo.season import NETUID, NETWORK, ROUNDS, TRACK, Window
 from api.demo.world import TOKENIZER, DemoError, World
+from api.following import beside_at
 from chain.buyback import Desk
 from chain.buyback_outcomes import settle_buyback
 from chain.publish import SentBefore, WeightPublisher
@@ -100,8 +101,8 @@ class Season:
         self._must_be_of_one_playing()
         self._ledger = self._open()
         with services.at(NETWORK, NETUID) as scope:
-            held = registry(scope)
-        self._reader = BlockReader(world.chain, self._ledger, held)
+            held, beside = registry(scope), beside_at(scope)
+        self._reader = BlockReader(world.chain, self._ledger, held, beside)
         self._publisher = WeightPublisher(
             world.chain, self._ledger, validator_hotkey=VALIDATOR_HOTKEY, version_key=VERSION_KEY
         )

@@ -19,6 +19,14 @@ class NeuronChange:
 
 
 @dataclass(frozen=True, slots=True)
+class NeuronGone:
+    """A UID is empty now; ``hotkey`` held it before."""
+
+    uid: int
+    hotkey: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerChange:
     """A hotkey's coldkey changed."""
 
@@ -60,7 +68,7 @@ class FeePaid:
 
 @dataclass(frozen=True, slots=True)
 class AlphaBurned:
-    """Alpha burned by the treasury's address; ``spent_rao`` is None where no TAO paid for it."""
+    """Alpha burned by anybody on the subnet; ``spent_rao`` is None where no TAO paid for it."""
 
     extrinsic_index: int
     extrinsic_hash: str
@@ -73,14 +81,63 @@ class AlphaBurned:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrationPaid:
+    """What a registration cost; ``event_index`` is the place of its event in the block."""
+
+    event_index: int
+    uid: int
+    hotkey: str
+    payer: str
+    cost_rao: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSeen:
+    """The pool's reserves and price; ``price_rao`` (rao per alpha) is None where none is stated."""
+
+    tao_rao: int
+    alpha_in: int
+    alpha_out: int
+    price_rao: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldWeights:
+    """The weights a validator holds, u16 as the chain keeps them; empty if it holds none."""
+
+    validator_hotkey: str
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    last_update: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LockSeen:
+    """A coldkey's conviction lock at its last touch; see ``LockObserved`` for the fields."""
+
+    coldkey: str
+    hotkey: str
+    locked_alpha: int
+    conviction_alpha: int
+    last_update: int
+    perpetual: bool
+    unlock_blocks: int
+    maturity_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
 class EpochPaid:
-    """An epoch's rows, as parallel tuples; alpha in 10^-9."""
+    """An epoch's rows, as parallel tuples; alpha in 10^-9.
+
+    ``previous_block`` is the block of the epoch before, 0 for the first, None where unknown.
+    """
 
     uids: tuple[int, ...]
     hotkeys: tuple[str, ...]
     coldkeys: tuple[str, ...]
     incentive_alpha: tuple[int, ...]
     dividends_alpha: tuple[int, ...]
+    previous_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +179,22 @@ class BlockFacts:
     timestamp_ms: int | None
     spec_version: int
     neurons: tuple[NeuronChange, ...] = ()
+    emptied: tuple[NeuronGone, ...] = ()
     owners: tuple[OwnerChange, ...] = ()
     subnet_owner: tuple[str, str] | None = None
     deposits: tuple[Deposit, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
     fees: tuple[FeePaid, ...] = ()
     burns: tuple[AlphaBurned, ...] = ()
+    registrations: tuple[RegistrationPaid, ...] = ()
     epoch: EpochPaid | None = None
+    pool: PoolSeen | None = None
+    treasury_alpha: int | None = None
+    weights: tuple[HeldWeights, ...] = ()
+    locks: tuple[LockSeen, ...] = ()
     commits: tuple[CommitFound, ...] = ()
+    alerts: tuple[tuple[str, str], ...] = ()
+    """Kind and detail of what needs a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +204,5 @@ class OpeningState:
     block_hash: str
     neurons: tuple[NeuronChange, ...]
     subnet_owner: tuple[str, str] | None
+    weights: tuple[HeldWeights, ...] = ()
+    pool: PoolSeen | None = None

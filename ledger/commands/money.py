@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.application import Ledger, Unit
-from ledger.commands.block_facts import BlockFacts
+from ledger.commands.alerts import note_alert
+from ledger.commands.block_facts import BlockFacts, EpochPaid
 from ledger.decisions.arena import Arena
 from ledger.decisions.payment import Payment
 from ledger.keys import payment_id
@@ -80,6 +81,17 @@ def record_money(unit: Unit, facts: BlockFacts) -> None:
             netuid=burn.netuid,
             spent_rao=burn.spent_rao,
             alpha=burn.alpha,
+            by_treasury=burn.coldkey == treasury,
+        )
+    if facts.treasury_alpha is not None:
+        unit.observe(
+            BalanceObserved,
+            f"balance:{arena}:ALPHA:{treasury}:{facts.number}",
+            asset="ALPHA",
+            account=treasury,
+            amount=facts.treasury_alpha,
+            source="chain",
+            about_block=facts.number,
         )
     if facts.epoch is not None:
         unit.observe(
@@ -93,6 +105,20 @@ def record_money(unit: Unit, facts: BlockFacts) -> None:
             incentive_alpha=facts.epoch.incentive_alpha,
             dividends_alpha=facts.epoch.dividends_alpha,
         )
+        _miss_epoch(unit, facts.epoch)
+
+
+def _miss_epoch(unit: Unit, epoch: EpochPaid) -> None:
+    """Raise an alert where the chain says that an epoch ran which the log does not have."""
+    previous = epoch.previous_block
+    if previous is None or previous <= unit.arena.opened_at_block:
+        return
+    if unit.ledger.known(f"epoch:{unit.context.arena}:{previous}") is None:
+        detail = (
+            f"the epoch of block {previous} is not in the log, though the one of block "
+            f"{unit.block} followed it: what it paid is unknown until that block is read"
+        )
+        note_alert(unit, "epoch_missed", detail)
 
 
 def record_balances(

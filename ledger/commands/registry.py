@@ -2,10 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from ledger.application import Ledger, Unit
-from ledger.commands.block_facts import BlockFacts, OpeningState
+from ledger.commands.block_facts import (
+    BlockFacts,
+    NeuronChange,
+    NeuronGone,
+    OpeningState,
+    OwnerChange,
+)
+from ledger.commands.subnet import record_held, record_pool
 from ledger.commands.thrones import vacate
-from ledger.observations import NeuronObserved, OwnerChanged, SubnetOwnerObserved
+from ledger.observations import NeuronLeft, NeuronObserved, OwnerChanged, SubnetOwnerObserved
+
+Registry = Mapping[int, tuple[str, str]]
+"""Hotkey and coldkey by UID."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryChanges:
+    """What leads from one state of the registry to another, each by UID."""
+
+    neurons: tuple[NeuronChange, ...] = ()
+    emptied: tuple[NeuronGone, ...] = ()
+    owners: tuple[OwnerChange, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.neurons or self.emptied or self.owners)
+
+
+def changes_between(before: Registry, after: Registry) -> RegistryChanges:
+    """The facts that turn the registry ``before`` into ``after``.
+
+    A UID that changed hands twice in between changed once: to who holds it in the end. A hotkey
+    swapped for another is the other's coming and its own going, for a place belongs to a hotkey.
+    """
+    neurons = [
+        NeuronChange(uid, hotkey, coldkey, before[uid][0] if uid in before else None)
+        for uid, (hotkey, coldkey) in sorted(after.items())
+        if uid not in before or before[uid][0] != hotkey
+    ]
+    owners = [
+        OwnerChange(hotkey, before[uid][1], coldkey)
+        for uid, (hotkey, coldkey) in sorted(after.items())
+        if uid in before and before[uid][0] == hotkey and before[uid][1] != coldkey
+    ]
+    emptied = [NeuronGone(uid, before[uid][0]) for uid in sorted(before.keys() - after.keys())]
+    return RegistryChanges(tuple(neurons), tuple(emptied), tuple(owners))
 
 
 def record_opening(ledger: Ledger, state: OpeningState) -> None:
@@ -22,12 +68,24 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
             subnet_owner=state.subnet_owner,
         )
         record_registry(unit, facts)
+        for held in state.weights:
+            record_held(unit, unit.block, held)
+        if state.pool is not None:
+            record_pool(unit, unit.block, state.pool)
 
     ledger.decide(work)
 
 
 def record_registry(unit: Unit, facts: BlockFacts) -> None:
     arena = unit.context.arena
+    for gone in facts.emptied:
+        unit.observe(
+            NeuronLeft,
+            f"neuron-left:{arena}:{facts.number}:{gone.uid}",
+            block=facts.number,
+            uid=gone.uid,
+            hotkey=gone.hotkey,
+        )
     for change in facts.neurons:
         unit.observe(
             NeuronObserved,
@@ -57,6 +115,7 @@ def record_registry(unit: Unit, facts: BlockFacts) -> None:
             coldkey=coldkey,
         )
     came = {change.hotkey for change in facts.neurons}
-    left = {change.replaced_hotkey for change in facts.neurons} - came - {None}
+    held = {change.replaced_hotkey for change in facts.neurons}
+    left = (held | {gone.hotkey for gone in facts.emptied}) - came - {None}
     if left:
         vacate(unit, lambda hotkey: hotkey in left)

@@ -11,6 +11,7 @@ from ledger.projections.payouts import PayoutsProjection
 from ledger.projections.reigns import ReignsProjection
 from ledger.projections.runner import Projection
 from ledger.projections.submissions import SubmissionsProjection
+from ledger.projections.subnet import SubnetProjection
 from ledger.projections.treasury import TreasuryProjection
 from ledger.projections.weights import WeightsProjection
 
@@ -23,4 +24,5 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     PayoutsProjection(),
     JournalProjection(),
     TreasuryProjection(),
+    SubnetProjection(),
 )

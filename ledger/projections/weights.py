@@ -23,6 +23,7 @@ from ledger.decisions.arena import (
 )
 from ledger.facts import Fact
 from ledger.observations import (
+    NeuronLeft,
     NeuronObserved,
     OwnerChanged,
     SubnetOwnerObserved,
@@ -103,6 +104,8 @@ held: Final = versioned(
         Column("uids", Text, nullable=False),
         Column("values", Text, nullable=False),
         Column("digest", Text, nullable=False),
+        Column("raw_values", Text),
+        Column("last_update", BigInteger),
     ],
 )
 
@@ -121,6 +124,7 @@ class WeightsProjection:
         CrownDefended,
         KingCrowned,
         KingDeposed,
+        NeuronLeft,
         NeuronObserved,
         OwnerChanged,
         Paused,
@@ -138,6 +142,8 @@ class WeightsProjection:
         match fact:
             case NeuronObserved():
                 rows.put(neurons, position, fact.uid, hotkey=fact.hotkey, coldkey=fact.coldkey)
+            case NeuronLeft():
+                rows.end(neurons, position, fact.uid)
             case OwnerChanged():
                 for (uid,), row in rows.all(neurons).items():
                     if row["hotkey"] == fact.hotkey:
@@ -238,4 +244,6 @@ def _fold_publication(
                 uids=_json(fact.uids),
                 values=_json(fact.values),
                 digest=fact.digest,
+                raw_values=None if fact.raw_values is None else _json(fact.raw_values),
+                last_update=fact.last_update,
             )

@@ -20,7 +20,12 @@ from ledger.commands.block_facts import (
     AlphaBurned,
     EpochPaid,
     FeePaid,
+    HeldWeights,
+    LockSeen,
+    NeuronGone,
     OwnerChange,
+    PoolSeen,
+    RegistrationPaid,
     Withdrawal,
 )
 from ledger.commands.causes import after, after_decision, after_transfer
@@ -49,6 +54,7 @@ NAMES = (
     *("contest",) * 4,
     *("block", "register", "defer", "recommit", "void", "pause", "resume", "copy", "epoch"),
     *("weights", "convert", "buyback", "rental", "period", "outflow", "policy", "owner"),
+    *("leave", "lock"),
 )
 
 
@@ -109,6 +115,19 @@ class Season:
         hotkey = HOTKEYS[one % 4]
         self.scene.block(owners=(OwnerChange(hotkey, f"cold-{hotkey}", f"colder-{hotkey}"),))
 
+    def _leave(self, _one: int, two: int) -> None:
+        uid = 1 + two % 3
+        if uid in self.held:
+            alert = (("burn_uid_not_eligible", "drawn"),)
+            gone = NeuronGone(uid, self.held.pop(uid))
+            self.scene.block(emptied=(gone,), alerts=alert)
+
+    def _lock(self, one: int, two: int) -> None:
+        hotkey, head = HOTKEYS[one % 4], self.scene.head
+        lock = LockSeen(f"cold-{hotkey}", hotkey, 1_000 * two, 10 * one, head, two > 4, 50, 70)
+        cost = RegistrationPaid(3, 1, hotkey, f"cold-{hotkey}", 1 + two)
+        self.scene.block(locks=(lock,), registrations=(cost,))
+
     def _contest(self, one: int, two: int) -> None:
         ledger = self.scene.ledger
         waiting = [known for known in self.known if self.scene.status(known) == "queued"]
@@ -158,7 +177,11 @@ class Season:
                 tuple(f"cold-{self.held[uid]}" for uid in uids),
                 tuple(1_000 * (one + uid) for uid in uids),
                 tuple(two for _ in uids),
-            )
+                previous_block=self.scene.head - one,
+            ),
+            pool=PoolSeen(1_000 + one, 2_000, 3_000, two or None),
+            treasury_alpha=one,
+            weights=(HeldWeights("owner", (0, 1 + two), (60_000 + one, 7), self.scene.head),),
         )
 
     def _weights(self, one: int, _two: int) -> None:
@@ -259,13 +282,13 @@ class Season:
         self.scene.ledger.decide(work)
 
     def _outflow(self, one: int, two: int) -> None:
-        number = self.scene.head + 1
+        number, burner = self.scene.head + 1, TREASURY if one % 2 else "somebody"
         self.scene.block(
             withdrawals=(Withdrawal(one, 1, block_hash(one, "trade"), "somebody", 1 + two),),
             fees=(FeePaid(1, 1 + one),),
             burns=(
                 AlphaBurned(
-                    2, block_hash(number, "burn"), "burn_alpha", "t", "h", 14, None, 1 + two
+                    2, block_hash(number, "burn"), "burn_alpha", burner, "h", 14, None, 1 + two
                 ),
             ),
         )
