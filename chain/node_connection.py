@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -139,12 +139,41 @@ class NodeConnection:
         except (bittensor.BittensorError, OSError, ValueError, LookupError, TypeError) as error:
             raise self._unavailable(f"bittensor's {name}", error) from error
 
+    def with_sdk(self, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Run ``work`` on a connected ``bittensor.RpcSubstrate`` to the same node, with a deadline.
+
+        For composing and signing, which the SDK does for every runtime it knows. It has its own
+        connection and event loop, so this must not be called from inside one. What ``work`` raises
+        as a :class:`~chain.port.ChainError` passes through.
+        """
+        import bittensor
+
+        async def run() -> T:
+            # No other endpoint than this one: what is signed for it is sent to it.
+            substrate = bittensor.RpcSubstrate(
+                self._url, fallback_endpoints=[], archive_endpoints=[]
+            )
+            await substrate.connect()
+            try:
+                return await work(substrate)
+            finally:
+                await substrate.close()
+
+        try:
+            return asyncio.run(asyncio.wait_for(run(), self._timeout_s))
+        except (bittensor.BittensorError, OSError, ValueError, LookupError, TypeError) as error:
+            raise self._unavailable(what, error) from error
+
+    def without_secrets(self, text: str) -> str:
+        """What a library or the node said, less the keys that the URL may hold."""
+        for secret in self._secrets:  # libraries quote the URL, and nodes the path they were asked
+            text = text.replace(secret, "***")
+        return text
+
     def _unavailable(self, what: str, error: Exception) -> ChainUnavailableError:
         said = error.args[0] if error.args else None
         text = said.get("message") if isinstance(said, dict) else str(error)
-        reason = str(text or type(error).__name__)
-        for secret in self._secrets:  # libraries quote the URL, and nodes the path they were asked
-            reason = reason.replace(secret, "***")
+        reason = self.without_secrets(str(text or type(error).__name__))
         return ChainUnavailableError(f"{self.place} did not answer {what}: {reason[:300]}")
 
     def _connected(self) -> Any:
