@@ -62,6 +62,14 @@ def standing_of(chain: ChainReader, netuid: int, hotkey: str, head: BlockRef) ->
     return Standing(head, registered, owner, balance)
 
 
+def must_be_of(chain: ChainReader, genesis: str | None) -> None:
+    """Refuse a node of another chain; None takes any."""
+    found = chain.genesis_hash()
+    if genesis is not None and found != genesis:
+        msg = f"the node's chain is {found}, not {genesis}; name a node of that chain"
+        raise NotPayableError(msg)
+
+
 def check_before_paying(
     chain: ChainReader,
     wanted: Commitment,
@@ -75,10 +83,7 @@ def check_before_paying(
 
     ``pays`` tells that a payment is still to be made: only then the balance must cover it.
     """
-    genesis = chain.genesis_hash()
-    if genesis != wanted.genesis:
-        msg = f"the node's chain is {genesis}, not {wanted.genesis}; name a node of that chain"
-        raise NotPayableError(msg)
+    must_be_of(chain, wanted.genesis)
     quoted = quote(terms.fee, image=wanted.image, digest=wanted.digest, hotkey=wanted.hotkey)
     if quoted.detail is not None:
         msg = f"the commit would be refused (R1): {quoted.detail.rstrip('.')}"

@@ -109,11 +109,11 @@ def plan(
     from ledger.units import ppm_of_percent, rao_of
 
     spend, slippage_ppm = rao_of(max_tao), ppm_of_percent(max_slippage)
-    request = request or f"r-{uuid.uuid4().hex[:12]}"
     with _ledger(database, network, netuid) as (_, ledger):
         price = _price(ledger, node, timeout_s)
         limit = max_price_rao(price.rao, slippage_ppm)
-        terms = BuybackTerms(request, spend.value, limit, price, slippage_ppm)
+        name = request or f"r-{uuid.uuid4().hex[:12]}"
+        terms = BuybackTerms(name, spend.value, limit, price, slippage_ppm)
         text, signed = plan_text(ledger.arena, terms, actor), None
         if dry_run:
             _say(f"this would be planned: {_told(terms)}; nothing was recorded")
@@ -124,10 +124,11 @@ def plan(
         if treasurers_of(ledger) or wallet is not None:
             signed = _signature(text, wallet, wallet_hotkey, wallet_path, sign_with)
             check(text, signed, "the plan")
-        sys.stderr.write(
-            f"planning under request {request}; should the outcome be unknown, plan again with "
-            f"--request {request}\n"
-        )
+        if request is None:
+            sys.stderr.write(
+                f"planning under request {terms.request}; should the outcome be unknown, plan "
+                f"again with --request {terms.request}\n"
+            )
         planned = plan_buyback(ledger, terms, actor, signed)
         _say(f"buyback {planned.number} is planned by {planned.actor}: {_told(planned.terms)}")
         _say(f"a second person approves it: {_approve_line(planned.number, signed)}")
@@ -193,7 +194,7 @@ def send(
     burns in two extrinsics, the burn follows by itself.
     """
     from api import chains
-    from chain.buyback import Desk, must_be_the_treasurys
+    from chain.buyback import Desk
     from ledger.addresses import require_ss58
 
     if hotkey is not None:
@@ -201,12 +202,12 @@ def send(
     with _ledger(database, network, netuid) as (_, ledger):
         keys = chains.wallet(wallet, "default", wallet_path)
         address, missing = keys.address("coldkey"), _missing(ledger)
-        if dry_run:
-            with chains.writing(node, (), timeout_s) as chain:
-                _say(Desk(chain, ledger, address, hotkey, missing).rehearse(number))
-            return
         # Refused before the key is opened: a password typed for nothing is one too many.
-        must_be_the_treasurys(ledger, number, address)
+        with chains.writing(node, (), timeout_s) as chain:
+            rehearsed = Desk(chain, ledger, address, hotkey, missing).rehearse(number)
+        if dry_run:
+            _say(rehearsed)
+            return
         with chains.writing(node, [keys.signer("coldkey")], timeout_s) as chain:
             sys.stderr.write("sending; it is waited for until it is in a finalized block\n")
             done = Desk(chain, ledger, address, hotkey, missing).execute(number)
