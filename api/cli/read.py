@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the reading commands to ``app``."""
+    """Add the reading commands to ``app``; those of the treasury are a group (api.cli.treasury)."""
     for command in (
         status,
         weights,
         emissions,
-        treasury,
         payouts,
         submissions,
         reigns,
@@ -104,6 +103,7 @@ def emissions(
 
 
 def treasury(
+    context: typer.Context,
     accounts: Annotated[bool, typer.Option("--accounts", help="The journal's balances.")] = False,
     rentals: Annotated[bool, typer.Option("--rentals", help="Every rental and its cost.")] = False,
     buybacks: Annotated[bool, typer.Option("--buybacks", help="Every buyback.")] = False,
@@ -123,6 +123,8 @@ def treasury(
 
     As JSON, a book is that list of the HTTP API's treasury answer.
     """
+    if context.invoked_subcommand is not None:
+        return
     from api import reads
 
     if accounts + rentals + buybacks + payments > 1:

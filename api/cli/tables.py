@@ -240,6 +240,75 @@ BUYBACKS: Final[Layout] = (
     ),
 )
 
+BUYBACK_PLANS: Final[Layout] = (
+    Section(
+        "Buybacks",
+        (
+            Column("number", "number", Kind.NUMBER),
+            Column("request", "request"),
+            Column("status", "status"),
+            Column("at most TAO", "max_rao", Kind.TAO),
+            Column("price limit", "max_price_rao", Kind.TAO),
+            Column("price seen", "price_rao", Kind.TAO),
+            Column("at block", "price_block", Kind.NUMBER),
+            Column("slippage", "max_slippage_ppm", Kind.PPM),
+            Column("planned by", "planned_by"),
+            Column("key", "planned_key", Kind.ID),
+            Column("approved by", "approved_by"),
+            Column("key", "approved_key", Kind.ID),
+            Column("sent as", "how"),
+            Column("nonce", "nonce", Kind.NUMBER),
+            Column("spent TAO", "spent_rao", Kind.TAO),
+            Column("burned alpha", "burned_alpha", Kind.ALPHA),
+            Column("block", "block", Kind.NUMBER),
+            Column("extrinsic", "extrinsic_hash", Kind.ID),
+            Column("detail", "detail", Kind.PROSE),
+        ),
+    ),
+)
+
+QUOTE: Final[Layout] = (
+    Section(
+        "Fee",
+        (
+            Column("TAO", "fee_rao", Kind.TAO),
+            Column("to", "treasury_ss58", Kind.ID),
+            Column("valid for blocks", "window_blocks", Kind.NUMBER),
+            Column("remark", "remark", Kind.PROSE),
+        ),
+        rows=lambda data: [data],
+    ),
+    Section(
+        "Commit",
+        (
+            Column("passes", "passes"),
+            Column("because", "detail", Kind.PROSE),
+            Column("bytes", "payload_bytes", Kind.NUMBER),
+            Column("Raw fields", "raw_fields", Kind.NUMBER),
+            Column("fits BigRaw", "fits_big_raw"),
+            Column("bytes timelocked", "timelocked_bytes", Kind.NUMBER),
+            Column("fits timelocked", "fits_timelocked"),
+            Column("an epoch", "commits_an_epoch", Kind.NUMBER),
+            Column("payload", "payload", Kind.PROSE),
+        ),
+        rows=lambda data: [data],
+    ),
+    Section(
+        "Hotkey",
+        (
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("at block", "block", Kind.NUMBER),
+            Column("registered", "registered"),
+            Column("must be signed by", "owner", Kind.ID),
+            Column("which holds", "owner_balance_rao", Kind.TAO),
+            Column("needs", "needed_rao", Kind.TAO),
+            Column("suffices", "balance_suffices"),
+        ),
+        rows=lambda data: [data["hotkey"]] if data["hotkey"] else [],
+        only_if_any=True,
+    ),
+)
+
 PAYMENTS: Final[Layout] = (
     Section(
         "Payments to the treasury (TAO)",

@@ -9,6 +9,17 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.books import accounts
+from ledger.decisions.buybacks import (
+    BuybackApproved,
+    BuybackBought,
+    BuybackBurned,
+    BuybackBurnFailed,
+    BuybackBurnSent,
+    BuybackExecuted,
+    BuybackFailed,
+    BuybackPlanned,
+    BuybackSent,
+)
 from ledger.decisions.payment import (
     CreditRedeemed,
     PaymentConsumed,
@@ -25,14 +36,7 @@ from ledger.decisions.rental import (
     RentalRequested,
     RentalStarted,
 )
-from ledger.decisions.treasury import (
-    BuybackApproved,
-    BuybackExecuted,
-    BuybackFailed,
-    BuybackPlanned,
-    BuybackSent,
-    PeriodClosed,
-)
+from ledger.decisions.treasury import PeriodClosed
 from ledger.facts import Fact
 from ledger.observations import AlphaBurnSeen, BalanceObserved, TreasuryTransferSeen
 from ledger.projections.rows import Rows
@@ -284,6 +288,32 @@ def _fold_buyback(rows: Rows, position: int, fact: Fact) -> None:
                 block=fact.block,
                 extrinsic_hash=fact.extrinsic_hash,
             )
+        case BuybackBought():
+            rows.put(
+                buybacks,
+                position,
+                fact.number,
+                status="bought",
+                spent_rao=fact.spent_rao,
+                block=fact.block,
+                extrinsic_hash=fact.extrinsic_hash,
+                detail=f"{fact.bought_alpha} alpha (10^-9) bought, to be burned",
+            )
+        case BuybackBurnSent():
+            rows.put(buybacks, position, fact.number, status="burning")
+        case BuybackBurnFailed():
+            rows.put(buybacks, position, fact.number, status="bought", detail=fact.reason)
+        case BuybackBurned():
+            rows.put(
+                buybacks,
+                position,
+                fact.number,
+                status="executed",
+                burned_alpha=fact.burned_alpha,
+                block=fact.block,
+                extrinsic_hash=fact.extrinsic_hash,
+                detail=None,
+            )
         case BuybackFailed():
             rows.put(buybacks, position, fact.number, status="failed", detail=fact.reason)
         case _:
@@ -312,6 +342,10 @@ _FOLDS: Final[dict[type[Fact], Callable[[Rows, int, Any], None]]] = {
         ),
         _fold_buyback: (
             BuybackApproved,
+            BuybackBought,
+            BuybackBurned,
+            BuybackBurnFailed,
+            BuybackBurnSent,
             BuybackExecuted,
             BuybackFailed,
             BuybackPlanned,
