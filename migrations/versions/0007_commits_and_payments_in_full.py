@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009_commits_and_payments"
+revision = "0007_commits_and_payments"
 down_revision = "0006_the_subnet"
 branch_labels = None
 depends_on = None
