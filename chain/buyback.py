@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from chain.gathering import burns_of
 from chain.lookup import Landed, look_up
 from chain.orders import StakeBurnOrder
 from chain.port import Block, Chain, ChainUnavailableError, Sending, SendRefusedError
-from chain.reader import burns_of
 from ledger.application import Ledger, Unit
-from ledger.commands.blocks import AlphaBurned
+from ledger.commands.block_facts import AlphaBurned
 from ledger.commands.causes import after_approval
 from ledger.decisions.treasury import BuybackSent, Treasury
 from ledger.keys import treasury_id

@@ -5,7 +5,9 @@ bittensor) and :mod:`chain.simulated` (the demo's chain). Every read names the b
 hash, so that a later state never leaks into an earlier answer.
 
 Errors: :class:`ChainUnavailableError` when the node cannot answer now (the caller defers, it never
-refuses), :class:`UnknownBlockError` when the chain says that there is no such finalized block.
+refuses), :class:`PrunedStateError` when it never will because it no longer holds what was asked,
+:class:`UnknownBlockError` when the chain says that there is no such finalized block,
+:class:`OtherChainError` when it is another chain.
 
 Everything that is sent goes the same way: a :class:`Sending` (signer, nonce, the finalized block it
 is sent after) is recorded, then :meth:`ChainWriter.prepare` signs it and :meth:`ChainWriter.send`
@@ -15,7 +17,7 @@ sends it and waits until it is final. When the answer is lost
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -31,8 +33,20 @@ class ChainUnavailableError(ChainError):
     """The node did not answer, or not in time. Nothing follows from it but to ask again."""
 
 
+class PrunedStateError(ChainUnavailableError):
+    """Who was asked has thrown the block's body or state away: only an archive node has it still.
+
+    Raised only where nobody who can be asked holds it; a node that merely fails to answer is plain
+    :class:`ChainUnavailableError`, so that nothing is given up which may still be had.
+    """
+
+
 class OutcomeUnknownError(ChainUnavailableError):
     """Something was sent, or may have been, and no answer came: look it up before sending again."""
+
+
+class OtherChainError(ChainError):
+    """The node serves another chain than the one it should; nothing it says is used."""
 
 
 class UnknownBlockError(ChainError):
@@ -169,19 +183,61 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """An epoch that ran in ``block``. Observed, never computed (DOMAIN, Words)."""
+    """An epoch that ran in ``block``. Observed, never computed (DOMAIN, Words).
+
+    ``rows`` hold every UID there was when it ran, and who held it. ``previous_block`` is the block
+    of the epoch before this one; 0 where there was none, None where the chain does not say.
+    """
 
     block: BlockRef
     rows: tuple[EpochRow, ...]
+    previous_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatorWeights:
-    """The weights one validator holds on chain, u16 by UID, zero entries left out."""
+    """The weights one validator holds on chain, u16 by UID, zero entries left out.
+
+    ``last_update`` is the block that the chain says they are of, None where it does not say.
+    """
 
     uid: int
     hotkey: str
     weights: tuple[tuple[int, int], ...]
+    last_update: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reserves:
+    """A subnet's pool in the state of one block: rao, and alpha in 10^-9.
+
+    ``alpha_out`` is all alpha outside the pool. ``price_rao`` is rao per whole alpha, rounded down,
+    as the runtime states it; None where it states none.
+    """
+
+    tao_rao: int
+    alpha_in: int
+    alpha_out: int
+    price_rao: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StakeLock:
+    """A coldkey's conviction lock on a subnet, as the chain keeps it since its last touch.
+
+    Amounts in 10^-9 alpha, ``conviction_alpha`` rounded down; ``last_update`` is the block of the
+    touch. A lock that is gone locks 0. The rates are the blocks in which mass decays and
+    conviction matures by a factor of e (DOMAIN 6).
+    """
+
+    coldkey: str
+    hotkey: str
+    locked_alpha: int
+    conviction_alpha: int
+    last_update: int
+    perpetual: bool
+    unlock_blocks: int
+    maturity_blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,8 +367,23 @@ class ChainReader(Protocol):
         """The nonce that the address's next extrinsic has, by the newest finalized block."""
         ...
 
-    def validator_weights(self, netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
-        """The weights every validator holds in the state of that block, by UID."""
+    def validator_weights(
+        self, netuid: int, block_hash: str, uids: Collection[int] | None = None
+    ) -> Sequence[ValidatorWeights]:
+        """The weights validators hold in the state of that block, by UID.
+
+        All that hold any; with ``uids`` those, also if they hold none (any more).
+        """
+        ...
+
+    def reserves(self, netuid: int, block_hash: str) -> Reserves | None:
+        """The pool and its price in the state of that block; None for a subnet that is not."""
+        ...
+
+    def stake_locks(
+        self, netuid: int, coldkeys: Collection[str], block_hash: str
+    ) -> Sequence[StakeLock]:
+        """The conviction locks of these coldkeys on a subnet; none where the runtime has none."""
         ...
 
 

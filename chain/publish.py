@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from chain.beside import held_from
 from chain.lookup import look_up, next_sending
 from chain.orders import SEALED_WEIGHTS, WeightsOrder
 from chain.port import (
@@ -23,13 +24,13 @@ from chain.port import (
     SendRefusedError,
 )
 from chain.weights_due import Outlook, outlook_of, why_due
-from chain.weights_log import Standing, Weights, WeightsLog
+from chain.weights_log import WeightsLog
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
+from ledger.commands.block_facts import HeldWeights
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.policy import WeightPolicy
-from ledger.rules.u16 import max_upscale_to_u16
-from ledger.rules.weights import WeightVector, vector_digest
+from ledger.rules.weights import WeightVector, held_form
 
 REVEAL_WAIT_BLOCKS: Final = 1_100
 """How long sealed weights may stay unseen where the chain no longer says: three epochs of 360."""
@@ -99,13 +100,13 @@ class WeightPublisher:
     # -- reading back ---------------------------------------------------------------------------
 
     def look_back(self) -> None:
-        """Compare what the chain holds with the newest vector that landed, once.
+        """Compare what the chain holds with the newest vector that landed, until it is known.
 
         Sealed weights show only when the runtime reveals them; until then this changes nothing. A
-        difference raises an alert.
+        difference raises an alert, once.
         """
         standing = self._log.standing()
-        if standing is None or self._log.is_read_back(standing):
+        if standing is None or self._log.is_held(standing) or self._log.is_told(standing):
             return
         head = self._reader.finalized_head()
         landed = self._reader.block(standing.block)
@@ -116,36 +117,23 @@ class WeightPublisher:
         is_old = head.number - landed.number > STATE_KEPT_BLOCKS
         at = head if sealed or is_old else landed.ref
         held = self._held(at)
-        agrees = vector_digest([uid for uid, _ in held], [value for _, value in held]) == (
-            standing.intent.digest
-        )
+        agrees = held_form(held.uids, held.values).digest == standing.intent.digest
         if sealed and not agrees and head.number < landed.number + self._reveal_blocks():
             return
         self._log.read_back(standing, at, held)
         if not agrees:
-            self._alert_difference(standing, at, held)
+            self._log.tell(standing, at, holds_any=bool(held.uids))
 
-    def _held(self, at: BlockRef) -> Weights:
-        """The validator's row in the canonical form; empty where the chain has none."""
-        rows = self._reader.validator_weights(self._ledger.arena.netuid, at.hash)
-        ours = [row.weights for row in rows if row.hotkey == self._validator]
-        if not ours:
-            return ()
-        uids, values = [uid for uid, _ in ours[0]], [value for _, value in ours[0]]
-        scaled = zip(uids, max_upscale_to_u16(values), strict=True)
-        return tuple(sorted((uid, value) for uid, value in scaled if value))
+    def _held(self, at: BlockRef) -> HeldWeights:
+        """What the chain holds of the validator; empty where it holds nothing."""
+        for row in self._reader.validator_weights(self._ledger.arena.netuid, at.hash):
+            if row.hotkey == self._validator:
+                return held_from(row)
+        return HeldWeights(self._validator, (), (), None)
 
     def _reveal_blocks(self) -> int:
         terms = self._writer.weights_terms(self._ledger.arena.netuid, self._validator)
         return terms.reveal_blocks or REVEAL_WAIT_BLOCKS
-
-    def _alert_difference(self, standing: Standing, at: BlockRef, held: Weights) -> None:
-        what = "other weights" if held else "no weights"
-        detail = (
-            f"the chain holds {what} of {self._validator} at block {at.number} than the vector for "
-            f"block {standing.intent.for_block}, which landed in block {standing.block}"
-        )
-        raise_alert(self._ledger, "weights_differ" if held else "weights_not_held", detail)
 
     # -- publishing -----------------------------------------------------------------------------
 

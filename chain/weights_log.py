@@ -7,15 +7,19 @@ from typing import Final
 
 from chain.port import MORTAL_BLOCKS, BlockRef, Sending
 from ledger.application import Ledger, Unit
+from ledger.commands.alerts import raise_alert
+from ledger.commands.block_facts import HeldWeights
 from ledger.commands.causes import after_decision
-from ledger.observations import WeightsReadBack, WeightsReceipt, WeightsSubmitted
-from ledger.rules.weights import WeightVector, vector_digest
+from ledger.commands.subnet import record_held
+from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, WeightsSubmitted
+from ledger.rules.weights import WeightVector
 
 OPEN_FOR_BLOCKS: Final = 2 * MORTAL_BLOCKS
 """Before anything new is sent, all is settled but what may still land: no intent is left open by a
 settled one that is this much older than the newest."""
 
-Weights = tuple[tuple[int, int], ...]
+DIFFERENCES: Final = ("weights_differ", "weights_not_held")
+"""Kinds of alert: the chain holds other weights than were sent, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,29 @@ class WeightsLog:
                 return fact
         return None
 
-    def is_read_back(self, standing: Standing) -> bool:
-        """Whether what the chain held was noted at or after the vector's block."""
-        seen = self._ledger.newest(WeightsReadBack, where=self._is_ours)
-        return seen is not None and seen.block >= standing.block
+    def is_held(self, standing: Standing) -> bool:
+        """Whether the chain was seen to hold this vector, in its block or later."""
+        wanted = standing.intent.digest
+
+        def shows(fact: WeightsReadBack) -> bool:
+            return self._is_ours(fact) and fact.block >= standing.block and fact.digest == wanted
+
+        return self._ledger.newest(WeightsReadBack, where=shows) is not None
+
+    def is_told(self, standing: Standing) -> bool:
+        """Whether an alert says that the chain holds something else."""
+        words = self._difference(standing)
+
+        def tells(fact: AlertRaised) -> bool:
+            return fact.kind in DIFFERENCES and fact.detail.startswith(words)
+
+        return self._ledger.newest(AlertRaised, where=tells) is not None
+
+    def _difference(self, standing: Standing) -> str:
+        return (
+            f"the vector of {self._validator} for block {standing.intent.for_block}, which landed "
+            f"in block {standing.block}, is not what the chain holds"
+        )
 
     def _is_ours(self, fact: WeightsSubmitted | WeightsReceipt | WeightsReadBack) -> bool:
         return fact.validator_hotkey == self._validator
@@ -156,20 +179,17 @@ class WeightsLog:
 
         return self._ledger.decide(note)
 
-    def read_back(self, standing: Standing, block: BlockRef, held: Weights) -> WeightsReadBack:
+    def read_back(self, standing: Standing, block: BlockRef, held: HeldWeights) -> None:
         """Record the weights that the chain holds, in the canonical form."""
-        uids, values = tuple(uid for uid, _ in held), tuple(value for _, value in held)
 
-        def note(unit: Unit) -> WeightsReadBack:
+        def note(unit: Unit) -> None:
             unit.because(standing.receipt)
-            return unit.observe(
-                WeightsReadBack,
-                f"weights-held:{unit.context.arena}:{self._validator}:{block.number}",
-                block=block.number,
-                validator_hotkey=self._validator,
-                uids=uids,
-                values=values,
-                digest=vector_digest(uids, values),
-            )
+            record_held(unit, block.number, held)
 
-        return self._ledger.decide(note)
+        self._ledger.decide(note)
+
+    def tell(self, standing: Standing, block: BlockRef, *, holds_any: bool) -> None:
+        """Raise the alert that the chain holds other weights than those that landed, or none."""
+        what = "other weights" if holds_any else "no weights"
+        detail = f"{self._difference(standing)}: at block {block.number} it holds {what}"
+        raise_alert(self._ledger, DIFFERENCES[0 if holds_any else 1], detail)

@@ -31,13 +31,55 @@ class BlockObserved(Observation, frozen=True, kw_only=True):
         return self.number
 
 
+@fact("seen.opening.v1")
+class OpeningObserved(Observation, frozen=True, kw_only=True):
+    """The block an arena opened at, as a node gave it. Key: ``opening:<arena>``.
+
+    No time passes with it: the arena's opening did that. The first block read must follow it.
+    """
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+
+
 @fact("seen.gap.v1")
 class GapObserved(Observation, frozen=True, kw_only=True):
-    """Blocks that no node could give. Key: ``gap:<arena>:<from>:<to>``."""
+    """Blocks that no node could give, or that the operator left out.
+
+    Key: ``gap:<arena>:<from>:<to>``. Recorded with the block after them, and before what
+    was observed anew there. A later run may fill it (:class:`BlockFilled`).
+    """
 
     from_block: int
     to_block: int
     reason: str
+
+
+@fact("seen.block_filled.v1")
+class BlockFilled(Observation, frozen=True, kw_only=True):
+    """A block of a gap was read after all. Key: ``block-filled:<arena>:<number>``.
+
+    No time passes with it: what happened in the block is recorded late, at the head. Who came to
+    hold what in it is history (the parallel tuples, None where the subnet's owner did not change):
+    who holds it now was observed after the gap.
+    """
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    coldkeys: tuple[str, ...]
+    swapped_hotkeys: tuple[str, ...]
+    old_coldkeys: tuple[str, ...]
+    new_coldkeys: tuple[str, ...]
+    owner_hotkey: str | None
+    owner_coldkey: str | None
 
 
 @fact("seen.neuron.v1")
@@ -49,6 +91,18 @@ class NeuronObserved(Observation, frozen=True, kw_only=True):
     hotkey: str
     coldkey: str
     replaced_hotkey: str | None
+
+
+@fact("seen.uid_emptied.v1")
+class UidEmptied(Observation, frozen=True, kw_only=True):
+    """From this block nobody holds a UID. Key: ``uid-emptied:<arena>:<block>:<uid>``.
+
+    Subnets can be trimmed to fewer UIDs; ``hotkey`` held it until then.
+    """
+
+    block: int
+    uid: int
+    hotkey: str
 
 
 @fact("seen.owner_changed.v1")
@@ -143,11 +197,8 @@ class NetworkFeeSeen(Observation, frozen=True, kw_only=True):
 
 
 @fact("seen.alpha_burn.v1")
-class AlphaBurnSeen(Observation, frozen=True, kw_only=True):
-    """Alpha was burned on chain. Key: ``burn:<arena>:<block hash>:<extrinsic index>``.
-
-    ``how`` keeps apart what DOMAIN 3 keeps apart; ``spent_rao`` is None where no TAO paid for it.
-    """
+class AlphaBurnSeenV1(Observation, frozen=True, kw_only=True):
+    """The first form of :class:`AlphaBurnSeen`, when only the treasury's burns were noted."""
 
     block: int
     block_hash: str
@@ -161,16 +212,82 @@ class AlphaBurnSeen(Observation, frozen=True, kw_only=True):
     alpha: int
 
 
+@fact("seen.alpha_burn.v2")
+class AlphaBurnSeen(Observation, frozen=True, kw_only=True):
+    """Alpha was burned on chain. Key: ``burn:<arena>:<block hash>:<extrinsic index>``.
+
+    ``how`` keeps apart what DOMAIN 3 keeps apart; ``spent_rao`` is None where no TAO paid for it.
+    ``by_treasury``: the treasury's address burned it; anybody else's is no business of its books.
+    A further burn of the same extrinsic has ``:<place>`` behind its key. What the runtime itself
+    burned has no extrinsic: its index is negative and its hash empty.
+    """
+
+    block: int
+    block_hash: str
+    extrinsic_index: int
+    extrinsic_hash: str
+    how: Literal["add_stake_burn", "burn_alpha", "recycle_alpha"]
+    coldkey: str
+    hotkey: str
+    netuid: int
+    spent_rao: int | None
+    alpha: int
+    by_treasury: bool
+
+
+@upcast("seen.alpha_burn.v1")
+def alpha_burn_of_the_treasury(old: AlphaBurnSeenV1) -> AlphaBurnSeen:
+    """Only the treasury's own were noted then."""
+    return AlphaBurnSeen(**msgspec.structs.asdict(old), by_treasury=True)
+
+
+@fact("seen.registration_cost.v1")
+class RegistrationCostSeen(Observation, frozen=True, kw_only=True):
+    """TAO was burned for a registration. Key: ``registration-cost:<arena>:<block hash>:<event>``.
+
+    ``event`` is the place of the registration's event in the block, as a block can register a UID
+    twice. It is no burn of alpha and no part of the treasury's books (DOMAIN 3).
+    """
+
+    block: int
+    uid: int
+    hotkey: str
+    payer: str
+    cost_rao: int
+
+
+@fact("seen.pool.v1")
+class PoolObserved(Observation, frozen=True, kw_only=True):
+    """The subnet's pool in the state of a block: rao, and alpha in 10^-9.
+
+    Key: ``pool:<arena>:<block>``. ``alpha_out`` is all alpha outside the pool. The price beside it
+    is a :class:`PriceObserved` of source ``chain``, where the runtime states one.
+    """
+
+    block: int
+    tao_rao: int
+    alpha_in: int
+    alpha_out: int
+
+
 @fact("seen.lock.v1")
 class LockObserved(Observation, frozen=True, kw_only=True):
-    """A conviction lock's state at its last touch. Key: ``lock:<arena>:<block>:<hotkey>``."""
+    """A coldkey's conviction lock at its last touch. Key: ``lock:<arena>:<block>:<coldkey>``.
+
+    ``hotkey`` is whose conviction it builds, ``last_update`` the block of the touch, from which
+    :mod:`ledger.rules.conviction` evaluates it; conviction is rounded down. A lock that is gone
+    locks 0. ``unlock_blocks`` and ``maturity_blocks`` are the chain's rates then.
+    """
 
     block: int
     hotkey: str
     coldkey: str
     locked_alpha: int
     conviction_alpha: int
+    last_update: int
     perpetual: bool
+    unlock_blocks: int
+    maturity_blocks: int
 
 
 @fact("seen.invoice_line.v1")
@@ -256,14 +373,38 @@ class WeightsReceipt(Observation, frozen=True, kw_only=True):
 
 
 @fact("seen.weights_on_chain.v1")
-class WeightsReadBack(Observation, frozen=True, kw_only=True):
-    """What a validator holds on chain. Key: ``weights-held:<arena>:<validator>:<block>``."""
+class WeightsReadBackV1(Observation, frozen=True, kw_only=True):
+    """The first form of :class:`WeightsReadBack`, without the block the chain dates it to."""
 
     block: int
     validator_hotkey: str
     uids: tuple[int, ...]
     values: tuple[int, ...]
     digest: str
+
+
+@fact("seen.weights_on_chain.v2")
+class WeightsReadBack(Observation, frozen=True, kw_only=True):
+    """What a validator holds on chain. Key: ``weights-held:<arena>:<validator>:<block>``.
+
+    ``values`` are in the canonical u16 form, the largest 65,535, and ``digest`` is theirs, so that
+    it can be held against a computed vector's. ``raw_values`` are the chain's own where those
+    differ, else None. ``last_update`` is the block that the chain says the weights are of.
+    """
+
+    block: int
+    validator_hotkey: str
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    digest: str
+    raw_values: tuple[int, ...] | None = None
+    last_update: int | None = None
+
+
+@upcast("seen.weights_on_chain.v1")
+def weights_without_a_date(old: WeightsReadBackV1) -> WeightsReadBack:
+    """The publisher's own vectors, which are canonical; nobody asked what the chain dates them."""
+    return WeightsReadBack(**msgspec.structs.asdict(old))
 
 
 @fact("seen.conflict.v1")

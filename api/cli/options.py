@@ -48,3 +48,20 @@ Actor = Annotated[
         envvar=["LEDGER_ACTOR", "USER"], help="Who does this; it is recorded with the fact."
     ),
 ]
+NodeUrls = Annotated[
+    list[str],
+    typer.Option(
+        "--node",
+        help="A node's WebSocket URL, e.g. ws://127.0.0.1:9944; give several in order of "
+        "preference, and whichever answers is read.",
+    ),
+]
+OptionalNodeUrls = Annotated[
+    list[str] | None,
+    typer.Option("--node", help="A node's WebSocket URL; give several in order of preference."),
+]
+ArchiveNode = Annotated[
+    str | None,
+    typer.Option(help="The URL of a node that keeps all states, asked for what others lack."),
+]
+TimeoutS = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]

@@ -19,6 +19,7 @@ from api.demo import provider, season
 from api.demo.accounts import VALIDATOR_HOTKEY
 from api.demo.season import NETUID, NETWORK, ROUNDS, TRACK, Window
 from api.demo.world import TOKENIZER, DemoError, World
+from api.following import beside_at
 from chain.buyback import execute_buyback, settle_buyback
 from chain.publish import WeightPublisher
 from chain.reader import BlockReader
@@ -28,9 +29,9 @@ from evaluation.runners.port import RunningServer
 from ledger.application import Ledger, Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, open_arena, pause, resume
-from ledger.commands.blocks import record_balances
 from ledger.commands.causes import after, after_transfer
 from ledger.commands.copies import find_copies
+from ledger.commands.money import record_balances
 from ledger.commands.thrones import vacate_departed
 from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury
@@ -97,8 +98,8 @@ class Season:
         self._must_be_of_one_playing()
         self._ledger = self._open()
         with services.at(NETWORK, NETUID) as scope:
-            held = registry(scope)
-        self._reader = BlockReader(world.chain, self._ledger, held)
+            held, beside = registry(scope), beside_at(scope)
+        self._reader = BlockReader(world.chain, self._ledger, held, beside)
         self._publisher = WeightPublisher(
             world.chain, world.chain, self._ledger, validator_hotkey=VALIDATOR_HOTKEY
         )

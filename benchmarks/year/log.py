@@ -12,7 +12,8 @@ from benchmarks.year.submissions import Submissions
 from benchmarks.year.subnet import Subnet
 from benchmarks.year.world import Tick, World, block_hash
 from ledger.application import Unit
-from ledger.commands.blocks import record_block, record_opening
+from ledger.commands.blocks import record_block
+from ledger.commands.registry import record_opening
 from ledger.facts import Context, Fact
 from ledger.keys import block_key
 from ledger.observations import BlockObserved

@@ -19,8 +19,9 @@ from benchmarks.year.world import Tick, World, made_hash
 from chain.simulated.accounts import account
 from ledger.application import Unit
 from ledger.commands.alerts import raise_alert
-from ledger.commands.blocks import AlphaBurned, FeePaid, Withdrawal, record_balances
+from ledger.commands.block_facts import AlphaBurned, FeePaid, Withdrawal
 from ledger.commands.causes import after, after_approval, after_transfer
+from ledger.commands.money import record_balances
 from ledger.decisions.treasury import BuybackSent, Treasury
 from ledger.keys import treasury_id
 from ledger.observations import PriceObserved

@@ -26,7 +26,8 @@ from benchmarks.year.mix import (
 from benchmarks.year.subnet import Subnet
 from benchmarks.year.world import Tick, World, block_hash, made_hash, made_hex
 from ledger.application import Unit
-from ledger.commands.blocks import CommitFound, Deposit, judge_deferred
+from ledger.commands.block_facts import CommitFound, Deposit
+from ledger.commands.commits import judge_deferred
 from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.decisions.payment import Payment
 from ledger.decisions.submission import Submission

@@ -16,7 +16,12 @@ from benchmarks.year.mix import (
 from benchmarks.year.world import Tick, World, made_hash
 from chain.simulated.accounts import account
 from ledger.application import Unit
-from ledger.commands.blocks import EpochPaid, NeuronChange, OpeningState, OwnerChange
+from ledger.commands.block_facts import (
+    EpochPaid,
+    NeuronChange,
+    OpeningState,
+    OwnerChange,
+)
 from ledger.commands.causes import after
 from ledger.observations import WeightsReadBack, WeightsReceipt, WeightsSubmitted
 from ledger.rules.weights import Throne, WeightVector, compute_vector

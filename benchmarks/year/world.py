@@ -10,7 +10,7 @@ from random import Random
 
 from benchmarks.year.memory import LedgerInMemory
 from benchmarks.year.mix import ARENA, BLOCKS_PER_DAY, EPOCH_START_S, OPENED_AT, SECONDS_PER_BLOCK
-from ledger.commands.blocks import (
+from ledger.commands.block_facts import (
     AlphaBurned,
     BlockFacts,
     CommitFound,

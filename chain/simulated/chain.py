@@ -6,7 +6,7 @@ node does. Its rules are a small part of a real runtime's; what is simplified sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,8 +24,10 @@ from chain.port import (
     Neuron,
     Prepared,
     Receipt,
+    Reserves,
     Sending,
     SendRefusedError,
+    StakeLock,
     ValidatorWeights,
     WeightsTerms,
 )
@@ -198,7 +200,9 @@ class SimulatedChain:
             latest = self._at(block.hash).latest_epoch()
             if latest is None or latest.block != block.number or netuid != self._genesis.netuid:
                 return None
-            return Epoch(block.ref, latest.rows)
+            parent = self._store.state_at(block.number - 1)
+            before = WorldView(parent).latest_epoch()
+            return Epoch(block.ref, latest.rows, before.block if before else 0)
 
     def balance_rao(self, address: str, block_hash: str) -> int:
         """Free TAO of an address, in rao."""
@@ -211,17 +215,46 @@ class SimulatedChain:
             world = self._at(block_hash)
             return world.stake_alpha(coldkey) if netuid == self._genesis.netuid else 0
 
-    def validator_weights(self, netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
-        """The weights every validator holds, by UID."""
+    def validator_weights(
+        self, netuid: int, block_hash: str, uids: Collection[int] | None = None
+    ) -> Sequence[ValidatorWeights]:
+        """The weights validators hold, by UID; with ``uids`` theirs, empty ones too."""
         with self._answering("validator_weights"):
             world = self._at(block_hash)
             if netuid != self._genesis.netuid:
                 return []
+            rows = ((neuron, world.weights(neuron.uid)) for neuron in world.neurons())
             return [
-                ValidatorWeights(neuron.uid, neuron.hotkey, held.weights)
-                for neuron in world.neurons()
-                if (held := world.weights(neuron.uid)) is not None
+                ValidatorWeights(
+                    neuron.uid,
+                    neuron.hotkey,
+                    held.weights if held else (),
+                    held.block if held else 0,
+                )
+                for neuron, held in rows
+                if (held is not None if uids is None else neuron.uid in uids)
             ]
+
+    def reserves(self, netuid: int, block_hash: str) -> Reserves | None:
+        """The pool's reserves and its price, floored; all alpha outside it is ``alpha_out``."""
+        with self._answering("reserves"):
+            if netuid != self._genesis.netuid:
+                return None
+            world = self._at(block_hash)
+            pool, supply = world.pool(), world.supply()
+            price_rao = pool.tao_rao * ALPHA_UNITS_PER_ALPHA // pool.alpha
+            return Reserves(pool.tao_rao, pool.alpha, supply.alpha - supply.pool_alpha, price_rao)
+
+    def stake_locks(
+        self, netuid: int, coldkeys: Collection[str], block_hash: str
+    ) -> Sequence[StakeLock]:
+        """The conviction locks of these coldkeys on the subnet."""
+        with self._answering("stake_locks"):
+            world = self._at(block_hash)
+            if netuid != self._genesis.netuid:
+                return []
+            found = (world.stake_lock(coldkey) for coldkey in sorted(set(coldkeys)))
+            return [lock for lock in found if lock is not None]
 
     # Not in the port yet
 

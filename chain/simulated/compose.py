@@ -35,12 +35,36 @@ def compose(genesis: Genesis, act: script.ScriptedExtrinsic, labels: script.Labe
             return _commit(genesis, act, labels)
         case script.Transfer():
             return Submission(act.source, _transfer(act.destination, act.rao), act.label)
-        case script.SetSubnetOwner():
-            owner = {"netuid": genesis.netuid, "hotkey": act.hotkey, "coldkey": act.coldkey}
-            return Submission(None, Call("AdminUtils", "sudo_set_subnet_owner", owner))
+        case script.SetSubnetOwner() | script.TrimUids():
+            return Submission(None, _by_root(genesis, act))
+        case script.SwapHotkey() | script.LockStake() | script.SetPerpetualLock():
+            function, args = _keys_and_locks(genesis, act)
+            return Submission(act.coldkey, Call("SubtensorModule", function, args))
         case _:
             signer, function, args = _subtensor(genesis, act)
             return Submission(signer, Call("SubtensorModule", function, args))
+
+
+def _by_root(genesis: Genesis, act: script.SetSubnetOwner | script.TrimUids) -> Call:
+    if isinstance(act, script.TrimUids):
+        trim = {"netuid": genesis.netuid, "max_n": act.max_uids}
+        return Call("AdminUtils", "sudo_trim_to_max_allowed_uids", trim)
+    owner = {"netuid": genesis.netuid, "hotkey": act.hotkey, "coldkey": act.coldkey}
+    return Call("AdminUtils", "sudo_set_subnet_owner", owner)
+
+
+def _keys_and_locks(
+    genesis: Genesis, act: script.SwapHotkey | script.LockStake | script.SetPerpetualLock
+) -> tuple[str, dict[str, object]]:
+    """Function and arguments of a call of the subnet's pallet that the coldkey signs."""
+    match act:
+        case script.SwapHotkey():
+            return "swap_hotkey", {"hotkey": act.old, "new_hotkey": act.new}
+        case script.LockStake():
+            lock = {"hotkey": act.hotkey, "netuid": genesis.netuid, "amount": act.alpha}
+            return "lock_stake", lock
+        case script.SetPerpetualLock():
+            return "set_perpetual_lock", {"netuid": genesis.netuid, "enabled": act.enabled}
 
 
 def _subtensor(

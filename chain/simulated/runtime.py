@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chain.port import Call
 from chain.simulated.execution import DispatchError, Execution
-from chain.simulated.pallets import balances, commitments, subtensor
+from chain.simulated.pallets import balances, commitments, locks, subtensor
 
 WITHOUT_FEE = frozenset({"Commitments.set_commitment", "SubtensorModule.set_weights"})
 """Calls the real runtime does not charge a transaction fee for."""
@@ -21,6 +21,8 @@ def dispatch(run: Execution, signer: str | None, call: Call) -> None:
             pass  # the block's time is part of the block, not of the state
         case "AdminUtils.sudo_set_subnet_owner", None:
             subtensor.set_subnet_owner(run, **args)
+        case "AdminUtils.sudo_trim_to_max_allowed_uids", None:
+            subtensor.trim_to_max_allowed_uids(run, **args)
         case "System.remark", str():
             pass  # a remark is only written down
         case "Balances.transfer_keep_alive", str():
@@ -31,6 +33,12 @@ def dispatch(run: Execution, signer: str | None, call: Call) -> None:
             subtensor.burned_register(run, signer, **args)
         case "SubtensorModule.swap_coldkey", str():
             subtensor.swap_coldkey(run, signer, **args)
+        case "SubtensorModule.swap_hotkey", str():
+            subtensor.swap_hotkey(run, signer, **args)
+        case "SubtensorModule.lock_stake", str():
+            locks.lock_stake(run, signer, **args)
+        case "SubtensorModule.set_perpetual_lock", str():
+            locks.set_perpetual_lock(run, signer, **args)
         case "SubtensorModule.set_weights", str():
             subtensor.set_weights(run, signer, **args)
         case "SubtensorModule.add_stake_burn", str():

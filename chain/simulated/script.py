@@ -78,6 +78,39 @@ class SwapColdkey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwapHotkey:
+    """The coldkey gives the UID of one of its hotkeys to another, with permit and weights."""
+
+    coldkey: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrimUids:
+    """Root empties the subnet's UIDs from ``max_uids`` on, as the runtime does without an event."""
+
+    max_uids: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockStake:
+    """A coldkey locks alpha of its stake towards a hotkey's conviction (DOMAIN 6)."""
+
+    coldkey: str
+    hotkey: str
+    alpha: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPerpetualLock:
+    """A coldkey's lock stops or goes on decaying."""
+
+    coldkey: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """A plain transfer of TAO."""
 
@@ -118,7 +151,18 @@ class BuyAndBurn:
 
 
 ScriptedExtrinsic = (
-    Pay | Commit | Register | SwapColdkey | Transfer | SetSubnetOwner | SetWeights | BuyAndBurn
+    Pay
+    | Commit
+    | Register
+    | SwapColdkey
+    | SwapHotkey
+    | TrimUids
+    | LockStake
+    | SetPerpetualLock
+    | Transfer
+    | SetSubnetOwner
+    | SetWeights
+    | BuyAndBurn
 )
 
 

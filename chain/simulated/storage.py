@@ -22,6 +22,7 @@ class Item(StrEnum):
     PERMIT = "permit"  # uid -> ""
     WEIGHTS = "weights"  # uid -> WeightsSet
     STAKE = "stake"  # coldkey/hotkey -> alpha units
+    LOCK = "lock"  # coldkey -> StakeLock
     POOL = "pool"  # "" -> Pool
     SUBNET_OWNER = "subnet_owner"  # "" -> [hotkey, coldkey]
     COMMITMENT = "commitment"  # hotkey -> Timelocked, or "" for a plain one

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from chain.port import EpochRow, Neuron
+from chain.port import EpochRow, Neuron, StakeLock
 from chain.simulated.accounts import public_key
 from chain.simulated.storage import Item, Layer, Reads
 
@@ -141,6 +141,11 @@ class WorldView:
         """Alpha a coldkey holds, all hotkeys together."""
         return sum(map(int, self._reads.entries(Item.STAKE, f"{coldkey}/").values()))
 
+    def stake_lock(self, coldkey: str) -> StakeLock | None:
+        """The conviction lock of a coldkey, as its last touch left it."""
+        stored = self._reads.value(Item.LOCK, coldkey)
+        return None if stored is None else msgspec.json.decode(stored, type=StakeLock)
+
     def pool(self) -> Pool:
         """The pool's reserves."""
         return msgspec.json.decode(self._required(Item.POOL, ""), type=Pool)
@@ -226,6 +231,23 @@ class World(WorldView):
         self.layer.put(Item.WEIGHTS, str(uid), None)
         self.layer.put(Item.NEURON, f"{uid:05d}", hotkey)
         self.layer.put(Item.UID, hotkey, str(uid))
+
+    def swap_neuron(self, uid: int, hotkey: str) -> None:
+        """Give a UID to a hotkey that takes over permit and weights of its holder."""
+        self.layer.put(Item.UID, self._required(Item.NEURON, f"{uid:05d}"), None)
+        self.layer.put(Item.NEURON, f"{uid:05d}", hotkey)
+        self.layer.put(Item.UID, hotkey, str(uid))
+
+    def empty_neuron(self, uid: int) -> None:
+        """Nobody holds the UID from here on."""
+        self.layer.put(Item.UID, self._required(Item.NEURON, f"{uid:05d}"), None)
+        self.layer.put(Item.PERMIT, str(uid), None)
+        self.layer.put(Item.WEIGHTS, str(uid), None)
+        self.layer.put(Item.NEURON, f"{uid:05d}", None)
+
+    def set_stake_lock(self, lock: StakeLock) -> None:
+        """A coldkey's lock from here on."""
+        self.layer.put(Item.LOCK, lock.coldkey, _json(lock))
 
     def give_permit(self, uid: int) -> None:
         """Let the UID's holder set weights."""

@@ -6,11 +6,13 @@ from typing import Final
 
 from ledger.projections.contests import ContestsProjection
 from ledger.projections.emissions import EmissionsProjection
+from ledger.projections.gaps import GapsProjection
 from ledger.projections.journal import JournalProjection
 from ledger.projections.payouts import PayoutsProjection
 from ledger.projections.reigns import ReignsProjection
 from ledger.projections.runner import Projection
 from ledger.projections.submissions import SubmissionsProjection
+from ledger.projections.subnet import SubnetProjection
 from ledger.projections.treasury import TreasuryProjection
 from ledger.projections.weights import WeightsProjection
 
@@ -22,5 +24,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     EmissionsProjection(),
     PayoutsProjection(),
     JournalProjection(),
+    GapsProjection(),
     TreasuryProjection(),
+    SubnetProjection(),
 )

@@ -137,7 +137,7 @@ def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
                 amount=fact.amount_rao,
                 what=f"transfer to {fact.destination}",
             )
-        case AlphaBurnSeen():
+        case AlphaBurnSeen(by_treasury=True):
             # Bought and burned at once, only the TAO left; else the alpha came out of the stake.
             spent = fact.spent_rao
             alpha = accounts.alpha(fact.netuid)

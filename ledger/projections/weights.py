@@ -26,6 +26,7 @@ from ledger.observations import (
     NeuronObserved,
     OwnerChanged,
     SubnetOwnerObserved,
+    UidEmptied,
     WeightsReadBack,
     WeightsReceipt,
     WeightsSubmitted,
@@ -103,6 +104,8 @@ held: Final = versioned(
         Column("uids", Text, nullable=False),
         Column("values", Text, nullable=False),
         Column("digest", Text, nullable=False),
+        Column("raw_values", Text),
+        Column("last_update", BigInteger),
     ],
 )
 
@@ -128,6 +131,7 @@ class WeightsProjection:
         Resumed,
         RunnerUpNamed,
         SubnetOwnerObserved,
+        UidEmptied,
         WeightsReadBack,
         WeightsReceipt,
         WeightsSubmitted,
@@ -138,6 +142,8 @@ class WeightsProjection:
         match fact:
             case NeuronObserved():
                 rows.put(neurons, position, fact.uid, hotkey=fact.hotkey, coldkey=fact.coldkey)
+            case UidEmptied():
+                rows.end(neurons, position, fact.uid)
             case OwnerChanged():
                 for (uid,), row in rows.all(neurons).items():
                     if row["hotkey"] == fact.hotkey:
@@ -231,6 +237,9 @@ def _fold_publication(
                 extrinsic_hash=fact.extrinsic_hash,
             )
         case WeightsReadBack():
+            known = rows.get(held, fact.validator_hotkey)
+            if known is not None and known["block"] > fact.block:
+                return  # read late, out of a gap: what is held since is known already
             rows.put(
                 held,
                 position,
@@ -239,4 +248,6 @@ def _fold_publication(
                 uids=_json(fact.uids),
                 values=_json(fact.values),
                 digest=fact.digest,
+                raw_values=None if fact.raw_values is None else _json(fact.raw_values),
+                last_update=fact.last_update,
             )

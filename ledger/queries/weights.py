@@ -7,6 +7,7 @@ import msgspec
 from ledger.policy import Policy, PolicyFrom, parse_policy_json, policy_at
 from ledger.projections import weights as view
 from ledger.queries.scope import Scope
+from ledger.rules import weights as rules
 from ledger.rules.weights import Throne, WeightVector, compute_vector
 
 
@@ -123,12 +124,14 @@ def vector_view(scope: Scope) -> VectorView:
 
 def burn_uid_eligible(scope: Scope) -> bool | None:
     """Whether the burn UID is the subnet owner's; None while nobody saw who owns it."""
-    owners = scope.rows(view.subnet_owner)
     holder = registry(scope).get(policy_in_force(scope).weights.burn_uid)
-    if not owners or holder is None:
-        return None
-    hotkey, coldkey = holder
-    return bool(hotkey == owners[0]["hotkey"] or coldkey == owners[0]["coldkey"])
+    return rules.burn_uid_eligible(holder, subnet_owner(scope))
+
+
+def subnet_owner(scope: Scope) -> tuple[str, str] | None:
+    """Hotkey and coldkey of the subnet's owner; None while nobody saw who it is."""
+    owners = scope.rows(view.subnet_owner)
+    return (owners[0]["hotkey"], owners[0]["coldkey"]) if owners else None
 
 
 def sent_vectors(scope: Scope) -> list[SentVector]:

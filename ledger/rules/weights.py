@@ -161,6 +161,41 @@ def vector_digest(uids: Sequence[int], values: Sequence[int]) -> str:
     return "sha256:" + hashlib.sha256(DIGEST_HEADER + body).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class HeldForm:
+    """Weights found on chain, in the form that a computed vector has.
+
+    ``raw_values`` are the chain's own values where they are not canonical, else None.
+    """
+
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    raw_values: tuple[int, ...] | None
+    digest: str
+
+
+def held_form(uids: Sequence[int], values: Sequence[int]) -> HeldForm:
+    """Weights as the chain holds them in canonical u16 form: ascending by UID, the largest 65,535.
+
+    A value that scales to 0 stays, as the chain holds it. Nothing held is two empty tuples.
+    """
+    held = sorted(zip(uids, values, strict=True))
+    ordered, raw = tuple(uid for uid, _ in held), tuple(value for _, value in held)
+    scaled = max_upscale_to_u16(raw)
+    return HeldForm(ordered, scaled, None if scaled == raw else raw, vector_digest(ordered, scaled))
+
+
+def burn_uid_eligible(holder: tuple[str, str] | None, owner: tuple[str, str] | None) -> bool | None:
+    """Whether the burn UID's holder is the subnet's owner, by hotkey or by coldkey.
+
+    Both are (hotkey, coldkey). None while either is unknown; a UID that nobody holds burns nothing,
+    but that is for who knows the whole registry to say.
+    """
+    if holder is None or owner is None:
+        return None
+    return holder[0] == owner[0] or holder[1] == owner[1]
+
+
 def _holders(uid_of: Mapping[str, int], burn_uid: int) -> dict[int, str]:
     holder_of: dict[int, str] = {}
     for hotkey, uid in uid_of.items():

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007_vectors_by_digest"
-down_revision = "0004_snapshots"
+down_revision = "0006_the_subnet"
 branch_labels = None
 depends_on = None
 

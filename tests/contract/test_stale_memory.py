@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from ledger.application import Ledger, Unit
 from ledger.commands.arena import pause, resume
-from ledger.commands.blocks import BlockFacts, record_block
+from ledger.commands.block_facts import BlockFacts
+from ledger.commands.blocks import record_block
 from ledger.commands.contests import plan_contest
 from ledger.decisions.arena import Paused
 from ledger.decisions.base import Aggregate, DecisionRefusedError

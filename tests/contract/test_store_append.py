@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ledger.application import MAX_TRIES, ContentionError, Ledger, Unit
 from ledger.commands.arena import open_arena, pause
-from ledger.commands.blocks import BlockFacts, record_block
+from ledger.commands.block_facts import BlockFacts
+from ledger.commands.blocks import record_block
 from ledger.commands.contests import plan_contest
 from ledger.decisions.arena import Arena, ArenaOpened, Paused
 from ledger.decisions.base import DecisionRefusedError

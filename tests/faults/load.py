@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.errors import ExitCode, problem_of
 from ledger.application import ContentionError, Ledger, Unit
-from ledger.commands.blocks import BlockFacts, NeuronChange, record_block
+from ledger.commands.block_facts import BlockFacts, NeuronChange
+from ledger.commands.blocks import record_block
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import AlertRaised

@@ -16,18 +16,27 @@ from hypothesis import strategies as st
 from ledger.application import Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause, resume
-from ledger.commands.blocks import (
+from ledger.commands.block_facts import (
     AlphaBurned,
+    EmptiedUid,
     EpochPaid,
     FeePaid,
+    Gap,
+    HeldWeights,
+    LockSeen,
     OwnerChange,
+    PoolSeen,
+    RegistrationPaid,
+    SeenAnew,
     Withdrawal,
-    judge_deferred,
-    record_balances,
 )
+from ledger.commands.blocks import record_block
 from ledger.commands.causes import after, after_decision, after_transfer
+from ledger.commands.commits import judge_deferred
 from ledger.commands.contests import complete_contest, void_contest
 from ledger.commands.copies import find_copies, record_fingerprint
+from ledger.commands.gaps import fill_block
+from ledger.commands.money import record_balances
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
 from ledger.decisions.rental import Rental
@@ -37,7 +46,16 @@ from ledger.keys import NAMESPACE, treasury_id
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.queries.weights import vector_in_force
 from ledger.store.conflicts import FactConflictError
-from tests.unit.ledger.scenes import FEE_RAO, TREASURY, Paid, Scene, block_hash, commit, policy
+from tests.unit.ledger.scenes import (
+    FEE_RAO,
+    TREASURY,
+    Paid,
+    Scene,
+    block_hash,
+    commit,
+    digest,
+    policy,
+)
 
 Action = tuple[str, int, int]
 
@@ -49,6 +67,8 @@ NAMES = (
     *("contest",) * 4,
     *("block", "register", "defer", "recommit", "void", "pause", "resume", "copy", "epoch"),
     *("weights", "convert", "buyback", "rental", "period", "outflow", "policy", "owner"),
+    *("leave", "lock"),
+    *("gap", "fill"),
 )
 
 
@@ -69,6 +89,7 @@ class Season:
         self.known: list[UUID] = []
         self.open: list[UUID] = []
         self.held: dict[int, str] = {0: "owner"}
+        self.missing: list[int] = []
         scene.block(subnet_owner=("owner", "cold-owner"))
 
     def play(self, action: Action) -> None:
@@ -108,6 +129,19 @@ class Season:
     def _owner(self, one: int, _two: int) -> None:
         hotkey = HOTKEYS[one % 4]
         self.scene.block(owners=(OwnerChange(hotkey, f"cold-{hotkey}", f"colder-{hotkey}"),))
+
+    def _leave(self, _one: int, two: int) -> None:
+        uid = 1 + two % 3
+        if uid in self.held:
+            alert = (("burn_uid_not_eligible", "drawn"),)
+            gone = EmptiedUid(uid, self.held.pop(uid))
+            self.scene.block(emptied=(gone,), alerts=alert)
+
+    def _lock(self, one: int, two: int) -> None:
+        hotkey, head = HOTKEYS[one % 4], self.scene.head
+        lock = LockSeen(f"cold-{hotkey}", hotkey, 1_000 * two, 10 * one, head, two > 4, 50, 70)
+        cost = RegistrationPaid(3, 1, hotkey, f"cold-{hotkey}", 1 + two)
+        self.scene.block(locks=(lock,), registrations=(cost,))
 
     def _contest(self, one: int, two: int) -> None:
         ledger = self.scene.ledger
@@ -150,16 +184,56 @@ class Season:
         adopt_policy(self.scene.ledger, rules, from_block=self.scene.head + two, actor="op")
 
     def _epoch(self, one: int, two: int) -> None:
-        uids = tuple(sorted(self.held))
         self.scene.block(
-            epoch=EpochPaid(
-                uids,
-                tuple(self.held[uid] for uid in uids),
-                tuple(f"cold-{self.held[uid]}" for uid in uids),
-                tuple(1_000 * (one + uid) for uid in uids),
-                tuple(two for _ in uids),
-            )
+            epoch=self._paid(one, two),
+            pool=PoolSeen(1_000 + one, 2_000, 3_000, two or None),
+            treasury_alpha=one,
+            weights=(HeldWeights("owner", (0, 1 + two), (60_000 + one, 7), self.scene.head),),
         )
+
+    def _paid(self, one: int, two: int) -> EpochPaid:
+        uids = tuple(sorted(self.held))
+        return EpochPaid(
+            uids,
+            tuple(self.held[uid] for uid in uids),
+            tuple(f"cold-{self.held[uid]}" for uid in uids),
+            tuple(1_000 * (one + uid) for uid in uids),
+            tuple(two for _ in uids),
+            previous_block=self.scene.head - one,
+        )
+
+    def _gap(self, one: int, two: int) -> None:
+        """Some blocks are missed, and meanwhile somebody left without a successor."""
+        first = self.scene.head + 1
+        number = first + 1 + one
+        uid = 1 + two % 3
+        gone = self.held.pop(uid, None)
+        anew = SeenAnew(
+            Gap(first, number - 1, "drawn"),
+            balances=(("TAO", TREASURY, two, "chain"),),
+        )
+        facts = self.scene.facts_of(
+            number,
+            subnet_owner=("owner", "cold-owner"),
+            emptied=() if gone is None else (EmptiedUid(uid, gone),),
+            seen_anew=anew,
+        )
+        record_block(self.scene.ledger, facts)
+        self.missing += range(first, number)
+
+    def _fill(self, one: int, two: int) -> None:
+        """A missed block is read late, with a paid commit or an epoch in it."""
+        if not self.missing:
+            return
+        number = self.missing.pop(one % len(self.missing))
+        if two % 2:
+            facts = self.scene.facts_of(number, epoch=self._paid(one, two))
+        else:
+            paid = Paid(HOTKEYS[one % 4], digest(f"filled-{two}"), number, 3, FEE_RAO)
+            found = commit(paid)
+            facts = self.scene.facts_of(number, deposits=(paid.deposit,), commits=(found,))
+            self.known.append(self.scene.identity(found, number))
+        fill_block(self.scene.ledger, facts)
 
     def _weights(self, one: int, _two: int) -> None:
         head = self.scene.head
@@ -261,13 +335,13 @@ class Season:
         self.scene.ledger.decide(work)
 
     def _outflow(self, one: int, two: int) -> None:
-        number = self.scene.head + 1
+        number, burner = self.scene.head + 1, TREASURY if one % 2 else "somebody"
         self.scene.block(
             withdrawals=(Withdrawal(one, 1, block_hash(one, "trade"), "somebody", 1 + two),),
             fees=(FeePaid(1, 1 + one),),
             burns=(
                 AlphaBurned(
-                    2, block_hash(number, "burn"), "burn_alpha", "t", "h", 14, None, 1 + two
+                    2, block_hash(number, "burn"), "burn_alpha", burner, "h", 14, None, 1 + two
                 ),
             ),
         )

@@ -23,6 +23,7 @@ from ledger.queries.payouts import all_payouts
 from ledger.queries.reigns import reigns
 from ledger.queries.scope import scope_at
 from ledger.queries.submissions import queue, submissions
+from ledger.queries.subnet import alerts, burns, held_digests, locks, pools, prices
 from ledger.queries.treasury import account_balances, buybacks, payments, rentals, treasury_lines
 from ledger.queries.weights import sent_vectors, vector_view
 from ledger.store.database import open_engine
@@ -35,16 +36,20 @@ from tests.unit.ledger.scenes import TRACK, Scene
 QUESTIONS: tuple[Callable[..., Any], ...] = (
     *(vector_view, sent_vectors, submissions, contests, reigns, ramp_now, epochs, all_payouts),
     *(treasury_lines, account_balances, payments, buybacks, rentals),
+    *(alerts, burns, held_digests, locks, pools, prices),
 )
 
 FULL: list[Action] = [
     *[("register", 0, 0), ("register", 1, 1), ("submit", 0, 0), ("submit", 1, 1)],
     *[("contest", 0, 0), ("weights", 1, 0), ("epoch", 1, 1), ("period", 3, 4)],
     *[("submit", 2, 2), ("defer", 3, 3), ("contest", 0, 2), ("copy", 0, 2), ("outflow", 1, 2)],
+    *[("gap", 2, 1)],
     *[("buyback", 2, 0), ("buyback", 1, 0), ("rental", 3, 3), ("convert", 2, 2)],
     *[("pause", 0, 0), ("resume", 0, 0), ("pause", 1, 0), ("weights", 2, 0), ("epoch", 2, 2)],
     *[("register", 2, 0), ("recommit", 0, 0), ("submit", 0, 5), ("contest", 3, 7), ("void", 0, 0)],
     *[("owner", 0, 0), ("policy", 1, 1), ("period", 5, 6), ("epoch", 1, 0)],
+    *[("lock", 1, 5), ("lock", 1, 0), ("lock", 2, 2), ("leave", 0, 1), ("register", 3, 1)],
+    *[("fill", 0, 2), ("fill", 1, 3)],
 ]
 """A season with every action in it."""
 
@@ -107,8 +112,7 @@ def prefix_of(engine: Engine, block: int, folder: Path) -> Engine:
 def test_the_full_season_reaches_every_table() -> None:
     with played(FULL) as season:
         catch_up(season.scene.engine, PROJECTIONS)
-        empty = [name for name, found in rows(season.scene.engine).items() if not found]
-        assert empty == ["weights_held"]  # what validators hold is read back from a chain
+        assert [name for name, found in rows(season.scene.engine).items() if not found] == []
 
 
 @quick
@@ -172,7 +176,9 @@ def test_a_runner_killed_inside_any_page_goes_on_where_it_was(
 def test_a_read_at_a_block_equals_a_database_that_never_saw_more(drawn: list[Action]) -> None:
     with played(drawn) as season, tempfile.TemporaryDirectory() as folder:
         engine, head = season.scene.engine, season.scene.head
-        for block in {11, (11 + head) // 2, head}:
+        recorded = {logged.fact.effective_block for logged in season.scene.log()}
+        for asked in {11, (11 + head) // 2, head}:
+            block = max(block for block in recorded if block <= asked)  # no block of a gap
             copy = prefix_of(engine, block, Path(folder))
             assert answers(engine, block) == answers(copy)
             copy.dispose()

@@ -21,7 +21,8 @@ from chain.simulated.pallets.commitments import (
 )
 from evaluation.evidence import MAX_EVIDENCE_BYTES, EvidenceError, EvidenceStore
 from evaluation.runners.log import MAX_LOG_BYTES, BoundedLog
-from ledger.commands.blocks import MAX_PAYLOAD_CHARS, MAX_REMARK_CHARS
+from ledger.commands.commits import MAX_PAYLOAD_CHARS
+from ledger.commands.money import MAX_REMARK_CHARS
 from ledger.decisions.payment import PaymentSeen
 from ledger.decisions.submission import CommitSeen
 from ledger.facts import MAX_FACT_KEY_CHARS, Context

@@ -58,6 +58,32 @@ def swap_coldkey(
     )
 
 
+def swap_hotkey(run: Execution, signer: str, hotkey: str, new_hotkey: str) -> None:
+    """A hotkey's UID passes to another of the same coldkey. Stake stays where it is (simplified).
+
+    As on the real chain no ``NeuronRegistered`` tells of it.
+    """
+    uid = run.world.uid_of(hotkey)
+    if uid is None or run.world.owner(hotkey) != signer:
+        raise DispatchError(f"{MODULE}.NonAssociatedColdKey")
+    if run.world.uid_of(new_hotkey) is not None:
+        raise DispatchError(f"{MODULE}.HotKeyAlreadyRegisteredInSubNet")
+    if run.world.owner(new_hotkey) not in (None, signer):
+        raise DispatchError(f"{MODULE}.NonAssociatedColdKey")
+    run.world.set_owner(new_hotkey, signer)
+    run.world.swap_neuron(uid, new_hotkey)
+    run.emit(MODULE, "HotkeySwapped", coldkey=signer, old_hotkey=hotkey, new_hotkey=new_hotkey)
+
+
+def trim_to_max_allowed_uids(run: Execution, netuid: int, max_n: int) -> None:
+    """Root empties the UIDs from ``max_n`` on. The real one drops the least paid and moves the rest
+    to the left; neither tells of it by an event."""
+    _require_subnet(run, netuid)
+    for neuron in run.world.neurons():
+        if neuron.uid >= max_n:
+            run.world.empty_neuron(neuron.uid)
+
+
 def set_subnet_owner(run: Execution, netuid: int, hotkey: str, coldkey: str) -> None:
     """Root gives the subnet to another owner (a simplification: a real one passes by lock or swap).
 

@@ -17,7 +17,7 @@ from api.app import Services
 from ledger.application import Ledger, Unit
 from ledger.codes import DisqualificationCode, VoidCause
 from ledger.commands.arena import open_arena, pause
-from ledger.commands.blocks import (
+from ledger.commands.block_facts import (
     AlphaBurned,
     BlockFacts,
     CommitFound,
@@ -25,11 +25,11 @@ from ledger.commands.blocks import (
     EpochPaid,
     NeuronChange,
     Withdrawal,
-    record_balances,
-    record_block,
 )
+from ledger.commands.blocks import record_block
 from ledger.commands.causes import after, after_decision
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
+from ledger.commands.money import record_balances
 from ledger.decisions.contest import Contest
 from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury

@@ -14,7 +14,13 @@ from sqlalchemy import Engine
 from chain.simulated.accounts import account
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
-from ledger.commands.blocks import BlockFacts, CommitFound, Deposit, NeuronChange, record_block
+from ledger.commands.block_facts import (
+    BlockFacts,
+    CommitFound,
+    Deposit,
+    NeuronChange,
+)
+from ledger.commands.blocks import record_block
 from ledger.commands.causes import after
 from ledger.commands.contests import complete_contest, plan_contest
 from ledger.decisions.arena import Arena

@@ -21,7 +21,8 @@ from ledger.books.reconcile import (
     SeenOutflow,
     reconcile,
 )
-from ledger.commands.blocks import AlphaBurned, Withdrawal, record_balances
+from ledger.commands.block_facts import AlphaBurned, Withdrawal
+from ledger.commands.money import record_balances
 from ledger.decisions.treasury import Treasury
 from ledger.facts import ENVELOPE, FACTS, Fact
 from ledger.keys import treasury_id
@@ -295,7 +296,7 @@ def test_alpha_bought_and_burned_at_once_leaves_no_break_in_alpha(
     number = scene.head + 1
     extrinsic = block_hash(number, "buyback")
     scene.block(
-        burns=(AlphaBurned(2, extrinsic, "add_stake_burn", "t", "h", 14, 300, 9_000),),
+        burns=(AlphaBurned(2, extrinsic, "add_stake_burn", TREASURY, "h", 14, 300, 9_000),),
     )
 
     def work(treasury: Treasury, context: Any) -> None:
@@ -327,7 +328,9 @@ def test_alpha_burned_out_of_the_stake_is_a_break(scene: Scene) -> None:
     opening(scene, 0, 50)
     number = scene.head + 1
     scene.block(
-        burns=(AlphaBurned(2, block_hash(number, "b"), "recycle_alpha", "t", "h", 14, None, 20),)
+        burns=(
+            AlphaBurned(2, block_hash(number, "b"), "recycle_alpha", TREASURY, "h", 14, None, 20),
+        )
     )
     close(scene, 0, 30)
     alpha = found(scene, "ALPHA:14")

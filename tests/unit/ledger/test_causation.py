@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from ledger.application import Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause
-from ledger.commands.blocks import EpochPaid, NeuronChange, Withdrawal
+from ledger.commands.block_facts import EpochPaid, NeuronChange, Withdrawal
 from ledger.commands.causes import after_approval, after_decision, after_transfer
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
 from ledger.commands.copies import find_copies, record_fingerprint

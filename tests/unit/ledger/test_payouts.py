@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.application import Unit
 from ledger.commands.arena import adopt_policy
-from ledger.commands.blocks import EpochPaid
+from ledger.commands.block_facts import EpochPaid
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.policy import Policy, WeightPolicy
 from ledger.queries.payouts import PayoutLine, all_payouts, payouts_page, statement, totals

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.commands.blocks import (
-    MAX_REMARKS,
+from ledger.commands.block_facts import (
     AlphaBurned,
     EpochPaid,
     FeePaid,
     OwnerChange,
     Withdrawal,
-    judge_deferred,
-    record_block,
 )
+from ledger.commands.blocks import record_block
+from ledger.commands.commits import judge_deferred
+from ledger.commands.money import MAX_REMARKS
 from ledger.decisions.arena import KingCrowned
 from ledger.decisions.payment import PaymentConsumed, PaymentSeen
 from ledger.decisions.submission import CommitSeen, SubmissionAccepted, SubmissionRefused

@@ -150,7 +150,7 @@ def test_weights_land_in_the_next_block_with_their_event(tmp_path: Path) -> None
         assert [event.name for event in receipt.events] == ["WeightsSet", "ExtrinsicSuccess"]
         assert chain.validator_weights(NETUID, chain.block(0).hash) == []
         assert chain.validator_weights(NETUID, receipt.block.hash) == [
-            ValidatorWeights(1, VALIDATOR, ((0, 65_535), (3, 655)))
+            ValidatorWeights(1, VALIDATOR, ((0, 65_535), (3, 655)), last_update=1)
         ]
 
 

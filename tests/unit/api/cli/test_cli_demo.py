@@ -15,7 +15,8 @@ from api.errors import ExitCode
 from api.settings import Settings
 from ledger.application import Ledger, Unit
 from ledger.commands.arena import open_arena
-from ledger.commands.blocks import BlockFacts, record_block
+from ledger.commands.block_facts import BlockFacts
+from ledger.commands.blocks import record_block
 from ledger.decisions.treasury import Treasury
 from ledger.keys import ArenaKey, treasury_id
 from ledger.policy import parse_policy_toml
