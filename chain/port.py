@@ -310,6 +310,8 @@ class WeightsTerms:
     rate_limit_blocks: int
     last_update: int | None
     commit_reveal: bool
+    reveal_blocks: int | None = None
+    """With commit-reveal: within how many blocks sealed weights are revealed, at the latest."""
 
     @property
     def allowed_from(self) -> int:

@@ -327,11 +327,10 @@ class InvoiceLineSeen(Observation, frozen=True, kw_only=True):
 
 
 @fact("seen.weights_submitted.v1")
-class WeightsSubmitted(Observation, frozen=True, kw_only=True):
-    """A vector is about to be sent. Key: ``weights-sent:<arena>:<validator>:<block>``.
+class WeightsSubmittedV1(Observation, frozen=True, kw_only=True):
+    """As :class:`WeightsSubmitted`, of programs that did not know the nonce before sending.
 
-    ``for_block`` is the block it was computed for; the parallel tuples hold, by UID, who held it,
-    its share in ppm and its u16 value.
+    Key: ``weights-sent:<arena>:<validator>:<for_block>``.
     """
 
     for_block: int
@@ -345,9 +344,42 @@ class WeightsSubmitted(Observation, frozen=True, kw_only=True):
     reason: str
 
 
+@fact("seen.weights_submitted.v2")
+class WeightsSubmitted(Observation, frozen=True, kw_only=True):
+    """A vector is about to be sent. Key: ``weights-sent:<arena>:<validator>:<for_block>:<digest>``.
+
+    ``for_block`` is the block it was computed for; the parallel tuples hold, by UID, who held it,
+    its share in ppm and its u16 value. The validator's hotkey signs with exactly ``nonce``, after
+    the finalized block ``sent_after``; both are None where version 1 did not record them.
+    """
+
+    for_block: int
+    validator_hotkey: str
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    shares_ppm: tuple[int, ...]
+    values: tuple[int, ...]
+    digest: str
+    version_key: int
+    reason: str
+    nonce: int | None
+    sent_after: int | None
+
+    @property
+    def receipt_key(self) -> str:
+        """The fact key of its receipt, which differs by its first word, in either version."""
+        return self.fact_key.replace("weights-sent:", "weights-receipt:", 1)
+
+
+@upcast("seen.weights_submitted.v1")
+def submitted_with_nonce(old: WeightsSubmittedV1) -> WeightsSubmitted:
+    """The nonce of an old one is not known; what became of it was found by its values."""
+    return WeightsSubmitted(**msgspec.structs.asdict(old), nonce=None, sent_after=None)
+
+
 @fact("seen.weights_receipt.v1")
 class WeightsReceipt(Observation, frozen=True, kw_only=True):
-    """What became of a sent vector. Key: ``weights-receipt:<arena>:<validator>:<for_block>``."""
+    """What became of a sent vector. Key: ``weights-receipt:`` and the rest of the sending's key."""
 
     for_block: int
     validator_hotkey: str
@@ -356,6 +388,11 @@ class WeightsReceipt(Observation, frozen=True, kw_only=True):
     extrinsic_hash: str | None
     success: bool
     error: str | None
+
+    @property
+    def sent_key(self) -> str:
+        """The fact key of what it is the receipt of."""
+        return self.fact_key.replace("weights-receipt:", "weights-sent:", 1)
 
 
 @fact("seen.weights_on_chain.v1")

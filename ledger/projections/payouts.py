@@ -88,12 +88,12 @@ class PayoutsProjection:
                 for uid, hotkey, ppm in columns:
                     if uid != burn_uid:
                         shares[hotkey] = shares.get(hotkey, 0) + ppm
-                key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
+                key = _sent_key(fact)
                 vector = _Vector(fact.for_block, fact.digest, shares, burn_uid)
-                # Its fact key says that a validator sends a block's vector once.
+                # Its fact key says that a validator sends a vector for a block once.
                 rows.put_new(state, position, key, value=_text(vector))
             case WeightsReceipt():
-                key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
+                key = _sent_key(fact)
                 sent = _kept(rows, key)
                 rows.end(state, position, key)
                 if sent is not None and fact.success and fact.block is not None:
@@ -103,6 +103,10 @@ class PayoutsProjection:
                 _pay(rows, position, fact, burn_uid)
             case _:
                 pass  # not a fact of this view
+
+
+def _sent_key(fact: WeightsSubmitted | WeightsReceipt) -> str:
+    return f"sent:{fact.validator_hotkey}:{fact.for_block}:{fact.digest}"
 
 
 def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None:

@@ -81,13 +81,13 @@ published: Final = versioned(
     [
         Column("for_block", BigInteger, primary_key=True, autoincrement=False),
         Column("validator_hotkey", Text, primary_key=True),
+        Column("digest", Text, primary_key=True),
     ],
     [
         Column("uids", Text, nullable=False),
         Column("values", Text, nullable=False),
         Column("shares_ppm", Text, nullable=False),
         Column("hotkeys", Text, nullable=False),
-        Column("digest", Text, nullable=False),
         Column("reason", Text, nullable=False),
         Column("success", Boolean),
         Column("error", Text),
@@ -211,17 +211,17 @@ def _fold_publication(
 ) -> None:
     match fact:
         case WeightsSubmitted():
-            # Its fact key says that a validator sends a block's vector once.
+            # Its fact key says that a validator sends a vector for a block once.
             rows.put_new(
                 published,
                 position,
                 fact.for_block,
                 fact.validator_hotkey,
+                fact.digest,
                 uids=_json(fact.uids),
                 values=_json(fact.values),
                 shares_ppm=_json(fact.shares_ppm),
                 hotkeys=_json(fact.hotkeys),
-                digest=fact.digest,
                 reason=fact.reason,
             )
         case WeightsReceipt():
@@ -230,6 +230,7 @@ def _fold_publication(
                 position,
                 fact.for_block,
                 fact.validator_hotkey,
+                fact.digest,
                 success=fact.success,
                 error=fact.error,
                 landed_block=fact.block,

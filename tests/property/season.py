@@ -249,7 +249,7 @@ class Season:
             unit.context = after_decision(unit, head)
             sent = unit.observe(
                 WeightsSubmitted,
-                f"weights-sent:{unit.context.arena}:owner:{head}",
+                f"weights-sent:{unit.context.arena}:owner:{head}:{vector.digest}",
                 for_block=head,
                 validator_hotkey="owner",
                 uids=vector.uids,
@@ -259,11 +259,13 @@ class Season:
                 digest=vector.digest,
                 version_key=1,
                 reason="drawn",
+                nonce=0,
+                sent_after=head,
             )
             unit.because(sent)
             unit.observe(
                 WeightsReceipt,
-                f"weights-receipt:{unit.context.arena}:owner:{head}",
+                sent.receipt_key,
                 for_block=head,
                 validator_hotkey="owner",
                 digest=vector.digest,
