@@ -7,7 +7,7 @@ registered, which payment is taken) is read when the block's turn comes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -26,7 +26,7 @@ def read_ahead(
     *,
     workers: int = READ_WORKERS,
     ahead: int = READ_AHEAD,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """``read(first)`` to ``read(last)``, in order; none if ``last`` is before ``first``.
 
     ``read`` is called in ``workers`` threads at once, for at most ``ahead`` numbers that were not

@@ -6,10 +6,10 @@ asked at the block's parent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 from chain.ahead import read_ahead
 from chain.gaps import Registry, can_give, first_given, registry_before
@@ -137,7 +137,7 @@ class LateReader:
         filled, number = 0, first
         blocks = read_ahead(self._chain.block, first, last, workers=self._workers)
         try:
-            with closing(cast("Generator[Block]", blocks)) as found:
+            with closing(blocks) as found:
                 for block in found:
                     number = block.number
                     self._must_fit(block)

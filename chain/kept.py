@@ -34,6 +34,11 @@ class Kept(Generic[K, V]):
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
 
+    def drop(self, key: K) -> None:
+        """Keep it no longer."""
+        with self._lock:
+            self._entries.pop(key, None)
+
     def clear(self) -> None:
         """Keep nothing."""
         with self._lock:

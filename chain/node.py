@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from chain.kept import Kept
-from chain.node_answers import HEADER
+from chain.node_answers import HEADER, block_hash_from
 from chain.node_connection import AskAll, NodeCannotError, NodeConnection, Parse, T
 from chain.node_decode import (
     account,
@@ -86,7 +86,7 @@ class NodeChain:
         """The newest finalized block that the node ever told of."""
 
         def talk(ask: AskAll) -> BlockRef:
-            head = _hash(ask(_FINALIZED_HEAD)[0])
+            head = block_hash_from(ask(_FINALIZED_HEAD)[0])
             return BlockRef(_number(ask((HEADER, [head]))[0]), head)
 
         told = self._node.converse("its finalized head", talk)
@@ -137,7 +137,9 @@ class NodeChain:
             if int(header["number"]) != number or parent_hash not in (None, header["parentHash"]):
                 msg = f"what it gave is block {header['number']} on {header['parentHash']}"
                 raise ValueError(msg)
-            events = events_from([record.value for record in node.get_events(block_hash)])
+            events = events_from(
+                [record.value for record in node.value("System", "Events", [], block_hash)]
+            )
 
             def error_name(module_index: int, error_index: int) -> str:
                 return str(node.metadata.get_module_error(module_index, error_index).name)
@@ -149,7 +151,7 @@ class NodeChain:
             return Block(
                 number=number,
                 hash=block_hash,
-                parent_hash=_hash(header["parentHash"]),
+                parent_hash=block_hash_from(header["parentHash"]),
                 timestamp_ms=timestamp_ms(extrinsics),
                 spec_version=int(node.runtime_version),
                 extrinsics=extrinsics,
@@ -172,7 +174,7 @@ class NodeChain:
             _BLOCK_HASH,
             lambda ask: [_hash_or_none(h) for h in ask(*((_BLOCK_HASH, [n]) for n in numbers))],
         )
-        mine = found[0] or _hash(self._deny(f"block {number}", (_BLOCK_HASH, [number])))
+        mine = found[0] or block_hash_from(self._deny(f"block {number}", (_BLOCK_HASH, [number])))
         for each, block_hash in zip(numbers, [mine, *found[1:]], strict=True):
             if block_hash is not None:
                 self._hashes.put(each, block_hash)
@@ -367,15 +369,8 @@ class NodeChain:
         return self._node.query("SubtensorModule", name, [netuid], block_hash, parse)
 
 
-def _hash(value: Any) -> str:
-    if not isinstance(value, str):
-        msg = f"{value!r} is no block hash"
-        raise TypeError(msg)
-    return value.lower()
-
-
 def _hash_or_none(value: Any) -> str | None:
-    return None if value is None else _hash(value)
+    return None if value is None else block_hash_from(value)
 
 
 def _number(header: Any) -> int:

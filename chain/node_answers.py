@@ -7,6 +7,7 @@ that of the next: it is asked together with the block, instead of in a round of 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from typing import Final
@@ -28,6 +29,7 @@ BLOCK: Final = "chain_getBlock"
 HEADER: Final = "chain_getHeader"
 VERSION: Final = "state_getRuntimeVersion"
 STORAGE: Final = "state_getStorage"
+_HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 _FIELDS: Final = {
     HEADER: ("number", "parentHash"),
     VERSION: ("specVersion", "transactionVersion"),
@@ -64,6 +66,12 @@ class KnownAnswers:
             return
         self._kept.put(key, {"result": result})
 
+    def drop(self, request: Request) -> None:
+        """Keep it no longer: it could not be read."""
+        key = _key(request)
+        if key is not None:
+            self._kept.drop(key)
+
     def forget(self) -> None:
         """Forget all: another chain may answer from now on."""
         self._kept.clear()
@@ -87,6 +95,14 @@ class KnownAnswers:
                 for key in keys:
                     counts[key] = counts.get(key, 0) + 1
         return sorted(key for key, count in counts.items() if count >= HABIT_AT_LEAST)[:MAX_HABITS]
+
+
+def block_hash_from(value: object) -> str:
+    """A block's hash as this program writes it; raises :class:`TypeError` for anything else."""
+    if not isinstance(value, str) or _HASH.fullmatch(value) is None:
+        msg = f"{str(value)[:80]!r} is no block hash"
+        raise TypeError(msg)
+    return value.lower()
 
 
 def _key(request: Request) -> tuple[str, ...] | None:

@@ -18,7 +18,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from chain.deadlines import within
-from chain.node_answers import BLOCK, HEADER, STORAGE, VERSION, KnownAnswers
+from chain.node_answers import BLOCK, HEADER, STORAGE, VERSION, KnownAnswers, block_hash_from
 from chain.node_url import NodeUrl
 from chain.node_wire import Reply, Request, Wire
 from chain.port import ChainUnavailableError, OtherChainError, PrunedStateError
@@ -64,9 +64,11 @@ class _Asking(threading.local):
     left_s: float = 0.0
     decodes: bool = False
     ready: dict[str, Reply]
+    used: list[Request]
 
     def __init__(self) -> None:
         self.ready = {}
+        self.used = []
 
 
 class NodeConnection:
@@ -111,6 +113,7 @@ class NodeConnection:
         if self._genesis not in (None, genesis):
             self.close()
             self._known.forget()
+            self._decoders = None
         self._genesis = genesis
 
     # --- questions ------------------------------------------------------------------------------
@@ -138,7 +141,7 @@ class NodeConnection:
 
         def read(node: Decoder) -> T:
             self._known.was_read(node.storage_key(module, name, params).to_hex(), block_hash)
-            return parse(node.query(module, name, params, block_hash=block_hash).value)
+            return parse(node.value(module, name, params, block_hash).value)
 
         return self.ask_at(f"{module}.{name}", block_hash, read)
 
@@ -279,10 +282,13 @@ class NodeConnection:
         except SubstrateRequestException as error:
             raise self._unavailable(what, error) from error
         except _failures() as error:
+            for request in self._asking.used:  # among them may be what could not be read
+                self._known.drop(request)
             raise self._unavailable(what, error) from error
         finally:
             self._asking.wire = None
             self._asking.ready = {}
+            self._asking.used = []
 
     def _within(self, work: Callable[[], T]) -> T:
         """A question within a question, with its wire and its deadline; its guard is the outer."""
@@ -345,20 +351,18 @@ class NodeConnection:
             self._slots.release()
 
     def _connected(self) -> Wire:
-        wire = Wire(self._url.url, self._timeout_s)
+        started = time.monotonic()
+        wire = Wire(self._url.url, self._asking.left_s)
         try:
-            (reply,) = wire.ask([("chain_getBlockHash", [0])], self._timeout_s)
-            shown = _result(reply)
-            if not isinstance(shown, str):
-                msg = f"{shown!r} is no hash of a genesis block"
-                raise TypeError(msg)
+            left_s = self._asking.left_s - (time.monotonic() - started)
+            (reply,) = wire.ask([("chain_getBlockHash", [0])], left_s)
+            self._asking.left_s -= time.monotonic() - started
+            shown = block_hash_from(_result(reply))
             with self._lock:
-                self._genesis = self._genesis or shown.lower()
+                self._genesis = self._genesis or shown
                 expected = self._genesis
-            if shown.lower() != expected:
-                msg = (
-                    f"{self.place} serves chain {shown[:80]} instead of {expected}; it is not used"
-                )
+            if shown != expected:
+                msg = f"{self.place} serves chain {shown} instead of {expected}; it is not used"
                 raise OtherChainError(msg)
         except BaseException:
             wire.close()
@@ -369,11 +373,11 @@ class NodeConnection:
 
     def _prepare(self) -> Any:
         """The decoders; made when first needed, as they import a heavy library."""
-        from chain.node_decoder import Decoders, MetadataCache
+        from chain.node_decoder import Decoders, metadata_of
 
         with self._lock:
             if self._decoders is None:
-                self._metadata = MetadataCache()
+                self._metadata = metadata_of(str(self._genesis))
                 self._decoders = Decoders(self._call, self._metadata)
             return self._decoders
 
@@ -391,8 +395,14 @@ class NodeConnection:
     def _call(self, method: str, params: list[Any]) -> Reply:
         """A reply with its result: known, fetched before, or asked over this thread's wire."""
         request = (method, params)
-        reply = self._known.get(request) or self._asking.ready.pop(_spelled(request), None)
-        return reply or self._call_now(method, params)
+        self._asking.used.append(request)
+        reply = self._known.get(request)
+        if reply is None:
+            reply = self._asking.ready.pop(_spelled(request), None)
+        if reply is None:
+            return self._call_now(method, params)
+        _result(reply)
+        return reply
 
     def _call_now(self, method: str, params: list[Any]) -> Reply:
         """A reply with its result, over this thread's wire, whatever is known."""

@@ -15,16 +15,25 @@ waited for.
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
+from scalecodec.base import ScaleBytes
 from substrateinterface import SubstrateInterface
 from substrateinterface.storage import StorageKey
 from substrateinterface.utils.hasher import xxh128
 
+from chain.kept import Kept
+from chain.node_answers import STORAGE
+
 SS58_FORMAT: Final = 42
+MAX_CHAINS: Final = 2
+"""Chains whose metadata is kept; a process follows one."""
+MAX_KEPT_KEYS: Final = 1_024
+"""Storage keys kept by a decoder, for a subnet's 256 hotkeys and some of their maps."""
 MAX_RUNTIMES: Final = 4
 """Runtimes kept with their metadata, which is tens of megabytes each; the longest unused goes."""
 
@@ -54,6 +63,7 @@ class Decoder(SubstrateInterface):  # type: ignore[misc]
     def __init__(self, call: Call, metadata: MetadataCache, block_hash: str | None = None) -> None:
         self._call = call
         self._is_fixed = False
+        self._keys: Kept[tuple[str, ...], StorageKey] = Kept(MAX_KEPT_KEYS)
         super().__init__(
             websocket=_NoSocket(),
             ss58_format=SS58_FORMAT,
@@ -82,30 +92,62 @@ class Decoder(SubstrateInterface):  # type: ignore[misc]
             DECODING.acquire()
 
     def storage_key(self, module: str, name: str, params: list[Any]) -> StorageKey:
-        """The key of a storage entry by this runtime; ``create_storage_key`` would ask the head."""
-        return StorageKey.create_from_storage_function(
-            module, name, params, runtime_config=self.runtime_config, metadata=self.metadata
-        )
+        """The key of a storage entry by this runtime; ``create_storage_key`` would ask the head.
+
+        Looking an entry up in the metadata costs more than all else about a value: keys are kept.
+        """
+        spelled = (module, name, *map(repr, params))
+        found = self._keys.get(spelled)
+        if found is None:
+            found = StorageKey.create_from_storage_function(
+                module, name, params, runtime_config=self.runtime_config, metadata=self.metadata
+            )
+            self._keys.put(spelled, found)
+        return found
+
+    def value(self, module: str, name: str, params: list[Any], block_hash: str) -> Any:
+        """A storage entry in the state of a block, decoded; its default where it is empty."""
+        key = self.storage_key(module, name, params)
+        data = self.rpc_request(STORAGE, [key.to_hex(), block_hash])["result"]
+        return key.decode_scale_value(None if data is None else ScaleBytes(data))
 
 
 class MetadataCache:
     """What substrate-interface calls a cache region: the newest few decoded metadata."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept: Kept[str, Any] = Kept(MAX_RUNTIMES)
 
     def get(self, key: str) -> Any:
         """The metadata, or None."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
+        return self._kept.get(key)
 
     def set(self, key: str, value: Any) -> None:
         """Keep it."""
-        self._kept[key] = value
-        while len(self._kept) > MAX_RUNTIMES:
-            self._kept.popitem(last=False)
+        self._kept.put(key, value)
+
+
+def _spare_the_collector() -> None:
+    """Take metadata out of the garbage collector's rounds: a million objects that live for long.
+
+    Looking through them takes longer than decoding a hundred blocks. What was left of a runtime
+    that is no longer kept is collected before.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+_METADATA: Final[Kept[str, MetadataCache]] = Kept(MAX_CHAINS)
+
+
+def metadata_of(genesis: str) -> MetadataCache:
+    """The metadata of the chain with that block 0, shared by all its nodes in this process."""
+    found = _METADATA.get(genesis)
+    if found is None:
+        found = MetadataCache()
+        _METADATA.put(genesis, found)
+    return found
 
 
 class Decoders:
@@ -133,5 +175,6 @@ class Decoders:
                 self._kept[version] = found
                 while len(self._kept) > MAX_RUNTIMES:
                     self._kept.popitem(last=False)
+                _spare_the_collector()
             self._kept.move_to_end(version)
             return found

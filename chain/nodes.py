@@ -43,6 +43,9 @@ LOOK_AROUND_S: Final = 60.0
 FAR_BEHIND_BLOCKS: Final = 10
 """A node this far behind the best is asked after the others."""
 
+_SAYS_SO: Final = (NodeCannotError, PrunedStateError, UnknownBlockError)
+"""Refusals of a node that is there and answers."""
+
 T = TypeVar("T")
 Question = Callable[[NodeChain], T]
 
@@ -53,8 +56,10 @@ class _Candidate:
     failures: int = 0
     left_until: float = 0.0
     lags: bool = False
+    is_foreign: bool = False
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, error: ChainError | None = None) -> None:
+        self.is_foreign = isinstance(error, OtherChainError)
         self.left_until = now + min(FIRST_BACK_OFF_S * 2**self.failures, LONGEST_BACK_OFF_S)
         self.failures += 1
 
@@ -189,18 +194,24 @@ class Nodes:
         refusals: list[ChainError] = []
         with self._lock:
             order = self._order()
-            away = len(self._nodes) - len(order)
+        asked = 0
         for node in order:
+            if node.left_until > self._clock() and _of(refusals, *_SAYS_SO):
+                break  # who is there has spoken; who is left alone is not waited for
+            asked += 1
             try:
                 answer = question(node.chain)
-            except (NodeCannotError, PrunedStateError, UnknownBlockError) as error:
-                refusals.append(error)  # it is there and says so: no reason to leave it
+            except _SAYS_SO as error:
+                refusals.append(error)  # no reason to leave it
             except (ChainUnavailableError, OtherChainError) as error:
                 refusals.append(error)
-                self._failed(node)
+                self._failed(node, error)
             else:
                 self._answered(node)
                 return answer
+        with self._lock:
+            others = [node for node in self._nodes if node not in order[:asked]]
+            away = sum(not node.is_foreign for node in others)
         if self._archive is not None and _of(refusals, PrunedStateError, UnknownBlockError):
             try:
                 return question(self._archive)
@@ -220,7 +231,7 @@ class Nodes:
         pruned = _of(refusals, PrunedStateError)
         if pruned and len(pruned) + len(foreign) == len(refusals) and not away:
             return pruned[0]
-        if len(foreign) == len(refusals) and not away:
+        if len(foreign) == len(refusals) and not away:  # nobody of this chain is left
             return foreign[0]
         return self._nobody(what, refusals)
 
@@ -234,18 +245,19 @@ class Nodes:
         """Whom to ask, in order: never nobody. Holds the lock."""
         now = self._clock()
         ready = [node for node in self._nodes if node.left_until <= now]
-        if not ready:
-            return [min(self._nodes, key=lambda node: node.left_until)]
-        # Sorting keeps the order of preference among equals.
-        return sorted(ready, key=lambda node: (node.lags, node is not self._current))
+        left = [node for node in self._nodes if node.left_until > now]
+        # Sorting keeps the order of preference among equals. Should all of them fail, the one that
+        # was left alone for longest is asked before nobody is.
+        ready.sort(key=lambda node: (node.lags, node is not self._current))
+        return ready + sorted(left, key=lambda node: node.left_until)[:1]
 
-    def _failed(self, node: _Candidate) -> None:
+    def _failed(self, node: _Candidate, error: ChainError) -> None:
         with self._lock:
-            node.failed(self._clock())
+            node.failed(self._clock(), error)
 
     def _answered(self, node: _Candidate) -> None:
         with self._lock:
-            node.failures = 0
+            node.failures, node.left_until = 0, 0.0
             if self._current.failures or self._current.lags:
                 self._current = node
 
@@ -265,8 +277,8 @@ class Nodes:
         for node in around:
             try:
                 self._learn(node.chain.finalized_head())
-            except ChainError:
-                self._failed(node)  # a question that needs it will tell why
+            except ChainError as error:
+                self._failed(node, error)  # a question that needs it will tell why
                 continue
             heads.append((node, node.chain.told_head))
         best = max((head for _, head in heads), default=0)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 from chain.ahead import read_ahead
 from chain.gaps import (
@@ -72,7 +72,7 @@ class BlockReader:
         self._registry = dict(registry)
         self._netuid = ledger.arena.netuid
         self._workers = workers
-        self._newest: Header | None = None
+        self._newest: Header | Block | None = None
         self._registry_unknown = False
         if chain.genesis_hash() != ledger.arena.genesis:
             msg = (
@@ -172,9 +172,8 @@ class BlockReader:
 
     # -- one block --------------------------------------------------------------------------
 
-    def _blocks(self, first: int, last: int) -> Generator[Block]:
-        blocks = read_ahead(self._chain.block, first, last, workers=self._workers)
-        return cast("Generator[Block]", blocks)
+    def _blocks(self, first: int, last: int) -> Generator[Block, None, None]:
+        return read_ahead(self._chain.block, first, last, workers=self._workers)
 
     def _record(self, block: Block) -> None:
         if self._registry_unknown:
@@ -193,11 +192,12 @@ class BlockReader:
         if before is not None and before.spec_version != block.spec_version:
             facts = replace(facts, upgraded_from=before.spec_version)
         record_block(self._ledger, facts)
-        self._registry, self._newest = registry, None
+        self._registry, self._newest = registry, block
 
     def _record_anew(self, number: int, gap: Gap | None) -> None:
         """Record a block whose registry cannot be followed to: all of it is observed there."""
         block = self._chain.block(number)
+        before: Header | Block | None
         before = self._must_lead_on(block) if gap else self._must_follow(block)
         now = registry_at(self._chain, self._netuid, block.hash)
         changes = registry_changes(self._registry, now)
@@ -216,7 +216,7 @@ class BlockReader:
         if before is not None and before.spec_version != block.spec_version:
             facts = replace(facts, upgraded_from=before.spec_version)
         record_block(self._ledger, facts)
-        self._registry, self._newest, self._registry_unknown = now, None, False
+        self._registry, self._newest, self._registry_unknown = now, block, False
 
     def _pass_gap(
         self,
@@ -291,8 +291,11 @@ class BlockReader:
                 )
                 raise ChainUnavailableError(msg) from error
 
-    def _must_follow(self, block: Block) -> Header | None:
-        """The block must follow the one before it in the log, which is given back."""
+    def _must_follow(self, block: Block) -> Header | Block | None:
+        """The block must follow the one before it in the log, which is given back.
+
+        That is nearly always the one just recorded; only the first is looked up.
+        """
         before = self._newest
         if before is None or before.number != block.number - 1:
             before = self._newest = header_of(self._ledger, block.number - 1)
