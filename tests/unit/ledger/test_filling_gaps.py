@@ -257,3 +257,13 @@ def test_another_runtime_is_told_once(scene: Scene) -> None:
     record_block(scene.ledger, replace(scene.facts_of(number), spec_version=2, upgraded_from=1))
     (alert,) = scene.facts(AlertRaised)
     assert (alert.kind, alert.block) == ("runtime_upgraded", number)
+
+
+def test_a_filled_block_read_again_is_compared_with_what_was_filled(scene: Scene) -> None:
+    first, _ = pass_gap(scene, 1)
+    came = NeuronChange(1, "B", "cold-B", None)
+    fill_block(scene.ledger, scene.facts_of(first, neurons=(came,), subnet_owner=("o", "oc")))
+    alike = scene.facts_of(first, neurons=(came,), subnet_owner=("o", "oc"))
+    assert compare_block(scene.ledger, alike) == []
+    (difference,) = compare_block(scene.ledger, replace(alike, subnet_owner=("p", "pc")))
+    assert "owner_hotkey: 'o' is recorded, 'p' was offered" in difference
