@@ -11,11 +11,13 @@ import pytest
 
 from api.app import Services, open_services
 from api.following import Caught, Follower
+from api.opening import open_from_node
 from api.settings import Settings
 from chain.node import NodeChain
 from chain.port import ChainReader
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
+from ledger.observations import BalanceObserved
 from ledger.queries.emissions import epochs
 from ledger.queries.payouts import all_payouts
 from ledger.queries.scope import Scope
@@ -122,3 +124,92 @@ def test_a_season_with_gaps_that_are_healed_ends_as_the_undisturbed_one(
     says = run.says()
     for what, value in undisturbed.items():
         assert says[what] == value, what
+
+
+def test_a_gap_found_by_the_nodes_own_window_is_one_gap(node: NodeChain, tmp_path: Path) -> None:
+    """As a node that keeps the newest states answers one that was away for long."""
+    made, chain = pruning(node, lambda number: number < 60)
+    run = begun(tmp_path)
+    run.read(node, until_block=12)
+    made.asked.clear()
+    caught = run.read(chain)
+    assert (caught.head_block, caught.missing) == (truth()["head"], 47)
+    assert made.asked.index(62) <= 20  # all that was asked until the cursor was past the gap
+    with run.services.at("season", NETUID) as scope:
+        (line,) = gaps(scope)
+    assert (line.from_block, line.to_block, line.seen_at_block) == (13, 59, 60)
+
+
+def test_blocks_that_the_operator_left_out_are_filled_by_a_later_run(
+    node: NodeChain, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    run = begun(tmp_path)
+    first = run.read(node, from_block=47, until_block=60)
+    assert (first.missing, first.filled, first.head_block) == (43, 0, 60)
+    assert run.read(node).missing == 0
+    assert run.says() == undisturbed
+    again = run.read(node, from_block=10)
+    assert (again.reread, again.differences) == (68, ())
+
+
+@pytest.mark.parametrize("opens_at", [3, 30, 34, 60])
+def test_an_arena_opened_in_mid_history_says_of_its_blocks_what_a_whole_one_says(
+    opens_at: int, node: NodeChain, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'ledger.db'}"))
+    opened = open_from_node(
+        services,
+        node,
+        "season",
+        NETUID,
+        policy=season_policy(truth()["treasury"]),
+        at_block=opens_at,
+        actor="test",
+    )
+    assert opened.at_block == opens_at
+    ledger = services.ledger("season", NETUID)
+    balance = ledger.newest(BalanceObserved, where=lambda fact: fact.asset == "TAO")
+    assert balance is not None
+    by_block = dict(truth()["treasury_balance"]["by_block"])
+    assert (balance.about_block, balance.amount) == (opens_at, by_block[opens_at])
+    run = Run(services)
+    assert run.read(node).head_block == truth()["head"]
+    says = run.says()
+    later = [line for line in undisturbed["submissions"] if line["block"] > opens_at]
+    for mine, theirs in zip(says["submissions"], later, strict=True):
+        # Nobody from before the opening stands before them in the queue.
+        assert {**mine, "queue_place": None} == {**theirs, "queue_place": None}
+    for what in ("registry", "epochs", "payouts"):
+        mine = says[what]
+        if what != "registry":
+            assert mine == [line for line in undisturbed[what] if line.epoch_block > opens_at]
+        else:
+            assert mine == undisturbed[what]
+    earlier = [line for line in says["payments"] if line["block"] <= opens_at]
+    # A payment from before the opening is known as soon as a commit takes it.
+    claimed = [
+        line
+        for line in undisturbed["payments"]
+        if line["block"] <= opens_at
+        and line["submission_id"] in {one["submission_id"] for one in later}
+    ]
+    assert [line["payment_id"] for line in earlier if line["status"] == "consumed"] == [
+        line["payment_id"] for line in claimed
+    ]
+    assert [line for line in says["payments"] if line["block"] > opens_at] == [
+        line for line in undisturbed["payments"] if line["block"] > opens_at
+    ]
+    services.close()
+
+
+def test_some_commit_of_the_season_takes_a_payment_from_before_an_opening(
+    undisturbed: dict[str, Any],
+) -> None:
+    """Else the test above would compare two empty lists."""
+    block_of = {line["payment_id"]: line["block"] for line in undisturbed["payments"]}
+    pairs = [
+        (block_of[line["payment_id"]], line["block"])
+        for line in undisturbed["submissions"]
+        if line["payment_id"]
+    ]
+    assert any(paid <= 34 < known for paid, known in pairs)
