@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from api.cli import arena, database, demo, ingest, logs, read, serve
+from api.cli import arena, database, demo, ingest, logs, read, serve, weights
 from api.cli.failures import ReportingGroup
 
 EPILOG: Final = (
@@ -49,7 +49,7 @@ def _options(
     logs.configure(debug=debug)
 
 
-for module in (read, arena, database, serve, demo, ingest):
+for module in (read, weights, arena, database, serve, demo, ingest):
     module.register(app)
 
 
