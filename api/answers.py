@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
+from ledger.queries.comparison import ExplainedUid, ValidatorLine
 from ledger.queries.emissions import EpochLine, RampPoint
 from ledger.queries.payouts import PayoutLine
 from ledger.queries.standing import GapLine
@@ -46,6 +47,29 @@ class Listing(msgspec.Struct, Generic[ItemT], frozen=True):
     limit: int
     offset: int
     items: Sequence[ItemT]
+
+
+class WeightsCompared(msgspec.Struct, frozen=True):
+    """The vector computed at the block, and what each validator submitted and holds."""
+
+    block: BlockInt
+    position: int
+    computed_digest: str
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    limit: int
+    offset: int
+    validators: Part[ValidatorLine]
+
+
+class WeightsExplained(msgspec.Struct, frozen=True):
+    """Why each UID has its share of the vector at the block."""
+
+    block: BlockInt
+    position: int
+    policy: str
+    digest: str
+    uids: Sequence[ExplainedUid]
 
 
 class ArenaLine(msgspec.Struct, frozen=True):

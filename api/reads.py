@@ -31,6 +31,8 @@ from api.answers import (
     Status,
     SubmissionLine,
     TreasuryAnswer,
+    WeightsCompared,
+    WeightsExplained,
     shaped,
 )
 from api.limits import DEFAULT_LIMIT
@@ -41,6 +43,8 @@ from ledger.queries import contests as ask_contests
 from ledger.queries import reigns as ask_reigns
 from ledger.queries import submissions as ask_submissions
 from ledger.queries import treasury as ask_treasury
+from ledger.queries.comparison import WeightsStatus, compared, explained
+from ledger.queries.comparison import weights_status as ask_weights_status
 from ledger.queries.emissions import epochs, ramp_now
 from ledger.queries.payouts import payouts_page, totals
 from ledger.queries.scope import Scope
@@ -49,6 +53,7 @@ from ledger.queries.weights import (
     VectorView,
     policy_in_force,
     sent_vectors,
+    vector_in_force,
     vector_view,
 )
 from ledger.store.logs import LogHead
@@ -96,6 +101,37 @@ def weights(scope: Scope) -> VectorView:
 def sent(scope: Scope, window: Window) -> Listing[SentVector]:
     """The vectors sent so far, oldest first."""
     return window.listing(scope, sent_vectors(scope))
+
+
+def compared_weights(scope: Scope, window: Window) -> WeightsCompared:
+    """The vector computed at the scope's block, beside what validators submitted and hold."""
+    vector = vector_in_force(scope)
+    return WeightsCompared(
+        block=scope.block,
+        position=scope.position,
+        computed_digest=vector.digest,
+        uids=vector.uids,
+        values=vector.values,
+        limit=window.limit,
+        offset=window.offset,
+        validators=window.part(compared(scope)),
+    )
+
+
+def explained_weights(scope: Scope) -> WeightsExplained:
+    """Each UID's share of the vector at the scope's block, in words."""
+    return WeightsExplained(
+        block=scope.block,
+        position=scope.position,
+        policy=policy_in_force(scope).name,
+        digest=vector_in_force(scope).digest,
+        uids=explained(scope),
+    )
+
+
+def weights_status(scope: Scope) -> WeightsStatus:
+    """How the arena stands for whoever sets weights."""
+    return ask_weights_status(scope)
 
 
 def emissions(scope: Scope, window: Window) -> Emissions:

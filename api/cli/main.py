@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from api.cli import arena, database, demo, ingest, logs, miner, read, serve, treasury
+from api.cli import arena, database, demo, ingest, logs, miner, read, serve, treasury, weights
 from api.cli.failures import ReportingGroup
 
 EPILOG: Final = (
@@ -50,7 +50,7 @@ def _options(
     logs.configure(debug=debug)
 
 
-for module in (read, treasury, miner, arena, database, serve, demo, ingest):
+for module in (read, weights, treasury, miner, arena, database, serve, demo, ingest):
     module.register(app)
 
 

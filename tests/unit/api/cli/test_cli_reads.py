@@ -35,6 +35,9 @@ SAME: list[tuple[list[str], str]] = [
     (["status"], f"{ARENA}/status"),
     (["weights"], f"{ARENA}/weights"),
     (["weights", "--sent"], f"{ARENA}/weights/sent"),
+    (["weights", "compare"], f"{ARENA}/weights/compare"),
+    (["weights", "explain"], f"{ARENA}/weights/explain"),
+    (["weights", "status"], f"{ARENA}/weights/status"),
     (["emissions"], f"{ARENA}/emissions"),
     (["treasury"], f"{ARENA}/treasury"),
     (["treasury", "--payments"], f"{ARENA}/payments"),
@@ -259,3 +262,21 @@ def test_wrong_usage_ends_with_2_and_gives_no_result(
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_an_option_before_a_commands_name_is_refused_and_behind_it_heard(
+    run: Run, season_url: str
+) -> None:
+    refused = run("weights", "--at-block", 130, "status", url=season_url)
+    assert refused.exit_code == 2
+    assert "give --at-block behind 'status'" in refused.stderr
+    heard = run("weights", "status", "--at-block", 130, "--format", "json", url=season_url)
+    assert json.loads(heard.stdout)["block"] == 130
+
+
+@pytest.mark.parametrize("command", ["compare", "explain", "status"])
+def test_the_weights_commands_show_tables(run: Run, season_url: str, command: str) -> None:
+    shown = run("weights", command, url=season_url)
+    assert shown.exit_code == 0, shown.output
+    assert "digest" in shown.stdout
+    assert "('" not in shown.stdout  # reasons in words, not a tuple of them
