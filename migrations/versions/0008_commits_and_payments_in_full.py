@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007_commits_and_payments"
-down_revision = "0006_the_subnet"
+revision = "0008_commits_and_payments"
+down_revision = "0007_vectors_by_digest"
 branch_labels = None
 depends_on = None
 
