@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.gaps import first_given, registry_changes
+from chain.gaps import first_given
 from ledger.commands.block_facts import EmptiedUid, NeuronChange, OwnerChange
+from ledger.commands.registry import changes_between
 
 MOST_QUESTIONS = 45
 """Twice the digits of a million blocks in binary, and some."""
@@ -55,7 +56,7 @@ def test_nothing_is_given_up_to_the_head() -> None:
 def test_holders_that_came_changed_and_left_are_told_apart() -> None:
     before = {0: ("a", "ca"), 1: ("b", "cb"), 2: ("c", "cc"), 3: ("d", "cd")}
     now = {0: ("a", "ca"), 1: ("b", "new"), 2: ("e", "ce"), 4: ("f", "cf")}
-    changes = registry_changes(before, now)
+    changes = changes_between(before, now)
     assert changes.neurons == (
         NeuronChange(2, "e", "ce", "c"),
         NeuronChange(4, "f", "cf", None),
@@ -66,5 +67,5 @@ def test_holders_that_came_changed_and_left_are_told_apart() -> None:
 
 def test_a_registry_that_did_not_change_has_no_changes() -> None:
     held = {0: ("a", "ca"), 7: ("b", "cb")}
-    changes = registry_changes(held, dict(held))
+    changes = changes_between(held, dict(held))
     assert (changes.neurons, changes.owners, changes.emptied) == ((), (), ())
