@@ -116,6 +116,7 @@ class _Reader:
 
     def read(self) -> float:
         """Seconds to fetch and decode the blocks and their events."""
+        self._node.connect_websocket()  # the server drops who was idle while ours had its turn
         began = time.perf_counter()
         for number in self._numbers:
             block = self._node.get_block(block_number=number)
