@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from chain.port import Block, ChainReader, ChainUnavailableError, PrunedStateError
 from ledger.commands.block_facts import EmptiedUid, Gap, NeuronChange, OwnerChange, SeenAnew
+
+BALANCE_TRIES: Final = 3
+"""How often a balance is asked for before it is unknown for ever."""
 
 Registry = Mapping[int, tuple[str, str]]
 """Hotkey and coldkey by UID."""
@@ -102,10 +106,22 @@ def treasury_balances(
     unknown: list[str] = []
     for asset, ask in asked:
         try:
-            known.append((asset, treasury, ask(), "chain"))
+            known.append((asset, treasury, _asked_again(ask), "chain"))
         except ChainUnavailableError as error:
             unknown.append(f"the {asset} balance of {treasury} is unknown: {error}")
     return tuple(known), tuple(unknown)
+
+
+def _asked_again(ask: Callable[[], int]) -> int:
+    """The answer, asked for :data:`BALANCE_TRIES` times: there is no later block to ask it at."""
+    for _ in range(BALANCE_TRIES - 1):
+        try:
+            return ask()
+        except PrunedStateError:
+            raise
+        except ChainUnavailableError:
+            continue
+    return ask()
 
 
 def seen_anew(
