@@ -52,6 +52,10 @@ OnBlock = Callable[[int, int], None]
 """Told of each block recorded and of the last one there is."""
 
 
+class NotFinalizedError(UnknownBlockError):
+    """The block that the operator wants to begin at is not finalized yet."""
+
+
 def never() -> bool:
     """Nobody asks the cursor to stop."""
     return False
@@ -106,6 +110,7 @@ class BlockReader:
             detail = f"who held what at block {head.effective_block} is unknown: {error}"
             raise_alert(self._ledger, "opening_unknown", detail)
             return
+        self._registry_unknown = False
         record_opening(self._ledger, state)
         self._beside.subnet_owner = state.subnet_owner
         self.observe_balances()
@@ -159,7 +164,7 @@ class BlockReader:
     def leave_out(self, from_block: int) -> bool:
         """Go on at ``from_block``: the blocks before it are a gap; whether there were any.
 
-        Raises :class:`UnknownBlockError` for a block that is not finalized yet.
+        Raises :class:`NotFinalizedError` for a block that is not finalized yet.
         """
         first = self._head() + 1
         if from_block <= first:
@@ -170,7 +175,7 @@ class BlockReader:
                 f"block {from_block} is not finalized yet, the newest is {finalized}; begin at or "
                 "before that one"
             )
-            raise UnknownBlockError(msg)
+            raise NotFinalizedError(msg)
         gap = Gap(first, from_block - 1, LEFT_OUT)
         try:
             self._record_anew(from_block, gap)

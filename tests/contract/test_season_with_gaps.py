@@ -14,10 +14,11 @@ from api.following import Caught, Follower
 from api.opening import open_from_node
 from api.settings import Settings
 from chain.node import NodeChain
+from chain.nodes import Nodes
 from chain.port import ChainReader
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
-from ledger.observations import BalanceObserved
+from ledger.observations import AlertRaised, BalanceObserved
 from ledger.queries.emissions import epochs
 from ledger.queries.payouts import all_payouts
 from ledger.queries.scope import Scope
@@ -28,6 +29,7 @@ from ledger.queries.weights import registry, vector_in_force
 from tests.cassette import needs_cassette, replay_server, truth
 from tests.contract.test_season_in_the_ledger import season_policy
 from tests.pruning import pruning
+from tests.scripted_node import Script, scripted_node
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
 
@@ -213,3 +215,48 @@ def test_some_commit_of_the_season_takes_a_payment_from_before_an_opening(
         if line["payment_id"]
     ]
     assert any(paid <= 34 < known for paid, known in pairs)
+
+
+def test_a_node_that_keeps_few_states_leaves_a_gap_that_an_archive_fills(
+    undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    run = begun(tmp_path)
+    with scripted_node(Script(keeps_states=18)) as pruned, scripted_node(Script()) as archive:
+        nodes = Nodes([pruned.url])
+        first = run.read(nodes, workers=4)
+        nodes.close()
+        assert (first.head_block, first.missing) == (truth()["head"], 59 - OPENS_AT)
+        with run.services.at("season", NETUID) as scope:
+            assert safe_block(scope) == OPENS_AT
+        nodes = Nodes([pruned.url], archive=archive.url)
+        second = run.read(nodes, workers=4)
+        nodes.close()
+    assert (second.filled, second.missing, second.unfilled) == (59 - OPENS_AT, 0, "")
+    assert run.says() == undisturbed
+
+
+def test_with_an_archive_there_is_no_gap_to_begin_with(
+    undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    run = begun(tmp_path)
+    with scripted_node(Script(keeps_states=18)) as pruned, scripted_node(Script()) as archive:
+        nodes = Nodes([pruned.url], archive=archive.url)
+        assert run.read(nodes, workers=4).missing == 0
+        nodes.close()
+    with run.services.at("season", NETUID) as scope:
+        assert gaps(scope) == []
+    assert run.says() == undisturbed
+
+
+def test_a_runtime_upgrade_is_told_at_its_block(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    with scripted_node(Script(upgrades={50: 294})) as node:
+        nodes = Nodes([node.url])
+        run.read(nodes)
+        nodes.close()
+    told = run.services.ledger("season", NETUID).newest(
+        AlertRaised, where=lambda fact: fact.kind == "runtime_upgraded"
+    )
+    assert told is not None
+    assert told.block == 51  # the state of block 50 holds the code that makes the next one
+    assert "version 294 from block 51 on, and was of version 293" in told.detail

@@ -27,7 +27,7 @@ from tests.faults.processes import DEADLINE_S, wait_until
 pytestmark = [needs_cassette, pytest.mark.cassette, pytest.mark.slow]
 
 SEED = int(os.environ.get("LEDGER_TEST_SEED", "14"))
-KILLS = 4
+KILLS = 3
 OPENS_AT = 3
 LEFT_OUT_TO = 9
 """Blocks 4 to 9 are left out at first: the kills meet a gap, and its filling, too."""

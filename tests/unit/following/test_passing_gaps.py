@@ -16,6 +16,7 @@ from api.opening import open_from_node
 from api.settings import Settings
 from api.status import status_of
 from chain.port import Block, ChainReader, ChainUnavailableError, OtherChainError, PrunedStateError
+from chain.reader import NotFinalizedError
 from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
 from chain.watchdog import BlockWatchdog
 from ledger.commands.arena import open_arena
@@ -384,6 +385,20 @@ def test_beginning_at_the_next_block_is_as_without_saying_so(tmp_path: Path) -> 
     place, _, chain = place_with(tmp_path)
     caught = follower(place, chain, from_block=OPENS_AT + 1).catch_up()
     assert (caught.blocks, caught.missing, caught.reread) == (BLOCKS, 0, 0)
+
+
+def test_a_beginning_that_is_not_final_ends_also_a_run_that_follows(tmp_path: Path) -> None:
+    place, _, chain = place_with(tmp_path)
+    run = Ingest(
+        place.ledger,
+        lambda: follower(place, chain, from_block=OPENS_AT + BLOCKS + 1),
+        until_block=None,
+        stop=Clock(5),
+        say=lambda _: None,
+    )
+    with pytest.raises(NotFinalizedError, match="not finalized yet"):
+        run.follow(BlockWatchdog(OneNode(), clock=lambda: 0.0))
+    assert place.ledger.newest(AlertRaised) is None
 
 
 def test_recorded_blocks_are_read_again_and_found_alike(tmp_path: Path) -> None:
