@@ -19,9 +19,19 @@ class WritingNode(NodeChain):
     What was sent is looked for in this node's own finalized blocks.
     """
 
-    def __init__(self, url: str, signers: Sequence[Signer], *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        signers: Sequence[Signer],
+        *,
+        timeout_s: float = 30.0,
+        final_s: float = 120.0,
+        poll_s: float = 3.0,
+    ) -> None:
         super().__init__(url, timeout_s=timeout_s)
-        self._writer = NodeWriter(url, self, signers, timeout_s=timeout_s)
+        self._writer = NodeWriter(
+            url, self, signers, timeout_s=timeout_s, final_s=final_s, poll_s=poll_s
+        )
 
     def close(self) -> None:
         """Close both connections."""
