@@ -146,7 +146,7 @@ class ScriptedNode:
             return None
         if method == "state_getMetadata":
             self.metadata_of.append(params[0] if params else None)
-        if method == "chain_getHeader" and params and params[0] not in self._numbers:
+        if method == "chain_getHeader" and params and params[0] not in {*self._numbers, None}:
             return None
         try:
             found = self._cassette.answer(method, params)
@@ -154,7 +154,8 @@ class ScriptedNode:
             msg = f"not in the cassette: {method} {json.dumps(params)[:200]}"
             raise _ErrorAnswerError(-32000, msg) from error
         if method == "state_getRuntimeVersion" and params:
-            return found | {"specVersion": self._version(self._numbers[params[0]], found)}
+            number = self._numbers[params[0] or self._hashes[-1]]
+            return found | {"specVersion": self._version(number, found)}
         return found
 
     def _version(self, number: int, recorded: Mapping[str, Any]) -> int:
