@@ -93,7 +93,7 @@ class Follower:
         with services.at(network, netuid) as scope:
             held, beside = registry(scope), beside_at(scope)
         self._reader = BlockReader(chain, self._ledger, held, beside, workers=workers)
-        self._late = LateReader(chain, self._ledger, self._held_at, workers=workers)
+        self._late = LateReader(chain, self._ledger, self._known_at, workers=workers)
         self._from_block = from_block
         self._begun = from_block is None
         self._filling_failed_at: int | None = None
@@ -184,9 +184,9 @@ class Follower:
             runs = missing_blocks(gaps(scope))
         return [run for run in runs if run[0] >= from_block]
 
-    def _held_at(self, block: int) -> Registry:
+    def _known_at(self, block: int) -> tuple[Registry, Beside]:
         with self._services.at(*self._where, block) as scope:
-            return registry(scope)
+            return registry(scope), beside_at(scope)
 
     # -- commits ----------------------------------------------------------------------------
 

@@ -40,25 +40,24 @@ MAX_TOLD: Final = 10
 class LateReader:
     """Reads blocks behind the log's head. ``workers`` blocks are fetched at once.
 
-    ``held_at`` is who held which UID at a block that the log has read in its turn.
+    ``known_at`` is what the log knows at a block that it has read in its turn: who held which UID,
+    and what else a reader goes on from.
     """
 
     def __init__(
         self,
         chain: ChainReader,
         ledger: Ledger,
-        held_at: Callable[[int], Registry],
+        known_at: Callable[[int], tuple[Registry, Beside]],
         *,
         workers: int = 1,
     ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._netuid = ledger.arena.netuid
-        self._held_at = held_at
+        self._known_at = known_at
         self._workers = workers
-        self._before: tuple[int, dict[int, tuple[str, str]]] | None = None
-        self._beside = Beside()
-        """What late blocks showed so far; of the log's own knowledge nothing is older than they."""
+        self._before: tuple[int, dict[int, tuple[str, str]], Beside] | None = None
 
     def fill(
         self,
@@ -160,9 +159,8 @@ class LateReader:
 
     def _gathered(self, block: Block) -> BlockFacts:
         """What the ledger wants to know of a block in the past."""
-        registry = self._registry_before(block)
+        registry, beside = self._known_before(block)
         treasury = self._ledger.arena_state().policy_at(block.number).fee.treasury_ss58
-        beside = self._beside.copy()
         facts = gather(
             self._chain,
             block,
@@ -171,16 +169,17 @@ class LateReader:
             registry=registry,
             beside=beside,
         )
-        self._beside = beside
-        self._before = (block.number, registry)
+        self._before = (block.number, registry, beside)
         return facts
 
-    def _registry_before(self, block: Block) -> dict[int, tuple[str, str]]:
+    def _known_before(self, block: Block) -> tuple[dict[int, tuple[str, str]], Beside]:
         if self._before is not None and self._before[0] == block.number - 1:
-            return dict(self._before[1])
+            return dict(self._before[1]), self._before[2].copy()
         if isinstance(header_of(self._ledger, block.number - 1), BlockObserved | OpeningObserved):
-            return dict(self._held_at(block.number - 1))
-        return registry_before(self._chain, self._netuid, block)
+            registry, beside = self._known_at(block.number - 1)
+            return dict(registry), beside
+        # Inside a gap the log knows nothing of the block before; what changed since is seen there.
+        return registry_before(self._chain, self._netuid, block), Beside()
 
     def _must_fit(self, block: Block) -> None:
         before = header_of(self._ledger, block.number - 1)
