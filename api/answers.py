@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from ledger.queries.emissions import EpochLine, RampPoint
 from ledger.queries.payouts import PayoutLine
+from ledger.queries.standing import GapLine
 from ledger.queries.treasury import TreasuryLine
 
 RaoInt = Annotated[int, Meta(description="rao: 10^-9 TAO")]
@@ -103,8 +104,9 @@ class ThroneLine(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """An arena at a block, in one look. ``paused`` gives the reason by switch.
 
-    ``block`` and ``position`` are what was asked for; the head moves on, so that even a status of
-    the past is not the same for ever.
+    ``gaps`` are blocks that were or are missing in the log; up to ``last_safe_block`` none is, and
+    nothing will be added. ``block`` and ``position`` are what was asked for; the head moves on, so
+    that even a status of the past is not the same for ever.
     """
 
     network: str
@@ -122,6 +124,8 @@ class Status(msgspec.Struct, frozen=True):
     queue_length: int
     burn_uid: int
     burn_uid_eligible: bool | None
+    last_safe_block: BlockInt
+    gaps: Sequence[GapLine]
 
 
 class Emissions(msgspec.Struct, frozen=True):

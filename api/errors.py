@@ -339,7 +339,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     "sqlite3.OperationalError": _Kind(
         _DATABASE, ExitCode.DATABASE_FAILED, 503, _driver_failed_by_known_cause
     ),
-    "chain.node_connection.NodeUrlError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
+    "chain.node_url.NodeUrlError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
     "chain.port.ChainUnavailableError": _Kind("chain_unavailable", ExitCode.CHAIN_UNAVAILABLE, 503),
     "chain.port.ChainError": _Kind("chain_refused", ExitCode.CHAIN_REFUSED, 502),
     "api.http.server.PortInUseError": _Kind("port_in_use", ExitCode.PORT_IN_USE, 500),

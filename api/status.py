@@ -6,6 +6,7 @@ from api.answers import ArenaLine, Status, ThroneLine
 from ledger.queries.emissions import ramp_now
 from ledger.queries.reigns import reigns
 from ledger.queries.scope import Scope
+from ledger.queries.standing import gaps, last_safe_block, missing_blocks
 from ledger.queries.submissions import submissions
 from ledger.queries.weights import (
     burn_uid_eligible,
@@ -48,7 +49,7 @@ def throne_lines(scope: Scope) -> list[ThroneLine]:
 def status_of(scope: Scope) -> Status:
     """The status of an arena at the scope's block."""
     policy = policy_in_force(scope)
-    head = scope.head
+    head, missed = scope.head, gaps(scope)
     return Status(
         network=head.network,
         netuid=head.netuid,
@@ -65,4 +66,6 @@ def status_of(scope: Scope) -> Status:
         queue_length=sum(line["queue_place"] is not None for line in submissions(scope)),
         burn_uid=policy.weights.burn_uid,
         burn_uid_eligible=burn_uid_eligible(scope),
+        last_safe_block=last_safe_block(scope.block, missing_blocks(missed)),
+        gaps=missed,
     )

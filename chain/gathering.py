@@ -61,7 +61,10 @@ def gather(
         registry.update((row.uid, (row.hotkey, row.coldkey)) for row in epoch.rows)
     move_on(chain, netuid, block, registry)
     changes = changes_between(before, registry)
-    subnet_owner = _subnet_owner(chain, netuid, block, before, registry, beside, alerts)
+    known_owner, owner = beside.subnet_owner, subnet_owner_after(chain, netuid, block)
+    if owner is not None:
+        beside.subnet_owner = owner
+    alerts += burn_uid_alerts(known_owner, before, block, registry, beside)
     look = epoch is not None or treasury_staked(block, treasury)
     return BlockFacts(
         number=block.number,
@@ -72,7 +75,7 @@ def gather(
         neurons=changes.neurons,
         emptied=changes.emptied,
         owners=changes.owners,
-        subnet_owner=subnet_owner,
+        subnet_owner=None if owner == known_owner else owner,
         deposits=deposits_of(block, treasury),
         withdrawals=withdrawals_of(block, treasury),
         fees=fees_of(block, treasury),
@@ -90,33 +93,31 @@ def gather(
     )
 
 
-def _subnet_owner(
-    chain: ChainReader,
-    netuid: int,
-    block: Block,
+def burn_uid_alerts(
+    known_owner: tuple[str, str] | None,
     before: Registry,
+    block: Block,
     after: Registry,
     beside: Beside,
-    alerts: list[tuple[str, str]],
-) -> tuple[str, str] | None:
-    """The subnet's owner if it is another now; an alert if the burn UID is not its any more."""
-    known = beside.subnet_owner
-    seen = subnet_owner_after(chain, netuid, block)
-    if seen is not None:
-        beside.subnet_owner = seen
+) -> tuple[tuple[str, str], ...]:
+    """An alert if the burn UID does not belong to the subnet's owner any more after a block.
+
+    ``known_owner`` and ``before`` are what was known before it, ``after`` and ``beside`` after it.
+    """
     uid = beside.burn_uid
-    if uid is not None:
-        was = burn_uid_eligible(before.get(uid), known)
-        eligible = burn_uid_eligible(after.get(uid), beside.subnet_owner)
-        if (was is True and eligible is not True) or (was is None and eligible is False):
-            holder, owner = after.get(uid), beside.subnet_owner
-            detail = (
-                f"burn UID {uid} does not belong to the subnet's owner after block {block.number}: "
-                f"it is held by {' of '.join(holder) if holder else 'nobody'}, and the subnet by "
-                f"{' of '.join(owner) if owner else 'nobody known'}"
-            )
-            alerts.append(("burn_uid_not_eligible", detail))
-    return None if seen == known else seen
+    if uid is None:
+        return ()
+    was = burn_uid_eligible(before.get(uid), known_owner)
+    eligible = burn_uid_eligible(after.get(uid), beside.subnet_owner)
+    if eligible is True or was is False or (was is None and eligible is None):
+        return ()
+    holder, owner = after.get(uid), beside.subnet_owner
+    detail = (
+        f"burn UID {uid} does not belong to the subnet's owner after block {block.number}: "
+        f"it is held by {' of '.join(holder) if holder else 'nobody'}, and the subnet by "
+        f"{' of '.join(owner) if owner else 'nobody known'}"
+    )
+    return (("burn_uid_not_eligible", detail),)
 
 
 def _alpha(

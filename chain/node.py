@@ -4,17 +4,20 @@
 cannot be tried against a recording, and a writer that has never run would be a promise only.
 
 Every read names its block and has a deadline. What the node cannot answer (no connection, no answer
-in time, an error of its own, pruned state) is :class:`~chain.port.ChainUnavailableError`; what it
-answers with "there is no such block" is :class:`~chain.port.UnknownBlockError`. No default stands
-in for an answer.
+in time, an error of its own) is :class:`~chain.port.ChainUnavailableError`; what it
+answers with "there is no such block" is :class:`~chain.port.UnknownBlockError`, provided that it is
+up to date. What it says that it once had is :class:`~chain.port.PrunedStateError`. No default
+stands in for an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final
 
-from chain.node_connection import NodeConnection, Parse, T
+from chain.kept import Kept
+from chain.node_answers import HEADER, block_hash_from
+from chain.node_connection import AskAll, NodeCannotError, NodeConnection, Parse, T
 from chain.node_decode import (
     account,
     events_from,
@@ -34,6 +37,7 @@ from chain.node_subnet import (
     read_weights,
     weights_row,
 )
+from chain.node_wire import Request
 from chain.port import (
     Block,
     BlockRef,
@@ -42,27 +46,46 @@ from chain.port import (
     Epoch,
     EpochRow,
     Neuron,
+    OtherChainError,
+    PrunedStateError,
     Reserves,
     StakeLock,
     UnknownBlockError,
     ValidatorWeights,
 )
 
+MAX_KEPT_BLOCKS: Final = 32
+"""Decoded blocks kept, for payments are looked up in blocks that were read a moment ago."""
+MAX_KEPT_HASHES: Final = 4_096
+"""Hashes of finalized blocks kept, by number."""
+_FINALIZED_HEAD: Final[Request] = ("chain_getFinalizedHead", [])
+_BLOCK_HASH: Final = "chain_getBlockHash"
+
 
 class NodeChain:
     """:class:`~chain.port.ChainReader` over one node's WebSocket (``ws://`` or ``wss://``).
 
-    ``timeout_s`` bounds each wait for the node. Safe to share between threads.
+    ``timeout_s`` bounds each question. ``genesis`` is the hash of block 0 that the node must serve
+    on every new connection; without it, the first connection decides. Safe to share between
+    threads.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
-        self._node = NodeConnection(url, timeout_s)
+    def __init__(self, url: str, *, timeout_s: float = 30.0, genesis: str | None = None) -> None:
+        self._node = NodeConnection(url, timeout_s, genesis=genesis)
         self.place = self._node.place
         self._finalized: BlockRef | None = None
+        self._blocks: Kept[int, Block] = Kept(MAX_KEPT_BLOCKS)
+        self._hashes: Kept[int, str] = Kept(MAX_KEPT_HASHES)
+        self.told_head = -1
+        """The number of the finalized head as the node itself told it last; -1 before that."""
 
     def close(self) -> None:
-        """Close the connection; the next read opens another."""
+        """Close the connections; the next read opens another."""
         self._node.close()
+
+    def expect_genesis(self, genesis: str) -> None:
+        """From now on the node must serve the chain whose block 0 has that hash."""
+        self._node.expect_genesis(genesis)
 
     # --- blocks ---------------------------------------------------------------------------------
 
@@ -71,15 +94,39 @@ class NodeChain:
         return self._hash_of(0)
 
     def finalized_head(self) -> BlockRef:
-        """The newest finalized block the node knows."""
-        head = self._node.rpc("chain_getFinalizedHead", [], _hash)
-        self._finalized = BlockRef(self._header_number(head), head)
-        return self._finalized
+        """The newest finalized block that the node ever told of."""
+
+        def talk(ask: AskAll) -> BlockRef:
+            head = block_hash_from(ask(_FINALIZED_HEAD)[0])
+            return BlockRef(_number(ask((HEADER, [head]))[0]), head)
+
+        told = self._node.converse("its finalized head", talk)
+        self.told_head = told.number
+        return self.learn_head(told)
+
+    def learn_head(self, head: BlockRef) -> BlockRef:
+        """Note a finalized block, whoever told of it; the newest one known.
+
+        It never goes back: behind one URL there may be several nodes, and some are slower.
+        """
+        known = self._finalized
+        if known is None or head.number > known.number:
+            self._finalized = head
+            return head
+        if head.number == known.number and head.hash != known.hash:
+            msg = (
+                f"{self.place} has {head.hash} as finalized block {head.number}, which was "
+                f"{known.hash}; it is on another chain"
+            )
+            raise OtherChainError(msg)
+        return known
 
     def block_ref(self, block_hash: str) -> BlockRef:
         """The finalized block of that hash; a block on a fork or not final yet is unknown."""
         wanted = block_hash.lower()
-        number = self._header_number(wanted)
+        number = self._node.rpc(HEADER, [wanted], _number_or_none)
+        if number is None:
+            number = _number(self._deny(f"block {wanted}", (HEADER, [wanted])))
         self._check_finalized(number, wanted)
         if self._hash_of(number) != wanted:
             msg = f"block {wanted} is not on the finalized chain of {self.place}"
@@ -88,45 +135,61 @@ class NodeChain:
 
     def block(self, number: int) -> Block:
         """The finalized block of that number, decoded by the runtime that made it."""
+        kept = self._blocks.get(number)
+        if kept is not None:
+            return kept
         self._check_finalized(number, f"number {number}")
         block_hash = self._hash_of(number)
+        parent_hash = self._hashes.get(number - 1)
 
-        def read(node: Any) -> Block | None:
+        def read(node: Any) -> Block:
             decoded = node.get_block(block_hash=block_hash)
-            if decoded is None:
-                return None
-            events = events_from([record.value for record in node.get_events(block_hash)])
+            header = decoded["header"]
+            if int(header["number"]) != number or parent_hash not in (None, header["parentHash"]):
+                msg = f"what it gave is block {header['number']} on {header['parentHash']}"
+                raise ValueError(msg)
+            events = events_from(
+                [record.value for record in node.value("System", "Events", [], block_hash)]
+            )
+
+            def error_name(module_index: int, error_index: int) -> str:
+                return str(node.metadata.get_module_error(module_index, error_index).name)
+
             extrinsics = tuple(
-                extrinsic_from(index, item.value, events, self._node.error_name)
+                extrinsic_from(index, item.value, events, error_name)
                 for index, item in enumerate(decoded["extrinsics"])
             )
             return Block(
                 number=number,
                 hash=block_hash,
-                parent_hash=_hash(decoded["header"]["parentHash"]),
+                parent_hash=block_hash_from(header["parentHash"]),
                 timestamp_ms=timestamp_ms(extrinsics),
                 spec_version=int(node.runtime_version),
                 extrinsics=extrinsics,
                 events=events,
             )
 
-        block = self._node.ask(f"block {number}", read)
-        if block is None:
-            msg = f"{self.place} knows block {number} but no longer holds it; ask an archive node"
-            raise ChainUnavailableError(msg)
+        block = self._node.read_block(f"block {number}", block_hash, parent_hash, read)
+        self._blocks.put(number, block)
         return block
 
     def _hash_of(self, number: int) -> str:
-        block_hash = self._node.rpc("chain_getBlockHash", [number], _hash_or_none)
-        if block_hash is None:
-            self._deny(f"block {number}")
-        return block_hash
-
-    def _header_number(self, block_hash: str) -> int:
-        number = self._node.rpc("chain_getHeader", [block_hash], _number_or_none)
-        if number is None:
-            self._deny(f"block {block_hash}")
-        return number
+        """The hash of a block that is finalized; asks for its parent's too, which is used next."""
+        kept = self._hashes.get(number)
+        if kept is not None:
+            return kept
+        numbers = [number]
+        if number > 0 and self._hashes.get(number - 1) is None:
+            numbers.append(number - 1)
+        found = self._node.converse(
+            _BLOCK_HASH,
+            lambda ask: [_hash_or_none(h) for h in ask(*((_BLOCK_HASH, [n]) for n in numbers))],
+        )
+        mine = found[0] or block_hash_from(self._deny(f"block {number}", (_BLOCK_HASH, [number])))
+        for each, block_hash in zip(numbers, [mine, *found[1:]], strict=True):
+            if block_hash is not None:
+                self._hashes.put(each, block_hash)
+        return mine
 
     def _check_finalized(self, number: int, what: str) -> None:
         head = self._finalized
@@ -136,11 +199,34 @@ class NodeChain:
             msg = f"block {what} is not finalized at {self.place}, whose head is {head.number}"
             raise UnknownBlockError(msg)
 
-    def _deny(self, what: str) -> NoReturn:
-        """A node still catching up does not know what it lacks: it defers, it never refuses."""
-        if self._node.rpc("system_health", [], lambda health: bool(health["isSyncing"])):
+    def _deny(self, what: str, request: Request) -> Any:
+        """The answer after all, from a node that may deny ``what``; raises what follows if it does.
+
+        A node still catching up does not know what it lacks: it defers, it never refuses. So does
+        one behind the head that is known, which may be another one of several behind the URL. One
+        that is up to date and lacks a finalized block by its number has thrown it away.
+        """
+
+        def talk(ask: AskAll) -> tuple[bool, int, Any]:
+            health, head = ask(("system_health", []), _FINALIZED_HEAD)
+            return bool(health["isSyncing"]), _number(ask((HEADER, [head]))[0]), ask(request)[0]
+
+        is_syncing, head, answer = self._node.converse(what, talk)
+        if answer is not None:
+            return answer
+        if is_syncing:
             msg = f"{self.place} is still syncing and does not have {what} yet; ask again later"
-            raise ChainUnavailableError(msg)
+            raise NodeCannotError(msg)
+        known = self._finalized
+        if known is not None and head < known.number:
+            msg = (
+                f"{self.place} is at block {head}, behind {known.number}, and does not have {what} "
+                "yet; ask again later"
+            )
+            raise NodeCannotError(msg)
+        if request[0] == _BLOCK_HASH:
+            msg = f"{self.place} no longer holds {what}; ask an archive node"
+            raise PrunedStateError(msg)
         msg = f"{self.place} has no {what}"
         raise UnknownBlockError(msg)
 
@@ -275,8 +361,10 @@ class NodeChain:
         def parse(positions: Any) -> int:
             return sum(int(item.stake.rao) for item in positions if item.netuid == netuid)
 
-        number = self.block_ref(block_hash).number
-        return self._node.ask_bittensor(number, "stake_for_coldkey", parse, coldkey_ss58=coldkey)
+        ref = self.block_ref(block_hash)
+        return self._node.ask_bittensor(
+            ref.number, ref.hash, "stake_for_coldkey", parse, coldkey_ss58=coldkey
+        )
 
     # --- the subnet -----------------------------------------------------------------------------
 
@@ -318,16 +406,13 @@ class NodeChain:
         return self._node.query("SubtensorModule", name, [netuid], block_hash, parse)
 
 
-def _hash(value: Any) -> str:
-    if not isinstance(value, str):
-        msg = f"{value!r} is no block hash"
-        raise TypeError(msg)
-    return value.lower()
-
-
 def _hash_or_none(value: Any) -> str | None:
-    return None if value is None else _hash(value)
+    return None if value is None else block_hash_from(value)
+
+
+def _number(header: Any) -> int:
+    return int(header["number"], 16)
 
 
 def _number_or_none(header: Any) -> int | None:
-    return None if header is None else int(header["number"], 16)
+    return None if header is None else _number(header)

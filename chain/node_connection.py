@@ -1,6 +1,6 @@
-"""One node's WebSocket: every question with a deadline, every failure as unavailability.
+"""One node's WebSockets: every question with a deadline, every failure as unavailability.
 
-substrate-interface 1.8.1 answers most questions, bittensor 11.3 the few it knows better. Each
+substrate-interface 1.8.1 decodes most answers, bittensor 11.3 gives the few it knows better. Each
 question comes with a ``parse`` for its answer, which runs inside the same guard: an answer of the
 wrong shape is no answer. Both libraries are imported where they are used; together they take more
 than a second.
@@ -9,134 +9,258 @@ than a second.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from chain.port import ChainUnavailableError
+from chain.deadlines import within
+from chain.node_answers import BLOCK, HEADER, STORAGE, VERSION, KnownAnswers, block_hash_from
+from chain.node_url import NodeUrl
+from chain.node_wire import Reply, Request, Wire
+from chain.port import ChainUnavailableError, OtherChainError, PrunedStateError
 
-SS58_FORMAT: Final = 42
-_SHORTEST_KEY: Final = 4
-"""Shorter parts of a path are words like `ws`; hiding them would hide the reason too."""
+if TYPE_CHECKING:
+    from chain.node_decoder import Decoder
+
+MAX_WIRES: Final = 8
+"""Connections to one node at a time; a question beyond them waits for one."""
 MAP_PAGE: Final = 1_000
-"""Keys a page of a storage map; a subnet has at most 256 UIDs, so one page does."""
+"""Entries of a storage map read at once, and at most; a subnet has at most 256 UIDs."""
+CLEAN_UP_S: Final = 1.0
+"""What bittensor has after the deadline to close its connection, before it is left behind."""
+NO_PARENT: Final = "0x" + "0" * 64
+STATE_IS_GONE: Final = "already discarded"
+"""What a node says of a pruned state: code 4003, "State already discarded for 0x…". Of a block that
+it never had it says, under the same code, that the header was not found."""
+MAX_REASON_CHARS: Final = 300
 
 T = TypeVar("T")
 Parse = Callable[[Any], T]
 
 
-class NodeUrlError(ValueError):
-    """A URL of no node; the message is one sentence and quotes none of it."""
+class AskAll(Protocol):
+    """Asks one node all of the requests together; their results in the same order."""
+
+    def __call__(self, *requests: Request) -> list[Any]:
+        """Raises what the transport raises."""
+        ...
+
+
+class NodeCannotError(ChainUnavailableError):
+    """The node is there and answers, but not this: an error of its own, or it is behind.
+
+    No reason to leave it for other questions.
+    """
+
+
+class _Asking(threading.local):
+    """The question that this thread is asking: over which wire, and how long it may yet wait."""
+
+    wire: Wire | None = None
+    left_s: float = 0.0
+    decodes: bool = False
+    ready: dict[str, Reply]
+    used: list[Request]
+
+    def __init__(self) -> None:
+        self.ready = {}
+        self.used = []
 
 
 class NodeConnection:
-    """Asks one node; safe to share between threads, one question at a time.
+    """Asks one node; safe to share between threads, each question over a wire of its own.
 
-    ``timeout_s`` bounds each wait for the node. Everything that can go wrong raises
-    :class:`~chain.port.ChainUnavailableError` naming the node and the question. A broken connection
-    is dropped and made anew for the next question. ``place`` is the node as it may be shown:
-    scheme, host and port, for a path, a query or a login may be somebody's key. Raises
-    :class:`NodeUrlError` for a URL other than ``ws://`` or ``wss://``.
+    ``timeout_s`` bounds all waiting for the node within one question, and making a connection.
+    Everything that can go wrong raises :class:`~chain.port.ChainUnavailableError` naming the node
+    and the question: :class:`NodeCannotError` where the node itself said no,
+    :class:`~chain.port.PrunedStateError` where it said that it no longer holds the state. A broken
+    connection is dropped and made anew. Each new one must serve the chain whose block 0 has the
+    hash ``genesis`` (None: that of the first one), else :class:`~chain.port.OtherChainError`.
+    ``place`` is the node as it may be shown. Raises :class:`~chain.node_url.NodeUrlError`.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        parts = _node_parts(url)
-        self.place = _place(parts)
-        self._url = url
-        self._secrets = _secrets(url, parts)
+    def __init__(self, url: str, timeout_s: float, *, genesis: str | None = None) -> None:
+        self._url = NodeUrl(url)
+        self.place = self._url.place
         self._timeout_s = timeout_s
-        self._lock = threading.RLock()
-        self._substrate: Any = None
+        self._genesis = genesis
+        self._slots = threading.BoundedSemaphore(MAX_WIRES)
+        self._lock = threading.Lock()
+        self._idle: list[Wire] = []
+        self._open: set[Wire] = set()
+        self._asking = _Asking()
+        self._known = KnownAnswers()
+        self._decoders: Any = None
+        self._metadata: Any = None
 
     def close(self) -> None:
-        """Close the connection; the next question opens another."""
+        """Close all connections; questions under way fail, the next one opens another."""
         with self._lock:
-            self._drop()
+            idle, self._idle = self._idle, []
+            busy = self._open.difference(idle)
+            self._open.clear()
+        for wire in idle:
+            wire.close()
+        for wire in busy:
+            wire.cut()  # its own thread notices, and closes it
+
+    def expect_genesis(self, genesis: str) -> None:
+        """From now on the node must serve the chain whose block 0 has that hash."""
+        if self._genesis not in (None, genesis):
+            self.close()
+            self._known.forget()
+            self._decoders = None
+        self._genesis = genesis
+
+    # --- questions ------------------------------------------------------------------------------
 
     def rpc(self, method: str, params: list[Any], parse: Parse[T]) -> T:
         """The result of a JSON-RPC method."""
-        return self.ask(method, lambda node: parse(node.rpc_request(method, params)["result"]))
+        return self.converse(method, lambda ask: parse(ask((method, params))[0]))
+
+    def converse(self, what: str, talk: Callable[[AskAll], T]) -> T:
+        """Ask one and the same node several things: ``talk`` gets a function that asks.
+
+        It takes requests, ``(method, params)``, and gives their results; behind one URL there may
+        be several nodes, and two questions may reach two of them.
+        """
+
+        def ask(*requests: Request) -> list[Any]:
+            return [_result(reply) for reply in self._ask_wire(requests)]
+
+        return self._guarded(what, lambda: talk(ask))
 
     def query(
         self, module: str, name: str, params: list[Any], block_hash: str, parse: Parse[T]
     ) -> T:
         """One storage value in the state of a block; the runtime's default where it is empty."""
-        return self.ask(
-            f"{module}.{name}",
-            lambda node: parse(node.query(module, name, params, block_hash=block_hash).value),
-        )
+
+        def read(node: Decoder) -> T:
+            self._known.was_read(node.storage_key(module, name, params).to_hex(), block_hash)
+            return parse(node.value(module, name, params, block_hash).value)
+
+        return self.ask_at(f"{module}.{name}", block_hash, read)
 
     def query_many(
         self, module: str, name: str, keys: list[str], block_hash: str, parse: Parse[T]
     ) -> dict[str, T]:
         """The entries of a one-key map for several keys, in one request."""
 
-        def read(node: Any) -> dict[str, T]:
-            node.init_runtime(block_hash=block_hash)
-            storage_keys = [node.create_storage_key(module, name, [key]) for key in keys]
+        def read(node: Decoder) -> dict[str, T]:
+            storage_keys = [node.storage_key(module, name, [key]) for key in keys]
             by_hex = {item.to_hex(): key for item, key in zip(storage_keys, keys, strict=True)}
             answers = node.query_multi(storage_keys, block_hash=block_hash)
             return {by_hex[item.to_hex()]: parse(answer.value) for item, answer in answers}
 
-        return self.ask(f"{module}.{name}", read) if keys else {}
+        return self.ask_at(f"{module}.{name}", block_hash, read) if keys else {}
 
     def query_map(
         self, module: str, name: str, params: list[Any], block_hash: str, parse: Parse[T]
     ) -> dict[int, T]:
         """All entries under a map's first keys, by the last key, which is a UID."""
 
-        def read(node: Any) -> dict[int, T]:
-            rows = node.query_map(module, name, params, block_hash=block_hash, page_size=MAP_PAGE)
+        def read(node: Decoder) -> dict[int, T]:
+            rows = list(
+                node.query_map(
+                    module,
+                    name,
+                    params,
+                    block_hash=block_hash,
+                    page_size=MAP_PAGE,
+                    max_results=MAP_PAGE,
+                    ignore_decoding_errors=False,
+                )
+            )
+            if len(rows) >= MAP_PAGE:
+                msg = f"more than {MAP_PAGE} entries, where a subnet has 256 UIDs"
+                raise ValueError(msg)
             return {int(key.value): parse(value.value) for key, value in rows}
 
-        return self.ask(f"{module}.{name}", read)
-
-    def error_name(self, module_index: int, error_index: int) -> str:
-        """The name of a pallet's error in the metadata of the runtime last read."""
-        return self.ask(
-            f"error {error_index} of pallet {module_index}",
-            lambda node: str(node.metadata.get_module_error(module_index, error_index).name),
-        )
+        return self.ask_at(f"{module}.{name}", block_hash, read)
 
     def ask(self, what: str, read: Callable[[Any], T]) -> T:
-        """Run ``read`` on the connected ``SubstrateInterface``.
+        """Run ``read`` on a ``SubstrateInterface`` that follows whatever block it is asked about.
 
-        Only an error that the node itself sent keeps the connection: after any other one an answer
-        may still be on its way, and the next question must not take it for its own.
+        For what names no block; what reads the state of one is :meth:`ask_at`.
         """
-        from substrateinterface.exceptions import BlockNotFound, SubstrateRequestException
-        from websocket import WebSocketException
 
-        with self._lock:
-            try:
-                return read(self._connected())
-            except SubstrateRequestException as error:
-                raise self._unavailable(what, error) from error
-            except (OSError, WebSocketException, BlockNotFound) as error:
-                self._drop()
-                raise self._unavailable(what, error) from error
-            except (ValueError, LookupError, TypeError, NotImplementedError) as error:
-                # So the codec, or a parse, says that the answer is not what the runtime declares.
-                self._drop()
-                raise self._unavailable(what, error) from error
+        def in_turn() -> T:
+            from chain.node_decoder import Decoder
 
-    def ask_bittensor(self, number: int, name: str, parse: Parse[T], **arguments: Any) -> T:
+            self._prepare()
+            with self._decoding():
+                return read(Decoder(self._call_now, self._metadata))
+
+        return self._guarded(what, in_turn)
+
+    def ask_at(self, what: str, block_hash: str, read: Callable[[Decoder], T]) -> T:
+        """Run ``read`` on a ``SubstrateInterface`` of the runtime that made a block."""
+        return self._guarded(what, lambda: self._decoded(block_hash, read))
+
+    def read_block(
+        self, what: str, block_hash: str, parent_hash: str | None, read: Callable[[Decoder], T]
+    ) -> T:
+        """As :meth:`ask_at`, with the block and its events fetched in one round before.
+
+        What is read in the state of every block comes along. ``parent_hash`` saves a round where
+        it is known. Raises :class:`~chain.port.PrunedStateError` where the body is gone.
+        """
+
+        def in_turn() -> T:
+            from chain.node_decoder import EVENTS_KEY
+
+            body = (BLOCK, [block_hash])
+            values = [EVENTS_KEY, *self._known.habits()]
+            self._fetch(
+                [
+                    body,
+                    *((STORAGE, [key, block_hash]) for key in values),
+                    *([] if parent_hash is None else [(VERSION, [parent_hash])]),
+                ]
+            )
+            block = _result(self._asking.ready[_spelled(body)])
+            if block is None:
+                msg = f"{self.place} knows {what} but no longer holds it; ask an archive node"
+                raise PrunedStateError(msg)
+            self._known.keep((HEADER, [block_hash]), {"result": block["block"]["header"]})
+            return self._decoded(block_hash, read)
+
+        return self._guarded(what, in_turn)
+
+    def _decoded(self, block_hash: str, read: Callable[[Decoder], T]) -> T:
+        decoder = self._prepare().of(self._version(block_hash), block_hash)
+        with self._decoding():
+            return read(decoder)
+
+    def ask_bittensor(
+        self, number: int, block_hash: str, name: str, parse: Parse[T], **arguments: Any
+    ) -> T:
         """One of bittensor's named reads in the state of a block, under the same deadline.
 
-        It opens its own connection and runs its own event loop, so it must not be called from
-        inside one.
+        It opens its own connection and runs its own event loop, in a thread of its own. That
+        connection may reach another node than ours did: it must show the same block.
         """
         import bittensor
 
         async def read() -> Any:
-            async with bittensor.Subtensor(self._url) as subtensor:
+            async with bittensor.Subtensor(self._url.url) as subtensor:
                 snapshot = await subtensor.at(number)
+                shown = (await snapshot.block_info()).hash
+                if str(shown).lower() != block_hash:
+                    msg = f"{self.place} holds {shown} as block {number} instead of {block_hash}"
+                    raise OtherChainError(msg)
                 return await snapshot.read(name, **arguments)
 
+        def run() -> Any:
+            return asyncio.run(asyncio.wait_for(read(), self._timeout_s))
+
         try:
-            return parse(asyncio.run(asyncio.wait_for(read(), self._timeout_s)))
-        except (bittensor.BittensorError, OSError, ValueError, LookupError, TypeError) as error:
+            return parse(within(self._timeout_s + CLEAN_UP_S, run))
+        except (bittensor.BittensorError, *_failures()) as error:
             raise self._unavailable(f"bittensor's {name}", error) from error
 
     def with_sdk(self, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -148,10 +272,10 @@ class NodeConnection:
         """
         import bittensor
 
-        async def run() -> T:
+        async def asked() -> T:
             # No other endpoint than this one: what is signed for it is sent to it.
             substrate = bittensor.RpcSubstrate(
-                self._url, fallback_endpoints=[], archive_endpoints=[]
+                self._url.url, fallback_endpoints=[], archive_endpoints=[]
             )
             await substrate.connect()
             try:
@@ -159,69 +283,238 @@ class NodeConnection:
             finally:
                 await substrate.close()
 
+        def run() -> T:
+            return asyncio.run(asyncio.wait_for(asked(), self._timeout_s))
+
         try:
-            return asyncio.run(asyncio.wait_for(run(), self._timeout_s))
-        except (bittensor.BittensorError, OSError, ValueError, LookupError, TypeError) as error:
+            return within(self._timeout_s + CLEAN_UP_S, run)
+        except (bittensor.BittensorError, *_failures()) as error:
             raise self._unavailable(what, error) from error
 
     def without_secrets(self, text: str) -> str:
         """What a library or the node said, less the keys that the URL may hold."""
-        for secret in self._secrets:  # libraries quote the URL, and nodes the path they were asked
-            text = text.replace(secret, "***")
-        return text
+        return self._url.masked(text)
+
+    # --- one question at a time -----------------------------------------------------------------
+
+    def _guarded(self, what: str, work: Callable[[], T]) -> T:
+        """Run ``work`` with a wire for this thread; a failure drops the wire, a refusal does not.
+
+        Only an error that the node itself sent keeps the connection: after any other one an answer
+        may still be on its way, and the next question must not take it for its own.
+        """
+        from substrateinterface.exceptions import SubstrateRequestException
+
+        if self._asking.wire is not None:
+            return self._within(work)
+        try:
+            with self._wire() as wire:
+                self._asking.wire = wire
+                return work()
+        except SubstrateRequestException as error:
+            raise self._unavailable(what, error) from error
+        except _failures() as error:
+            for request in self._asking.used:  # among them may be what could not be read
+                self._known.drop(request)
+            raise self._unavailable(what, error) from error
+        finally:
+            self._asking.wire = None
+            self._asking.ready = {}
+            self._asking.used = []
+
+    def _within(self, work: Callable[[], T]) -> T:
+        """A question within a question, with its wire and its deadline; its guard is the outer."""
+        if not self._asking.decodes:
+            return work()
+        from chain.node_decoder import DECODING
+
+        self._asking.decodes = False
+        DECODING.release()
+        try:
+            return work()
+        finally:
+            DECODING.acquire()
+            self._asking.decodes = True
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        from chain.node_decoder import DECODING
+
+        with DECODING:
+            self._asking.decodes = True
+            try:
+                yield
+            finally:
+                self._asking.decodes = False
+
+    @contextmanager
+    def _wire(self) -> Iterator[Wire]:
+        """A wire from the pool, or a new one; it goes back only if nothing went wrong with it."""
+        from substrateinterface.exceptions import SubstrateRequestException
+
+        started = time.monotonic()
+        if not self._slots.acquire(timeout=self._timeout_s):
+            msg = f"all {MAX_WIRES} connections were busy for {self._timeout_s:g} s"
+            raise TimeoutError(msg)
+        try:
+            self._asking.left_s = self._timeout_s - (time.monotonic() - started)
+            self._asking.ready = {}
+            with self._lock:
+                wire = self._idle.pop() if self._idle else None
+            if wire is None:
+                wire = self._connected()
+            is_whole = False
+            try:
+                yield wire
+                is_whole = True
+            except SubstrateRequestException:
+                is_whole = True
+                raise
+            finally:
+                with self._lock:
+                    kept = is_whole and wire in self._open  # else it was closed meanwhile
+                    if kept:
+                        self._idle.append(wire)
+                    else:
+                        self._open.discard(wire)
+                if not kept:
+                    wire.close()
+        finally:
+            self._slots.release()
+
+    def _connected(self) -> Wire:
+        started = time.monotonic()
+        wire = Wire(self._url.url, self._asking.left_s)
+        try:
+            left_s = self._asking.left_s - (time.monotonic() - started)
+            (reply,) = wire.ask([("chain_getBlockHash", [0])], left_s)
+            self._asking.left_s -= time.monotonic() - started
+            shown = block_hash_from(_result(reply))
+            with self._lock:
+                self._genesis = self._genesis or shown
+                expected = self._genesis
+            if shown != expected:
+                msg = f"{self.place} serves chain {shown} instead of {expected}; it is not used"
+                raise OtherChainError(msg)
+        except BaseException:
+            wire.close()
+            raise
+        with self._lock:
+            self._open.add(wire)
+        return wire
+
+    def _prepare(self) -> Any:
+        """The decoders; made when first needed, as they import a heavy library."""
+        from chain.node_decoder import Decoders, metadata_of
+
+        with self._lock:
+            if self._decoders is None:
+                self._metadata = metadata_of(str(self._genesis))
+                self._decoders = Decoders(self._call, self._metadata)
+            return self._decoders
+
+    def _version(self, block_hash: str) -> int:
+        """The runtime that made a block: that of its parent's state; of its own for block 0."""
+        header = _result(self._call(HEADER, [block_hash]))
+        if header is None:
+            msg = f"{self.place} has no block {block_hash}; ask again later"
+            raise NodeCannotError(msg)
+        parent = header["parentHash"]
+        if parent == NO_PARENT:
+            parent = block_hash
+        return int(_result(self._call(VERSION, [parent]))["specVersion"])
+
+    def _call(self, method: str, params: list[Any]) -> Reply:
+        """A reply with its result: known, fetched before, or asked over this thread's wire."""
+        request = (method, params)
+        self._asking.used.append(request)
+        reply = self._known.get(request)
+        if reply is None:
+            reply = self._asking.ready.pop(_spelled(request), None)
+        if reply is None:
+            return self._call_now(method, params)
+        _result(reply)
+        return reply
+
+    def _call_now(self, method: str, params: list[Any]) -> Reply:
+        """A reply with its result, over this thread's wire, whatever is known."""
+        (reply,) = self._ask_wire([(method, params)])
+        _result(reply)
+        return reply
+
+    def _fetch(self, requests: Sequence[Request]) -> None:
+        """Have the replies at hand, in one round; also those of errors, told when they are read."""
+        missing = [request for request in requests if self._known.get(request) is None]
+        for request, reply in zip(missing, self._ask_wire(missing), strict=True):
+            self._asking.ready[_spelled(request)] = reply
+
+    def _ask_wire(self, requests: Sequence[Request]) -> list[Reply]:
+        wire = self._asking.wire
+        if wire is None:
+            msg = "a question was asked outside of its turn"
+            raise RuntimeError(msg)
+        if not requests:
+            return []
+        started = time.monotonic()
+        try:
+            replies = wire.ask(requests, self._asking.left_s)
+        finally:
+            self._asking.left_s -= time.monotonic() - started
+        for request, reply in zip(requests, replies, strict=True):
+            self._known.keep(request, reply)
+        return replies
 
     def _unavailable(self, what: str, error: Exception) -> ChainUnavailableError:
+        from substrateinterface.exceptions import SubstrateRequestException
+
         said = error.args[0] if error.args else None
         text = said.get("message") if isinstance(said, dict) else str(error)
-        reason = self.without_secrets(str(text or type(error).__name__))
-        return ChainUnavailableError(f"{self.place} did not answer {what}: {reason[:300]}")
-
-    def _connected(self) -> Any:
-        if self._substrate is None:
-            from substrateinterface import SubstrateInterface
-
-            self._substrate = SubstrateInterface(
-                url=self._url, ss58_format=SS58_FORMAT, ws_options={"timeout": self._timeout_s}
-            )
-        return self._substrate
-
-    def _drop(self) -> None:
-        from websocket import WebSocketException
-
-        substrate, self._substrate = self._substrate, None
-        if substrate is None:
-            return
-        try:
-            substrate.close()
-        except (OSError, WebSocketException):
-            # It is broken already, which is why it is dropped; the caller reports the first error.
-            return
+        reason = self._url.masked(str(text or type(error).__name__))[:MAX_REASON_CHARS]
+        if STATE_IS_GONE in reason:
+            msg = f"{self.place} no longer holds the state for {what}: {reason}"
+            return PrunedStateError(msg)
+        kind = (
+            NodeCannotError
+            if isinstance(error, SubstrateRequestException)
+            else ChainUnavailableError
+        )
+        return kind(f"{self.place} did not answer {what}: {reason}")
 
 
-def _node_parts(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number; the error quotes it, so it is not kept as cause
-        usable = False
-    if not usable:
-        msg = "the node's URL must be ws:// or wss:// with a host, such as ws://127.0.0.1:9944"
-        raise NodeUrlError(msg)
-    return parts
+def _spelled(request: Request) -> str:
+    return json.dumps(request)
 
 
-def _place(parts: SplitResult) -> str:
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = "" if parts.port is None else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
+def _result(reply: Reply) -> Any:
+    from substrateinterface.exceptions import SubstrateRequestException
+
+    if reply.get("error") is not None:
+        raise SubstrateRequestException(reply["error"])
+    return reply["result"]
 
 
-def _secrets(url: str, parts: SplitResult) -> list[str]:
-    """What of a URL may be a key, as any library may quote it; the longest first."""
-    words = [*parts.path.split("/"), parts.username or ""]
-    words += [pair.partition("=")[2] for pair in parts.query.split("&")]
-    pieces = [word for word in words if len(word) >= _SHORTEST_KEY]
-    pieces += [parts.query, parts.password or ""]
-    whole = [url] if url.rstrip("/") != _place(parts) else []
-    known = {*whole, *pieces, *map(unquote, pieces)} - {""}
-    return sorted(known, key=len, reverse=True)
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """What a broken connection and an answer of the wrong shape raise, in us and in libraries."""
+    from scalecodec.exceptions import (
+        InvalidScaleTypeValueException,
+        RemainingScaleBytesNotEmptyException,
+    )
+    from substrateinterface.exceptions import BlockNotFound
+    from websocket import WebSocketException
+
+    return (
+        OSError,
+        WebSocketException,
+        BlockNotFound,
+        RemainingScaleBytesNotEmptyException,
+        InvalidScaleTypeValueException,
+        # So the codec, or a parse, says that the answer is not what the runtime declares.
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        NotImplementedError,
+        RecursionError,
+    )

@@ -7,10 +7,13 @@ the block's own runtime, so an item that a runtime does not have is told from on
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chain.node_connection import NodeConnection
 from chain.port import Reserves, StakeLock, ValidatorWeights
+
+if TYPE_CHECKING:
+    from chain.node_decoder import Decoder
 
 SUBTENSOR: Final = "SubtensorModule"
 PRICE_CALL: Final = "SwapRuntimeApi_current_alpha_price"
@@ -34,19 +37,16 @@ def read_items(node: NodeConnection, items: Sequence[Item], block_hash: str) -> 
     :class:`~chain.port.ChainUnavailableError` for an item that the runtime does not have.
     """
 
-    def read(substrate: Any) -> list[Any]:
-        substrate.init_runtime(block_hash=block_hash)
-        keys = [
-            substrate.create_storage_key(SUBTENSOR, item.name, list(item.keys)) for item in items
-        ]
+    def read(runtime: Decoder) -> list[Any]:
+        keys = [runtime.storage_key(SUBTENSOR, item.name, list(item.keys)) for item in items]
         answers = {
             key.to_hex(): value.value
-            for key, value in substrate.query_multi(keys, block_hash=block_hash)
+            for key, value in runtime.query_multi(keys, block_hash=block_hash)
         }
         return [answers[key.to_hex()] for key in keys]
 
     names = ", ".join(sorted({item.name for item in items}))
-    return node.ask(f"{SUBTENSOR}.{names}", read) if items else []
+    return node.ask_at(f"{SUBTENSOR}.{names}", block_hash, read) if items else []
 
 
 def read_reserves(node: NodeConnection, netuid: int, block_hash: str) -> Reserves | None:
@@ -69,15 +69,15 @@ def read_reserves(node: NodeConnection, netuid: int, block_hash: str) -> Reserve
 def _price_rao(node: NodeConnection, netuid: int, block_hash: str) -> int | None:
     from substrateinterface.exceptions import SubstrateRequestException
 
-    def read(substrate: Any) -> int | None:
-        asked = substrate.encode_scale("u16", netuid, block_hash=block_hash)
+    def read(runtime: Decoder) -> int | None:
+        asked = runtime.encode_scale("u16", netuid)
         try:
-            answer = substrate.rpc_request("state_call", [PRICE_CALL, str(asked), block_hash])
+            answer = runtime.rpc_request("state_call", [PRICE_CALL, str(asked), block_hash])
         except SubstrateRequestException:
             return None  # what the node says is that it knows no price, which is an answer
-        return int(substrate.decode_scale("u64", answer["result"], block_hash=block_hash))
+        return int(runtime.decode_scale("u64", answer["result"]))
 
-    return node.ask(PRICE_CALL, read)
+    return node.ask_at(PRICE_CALL, block_hash, read)
 
 
 def read_weights(
@@ -119,18 +119,17 @@ def read_locks(
     are blocks. Unverified until a recording has it.
     """
 
-    def read(substrate: Any) -> list[StakeLock]:
-        substrate.init_runtime(block_hash=block_hash)
-        if substrate.get_metadata_storage_function(SUBTENSOR, "Lock") is None:
+    def read(runtime: Decoder) -> list[StakeLock]:
+        if runtime.get_metadata_storage_function(SUBTENSOR, "Lock") is None:
             return []
 
         def value(name: str, keys: list[Any]) -> Any:
-            return substrate.query(SUBTENSOR, name, keys, block_hash=block_hash).value
+            return runtime.query(SUBTENSOR, name, keys, block_hash=block_hash).value
 
         rates = value("UnlockRate", []), value("MaturityRate", [])
         locks: list[StakeLock] = []
         for coldkey in sorted(coldkeys):
-            rows = substrate.query_map(SUBTENSOR, "Lock", [coldkey, netuid], block_hash=block_hash)
+            rows = runtime.query_map(SUBTENSOR, "Lock", [coldkey, netuid], block_hash=block_hash)
             decaying = value("DecayingLock", [coldkey, netuid])
             locks += [
                 lock_from(coldkey, str(hotkey.value), state.value, decaying, rates)
@@ -138,7 +137,7 @@ def read_locks(
             ]
         return locks
 
-    return node.ask(f"{SUBTENSOR}.Lock", read)
+    return node.ask_at(f"{SUBTENSOR}.Lock", block_hash, read)
 
 
 def lock_from(

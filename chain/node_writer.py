@@ -90,6 +90,12 @@ class NodeWriter:
         permits, updates = ask("ValidatorPermit", list), ask("LastUpdate", list)
         known = uid is not None and uid < len(updates)
         updated = int(updates[uid]) if known else 0
+        commit_reveal = ask("CommitRevealWeightsEnabled", bool)
+        reveal_blocks = None
+        if commit_reveal:
+            # One epoch more than it takes, for the drand round and for what is left of this one.
+            epochs, tempo = ask("RevealPeriodEpochs", int) + 2, ask("Tempo", int) + 1
+            reveal_blocks = epochs * tempo
         return WeightsTerms(
             block=head,
             uid=uid,
@@ -97,7 +103,8 @@ class NodeWriter:
             version_key=ask("WeightsVersionKey", int),
             rate_limit_blocks=ask("WeightsSetRateLimit", int),
             last_update=updated or None,
-            commit_reveal=ask("CommitRevealWeightsEnabled", bool),
+            commit_reveal=commit_reveal,
+            reveal_blocks=reveal_blocks,
         )
 
     def _has_call(self, module: str, function: str) -> bool:

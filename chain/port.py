@@ -5,7 +5,9 @@ bittensor) and :mod:`chain.simulated` (the demo's chain). Every read names the b
 hash, so that a later state never leaks into an earlier answer.
 
 Errors: :class:`ChainUnavailableError` when the node cannot answer now (the caller defers, it never
-refuses), :class:`UnknownBlockError` when the chain says that there is no such finalized block.
+refuses), :class:`PrunedStateError` when it never will because it no longer holds what was asked,
+:class:`UnknownBlockError` when the chain says that there is no such finalized block,
+:class:`OtherChainError` when it is another chain.
 
 Everything that is sent goes the same way: a :class:`Sending` (signer, nonce, the finalized block it
 is sent after) is recorded, then :meth:`ChainWriter.prepare` signs it and :meth:`ChainWriter.send`
@@ -31,8 +33,20 @@ class ChainUnavailableError(ChainError):
     """The node did not answer, or not in time. Nothing follows from it but to ask again."""
 
 
+class PrunedStateError(ChainUnavailableError):
+    """Who was asked has thrown the block's body or state away: only an archive node has it still.
+
+    Raised only where nobody who can be asked holds it; a node that merely fails to answer is plain
+    :class:`ChainUnavailableError`, so that nothing is given up which may still be had.
+    """
+
+
 class OutcomeUnknownError(ChainUnavailableError):
     """Something was sent, or may have been, and no answer came: look it up before sending again."""
+
+
+class OtherChainError(ChainError):
+    """The node serves another chain than the one it should; nothing it says is used."""
 
 
 class UnknownBlockError(ChainError):
@@ -293,6 +307,8 @@ class WeightsTerms:
     rate_limit_blocks: int
     last_update: int | None
     commit_reveal: bool
+    reveal_blocks: int | None = None
+    """With commit-reveal: within how many blocks sealed weights are revealed, at the latest."""
 
     @property
     def allowed_from(self) -> int:

@@ -1,231 +1,224 @@
-"""Setting weights: intent before sending, receipt after, read back from the chain.
+"""Setting weights: due or not, intent before sending, receipt after, read back from the chain.
 
-An intent without a receipt (the process died, the answer was lost) is looked up on chain before
-anything is sent again: what landed once is never sent twice.
+An intent names its extrinsic by signer and nonce before anything is sent. One without a receipt
+(the process died, the answer was lost) is looked up in the finalized blocks first: what landed is
+never sent again, and of all that was sent under one nonce at most one lands.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from chain.beside import held_from
-from chain.lookup import next_sending
-from chain.orders import WeightsOrder
-from chain.port import Block, BlockRef, Chain, SendRefusedError, ValidatorWeights
-from ledger.application import Ledger, Unit
+from chain.lookup import look_up, next_sending
+from chain.orders import SEALED_WEIGHTS, WeightsOrder
+from chain.port import (
+    MORTAL_BLOCKS,
+    Block,
+    BlockRef,
+    ChainReader,
+    ChainWriter,
+    Extrinsic,
+    Prepared,
+    Sending,
+    SendRefusedError,
+)
+from chain.weights_due import Outlook, outlook_of, why_due
+from chain.weights_log import WeightsLog
+from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
-from ledger.commands.causes import after_decision
-from ledger.commands.subnet import record_held
+from ledger.commands.block_facts import HeldWeights
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.policy import WeightPolicy
-from ledger.rules.weights import WeightVector
+from ledger.rules.weights import WeightVector, held_form
 
-SET_WEIGHTS: Final = "SubtensorModule.set_weights"
-
-
-@dataclass(frozen=True, slots=True)
-class SentBefore:
-    """The last vector this validator sent, as the log knows it; ``success`` None: no answer yet."""
-
-    for_block: int
-    digest: str
-    success: bool | None
+REVEAL_WAIT_BLOCKS: Final = 1_100
+"""How long sealed weights may stay unseen where the chain no longer says: three epochs of 360."""
+STATE_KEPT_BLOCKS: Final = 200
+"""Older states are not asked for: a node without an archive keeps 256."""
 
 
 class WeightPublisher:
-    """Publishes one validator's weights."""
+    """Publishes one validator's weights. ``reader`` and ``writer`` may be one chain."""
 
     def __init__(
-        self, chain: Chain, ledger: Ledger, *, validator_hotkey: str, version_key: int
+        self, reader: ChainReader, writer: ChainWriter, ledger: Ledger, *, validator_hotkey: str
     ) -> None:
-        self._chain = chain
+        self._reader = reader
+        self._writer = writer
         self._ledger = ledger
         self._validator = validator_hotkey
-        self._version_key = version_key
+        self._log = WeightsLog(ledger, validator_hotkey)
+
+    # -- settling -------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Give every intent of ours a receipt: find it on chain, or say that it never landed.
+        """Give every intent the receipt it can have: it landed, or it never will.
 
-        An intent whose block is still the chain's head was not sent yet: :meth:`publish` sends it.
+        One that may still land stays open; :meth:`publish` sends it again under its own nonce.
         """
-        intent = self._open_intent()
-        if intent is None:
+        for intent in self._log.unanswered():
+            self._settle(intent)
+        self.look_back()
+
+    def _settle(self, intent: WeightsSubmitted) -> None:
+        sending = self._sending(intent)
+        if sending is None:
+            self._settle_former(intent)
             return
-        head = self._chain.finalized_head().number
-        landed = self._find(intent, head)
-        if landed is not None:
-            receipt = self._receipt(intent, landed[0].ref, landed[1], None)
-            self._read_back(landed[0].ref, receipt)
-        elif head > intent.for_block:
-            self._receipt(intent, None, None, f"not found on chain up to block {head}")
+        outlook = look_up(self._reader, sending)
+        if outlook.landed is not None:
+            extrinsic, block = outlook.landed.extrinsic, outlook.landed.block
+            if outlook.landed.carries(self._order(intent)):
+                self._receive(intent, block, extrinsic)
+            else:
+                name, place = extrinsic.call.name, f"block {block.number}"
+                error = f"nonce {sending.nonce} was used by another {name} in {place}"
+                self._log.receive(intent, block=None, extrinsic_hash=None, error=error)
+        elif not outlook.may_still_land:
+            error = f"not found on chain up to block {outlook.head}, and too late to land"
+            self._log.receive(intent, block=None, extrinsic_hash=None, error=error)
+
+    def _settle_former(self, intent: WeightsSubmitted) -> None:
+        """An intent of version 1 has no nonce: it is found by its values."""
+        order, head = self._order(intent), self._reader.finalized_head().number
+        last = intent.for_block + MORTAL_BLOCKS
+        for number in range(intent.for_block + 1, min(head, last) + 1):
+            block = self._reader.block(number)
+            for extrinsic in block.extrinsics:
+                if extrinsic.signer == self._validator and order.is_call(extrinsic.call):
+                    self._receive(intent, block, extrinsic)
+                    return
+        if head > intent.for_block:
+            error = f"not found on chain up to block {head}"
+            self._log.receive(intent, block=None, extrinsic_hash=None, error=error)
+
+    def _receive(self, intent: WeightsSubmitted, block: Block, extrinsic: Extrinsic) -> None:
+        error = None if extrinsic.success else extrinsic.error or "the extrinsic failed"
+        self._log.receive(intent, block=block.number, extrinsic_hash=extrinsic.hash, error=error)
+
+    # -- reading back ---------------------------------------------------------------------------
+
+    def look_back(self) -> None:
+        """Compare what the chain holds with the newest vector that landed, until it is known.
+
+        Sealed weights show only when the runtime reveals them; until then this changes nothing. A
+        difference raises an alert, once.
+        """
+        standing = self._log.standing()
+        if standing is None or self._log.is_held(standing) or self._log.is_told(standing):
+            return
+        head = self._reader.finalized_head()
+        landed = self._reader.block(standing.block)
+        sealed = any(
+            item.hash == standing.receipt.extrinsic_hash and item.call.name in SEALED_WEIGHTS
+            for item in landed.extrinsics
+        )
+        is_old = head.number - landed.number > STATE_KEPT_BLOCKS
+        at = head if sealed or is_old else landed.ref
+        held = self._held(at)
+        agrees = held_form(held.uids, held.values).digest == standing.intent.digest
+        if sealed and not agrees and head.number < landed.number + self._reveal_blocks():
+            return
+        self._log.read_back(standing, at, held)
+        if not agrees:
+            self._log.tell(standing, at, holds_any=bool(held.uids))
+
+    def _held(self, at: BlockRef) -> HeldWeights:
+        """What the chain holds of the validator; empty where it holds nothing."""
+        for row in self._reader.validator_weights(self._ledger.arena.netuid, at.hash):
+            if row.hotkey == self._validator:
+                return held_from(row)
+        return HeldWeights(self._validator, (), (), None)
+
+    def _reveal_blocks(self) -> int:
+        terms = self._writer.weights_terms(self._ledger.arena.netuid, self._validator)
+        return terms.reveal_blocks or REVEAL_WAIT_BLOCKS
+
+    # -- publishing -----------------------------------------------------------------------------
 
     def publish(
-        self,
-        vector: WeightVector,
-        policy: WeightPolicy,
-        *,
-        last: SentBefore | None,
-        burn_uid_eligible: bool | None,
-        reason: str | None = None,
+        self, vector: WeightVector, policy: WeightPolicy, *, burn_uid_eligible: bool | None
     ) -> WeightsReceipt | None:
-        """Send ``vector`` if it is due; its receipt, or None when nothing was to be sent.
+        """Send ``vector`` if :meth:`outlook` says so; its receipt, or None when it has none (yet).
 
-        Due at first, when the result changed, or ``stale_after_blocks`` after the last one, but not
-        within ``rate_limit_blocks`` (DOMAIN 5). Nothing is sent, and an alert is recorded, while
-        ingest lags more than the policy's limit or the burn UID is not eligible.
+        Raises :class:`~chain.port.OutcomeUnknownError` when the answer is lost: call again, and it
+        is looked up first. :class:`~chain.port.ChainUnavailableError` when the node does not
+        answer.
         """
         self.settle()
-        why = reason or self._due(vector, policy, last)
-        if why is None or self._held_back(vector, policy, burn_uid_eligible):
+        outlook = self.outlook(vector, policy, burn_uid_eligible=burn_uid_eligible)
+        if outlook.alert is not None:
+            raise_alert(self._ledger, outlook.alert, outlook.why)
+        if not outlook.send or outlook.due is None or outlook.terms is None:
             return None
-        intent = self._intend(vector, why)
-        if self._ledger.known(self._receipt_key(intent)) is not None:
-            return None
+        again = outlook.due.again
+        order = WeightsOrder(
+            netuid=self._ledger.arena.netuid,
+            uids=vector.uids,
+            values=vector.values,
+            version_key=outlook.terms.version_key if again is None else again.version_key,
+        )
+        sending = None if again is None else self._sending(again)
+        if sending is None:
+            sending = next_sending(self._reader, self._validator)
         try:
-            order = WeightsOrder(
-                netuid=self._ledger.arena.netuid,
-                uids=intent.uids,
-                values=intent.values,
-                version_key=intent.version_key,
-            )
-            sending = next_sending(self._chain, self._validator)
-            receipt = self._chain.send(self._chain.prepare(order, sending))
+            prepared = self._writer.prepare(order, sending)
         except SendRefusedError as error:
-            return self._receipt(intent, None, None, str(error))
-        if not receipt.success:
-            return self._receipt(intent, receipt.block, receipt.extrinsic_hash, receipt.error)
-        answer = self._receipt(intent, receipt.block, receipt.extrinsic_hash, None)
-        self._read_back(receipt.block, answer)
+            raise_alert(self._ledger, "weights_not_built", f"weights not sent: {error}")
+            return None
+        if again is not None:
+            return self._send(again, prepared, is_first=False)
+        intent = self._log.intend(
+            vector, sending, version_key=order.version_key, reason=outlook.due.reason
+        )
+        return self._send(intent, prepared, is_first=True)
+
+    def _send(
+        self, intent: WeightsSubmitted, prepared: Prepared, *, is_first: bool
+    ) -> WeightsReceipt | None:
+        try:
+            receipt = self._writer.send(prepared)
+        except SendRefusedError as error:
+            if is_first:
+                return self._log.receive(intent, block=None, extrinsic_hash=None, error=str(error))
+            # What was sent of it before may still land; settling says when it cannot any more.
+            self._settle(intent)
+            return self._log.receipt_of(intent)
+        failure = None if receipt.success else receipt.error or "the extrinsic failed"
+        answer = self._log.receive(
+            intent,
+            block=receipt.block.number,
+            extrinsic_hash=receipt.extrinsic_hash,
+            error=failure,
+        )
+        if answer.success:
+            self.look_back()
         return answer
 
-    # -- when ---------------------------------------------------------------------------------
-
-    def _due(
-        self, vector: WeightVector, policy: WeightPolicy, last: SentBefore | None
-    ) -> str | None:
-        if last is None:
-            return "first vector"
-        age = vector.block - last.for_block
-        if age == 0 and last.success is None:
-            return "sent before and never answered"
-        if age < max(1, policy.rate_limit_blocks):
-            return None
-        if last.success is False or last.digest != vector.digest:
-            return "results changed"
-        if age >= policy.stale_after_blocks:
-            return f"{age} blocks old"
-        return None
-
-    def _held_back(
-        self, vector: WeightVector, policy: WeightPolicy, burn_uid_eligible: bool | None
-    ) -> bool:
-        lag = self._chain.finalized_head().number - vector.block
-        if lag > policy.max_ingest_lag_blocks:
-            limit = policy.max_ingest_lag_blocks
-            detail = f"weights not sent: ingest lags {lag} blocks, {limit} are allowed"
-            raise_alert(self._ledger, "ingest_lag", detail)
-            return True
-        if burn_uid_eligible is not True:
-            what = "is not known to belong" if burn_uid_eligible is None else "does not belong"
-            detail = f"weights not sent: burn UID {policy.burn_uid} {what} to the subnet's owner"
-            raise_alert(self._ledger, "burn_uid_not_eligible", detail)
-            return True
-        return False
-
-    # -- facts --------------------------------------------------------------------------------
-
-    def _intend(self, vector: WeightVector, reason: str) -> WeightsSubmitted:
-        share = dict(vector.shares)
-        holder = {line.uid: line.hotkey for line in vector.explained}
-        key = f"weights-sent:{self._ledger.arena}:{self._validator}:{vector.block}"
-        known = self._ledger.known(key)
-        if isinstance(known, WeightsSubmitted):
-            return known
-
-        def note(unit: Unit) -> WeightsSubmitted:
-            unit.context = after_decision(unit, vector.block)
-            return unit.observe(
-                WeightsSubmitted,
-                key,
-                for_block=vector.block,
-                validator_hotkey=self._validator,
-                uids=vector.uids,
-                hotkeys=tuple(holder.get(uid) or "" for uid in vector.uids),
-                shares_ppm=tuple(share[uid] for uid in vector.uids),
-                values=vector.values,
-                digest=vector.digest,
-                version_key=self._version_key,
-                reason=reason,
-            )
-
-        return self._ledger.decide(note)
-
-    def _receipt_key(self, intent: WeightsSubmitted) -> str:
-        return f"weights-receipt:{self._ledger.arena}:{self._validator}:{intent.for_block}"
-
-    def _receipt(
-        self,
-        intent: WeightsSubmitted,
-        block: BlockRef | None,
-        extrinsic_hash: str | None,
-        error: str | None,
-    ) -> WeightsReceipt:
-        def note(unit: Unit) -> WeightsReceipt:
-            unit.because(intent)
-            return unit.observe(
-                WeightsReceipt,
-                self._receipt_key(intent),
-                for_block=intent.for_block,
-                validator_hotkey=self._validator,
-                digest=intent.digest,
-                block=block.number if block else None,
-                extrinsic_hash=extrinsic_hash,
-                success=error is None,
-                error=error,
-            )
-
-        return self._ledger.decide(note)
-
-    def _read_back(self, block: BlockRef, receipt: WeightsReceipt) -> None:
-        held = self._chain.validator_weights(self._ledger.arena.netuid, block.hash)
-        ours = [item for item in held if item.hotkey == self._validator]
-        if not ours:
-            detail = f"the chain holds no weights of {self._validator} at block {block.number}"
-            raise_alert(self._ledger, "weights_not_held", detail)
-            return
-        self._note_held(ours[0], block, receipt)
-
-    def _note_held(self, held: ValidatorWeights, block: BlockRef, receipt: WeightsReceipt) -> None:
-        def note(unit: Unit) -> None:
-            unit.because(receipt)
-            record_held(unit, block.number, held_from(held))
-
-        self._ledger.decide(note)
-
-    # -- looking before sending again -----------------------------------------------------------
-
-    def _open_intent(self) -> WeightsSubmitted | None:
-        """The newest intent of ours that has no receipt."""
-        newest = self._ledger.newest(
-            WeightsSubmitted, where=lambda fact: fact.validator_hotkey == self._validator
+    def outlook(
+        self, vector: WeightVector, policy: WeightPolicy, *, burn_uid_eligible: bool | None
+    ) -> Outlook:
+        """Whether ``vector`` would be sent now, and why. Changes nothing, sends nothing."""
+        due = why_due(self._log, vector, policy)
+        if isinstance(due, str):
+            return Outlook(send=False, why=due)
+        terms = self._writer.weights_terms(self._ledger.arena.netuid, self._validator)
+        return outlook_of(
+            due, vector, policy, terms, burn_uid_eligible=burn_uid_eligible, who=self._validator
         )
-        if newest is None or self._ledger.known(self._receipt_key(newest)) is not None:
-            return None
-        return newest
 
-    def _find(self, intent: WeightsSubmitted, head: int) -> tuple[Block, str] | None:
-        for number in range(intent.for_block + 1, head + 1):
-            block = self._chain.block(number)
-            for extrinsic in block.extrinsics:
-                args = extrinsic.call.args
-                if (
-                    extrinsic.call.name == SET_WEIGHTS
-                    and extrinsic.success
-                    and extrinsic.signer == self._validator
-                    and args["netuid"] == self._ledger.arena.netuid
-                    and tuple(args["dests"]) == intent.uids
-                    and tuple(args["weights"]) == intent.values
-                ):
-                    return block, extrinsic.hash
-        return None
+    # -- words ----------------------------------------------------------------------------------
+
+    def _order(self, intent: WeightsSubmitted) -> WeightsOrder:
+        return WeightsOrder(
+            netuid=self._ledger.arena.netuid,
+            uids=intent.uids,
+            values=intent.values,
+            version_key=intent.version_key,
+        )
+
+    def _sending(self, intent: WeightsSubmitted) -> Sending | None:
+        if intent.nonce is None or intent.sent_after is None:
+            return None
+        return Sending(self._validator, intent.nonce, intent.sent_after)

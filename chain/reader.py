@@ -1,34 +1,67 @@
 """From finalized blocks to facts: the cursor that follows a chain into one arena's log.
 
 The log itself is the cursor: the next block to read is the one after its newest. Each block is
-recorded whole in one transaction, so a crash at any point leaves no half-read block.
+recorded whole in one transaction, so a crash at any point leaves no half-read block. Blocks that
+nobody can give any longer are a gap, which is recorded with the block after it; a node that merely
+does not answer stops the cursor where it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import Final
 
-from chain.beside import Beside, held_from, pool_of
-from chain.gathering import gather
-from chain.port import Block, ChainError, ChainReader, ChainUnavailableError
+from chain.ahead import read_ahead
+from chain.beside import Beside, held_from, held_weights, pool_of
+from chain.gaps import (
+    can_give,
+    first_given,
+    registry_at,
+    seen_anew,
+    treasury_balances,
+)
+from chain.gathering import burn_uid_alerts, gather
+from chain.port import (
+    Block,
+    ChainReader,
+    ChainUnavailableError,
+    OtherChainError,
+    PrunedStateError,
+    UnknownBlockError,
+)
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
-from ledger.commands.block_facts import NeuronChange, OpeningState
+from ledger.commands.block_facts import Gap, NeuronChange, OpeningState
 from ledger.commands.blocks import record_block
+from ledger.commands.gaps import Header, header_of
 from ledger.commands.money import record_balances
-from ledger.commands.registry import Registry, record_opening
-from ledger.keys import block_key
-from ledger.observations import BlockObserved
+from ledger.commands.registry import Registry, changes_between, record_opening
+
+LEFT_OUT: Final = "left out by the operator"
+"""The reason of a gap that a run began with."""
+
+MAX_RETREATS: Final = 100
+"""How often a gap's end may be thrown away while it is being read, before the cursor gives up."""
+
+MAX_REASON_CHARS: Final = 300
+
+OnBlock = Callable[[int, int], None]
+"""Told of each block recorded and of the last one there is."""
 
 
-class OtherChainError(ChainError):
-    """The node serves another chain than the one the log was read from."""
+def never() -> bool:
+    """Nobody asks the cursor to stop."""
+    return False
 
 
 class BlockReader:
     """Reads one arena's blocks.
 
     ``registry`` is who held which UID at the log's newest block, ``beside`` what else it knows.
+    ``workers`` blocks are fetched at once and recorded in order.
     """
 
     def __init__(
@@ -37,12 +70,17 @@ class BlockReader:
         ledger: Ledger,
         registry: Registry,
         beside: Beside | None = None,
+        *,
+        workers: int = 1,
     ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._registry = dict(registry)
         self._beside = Beside() if beside is None else beside
         self._netuid = ledger.arena.netuid
+        self._workers = workers
+        self._newest: Header | None = None
+        self._registry_unknown = False
         if chain.genesis_hash() != ledger.arena.genesis:
             msg = (
                 f"the node serves chain {chain.genesis_hash()}, the arena is of chain "
@@ -54,25 +92,20 @@ class BlockReader:
     def observe_opening(self) -> None:
         """Record who held what at the block the arena opened at; recording it again is a no-op.
 
-        Only while no later block is in the log: afterwards the opening state is history.
+        Only while no later block is in the log: afterwards the opening state is history. Where
+        nobody holds that state any longer, an alert says so and the registry is observed at the
+        next block instead; the opening balances stay unknown.
         """
         head = self._ledger.head()
         if head.effective_block != self._ledger.arena_state().opened_at_block:
             return
-        block = self._chain.block(head.effective_block)
-        neurons = self._chain.neurons(self._netuid, block.hash)
-        self._registry = {neuron.uid: (neuron.hotkey, neuron.coldkey) for neuron in neurons}
-        state = OpeningState(
-            block_hash=block.hash,
-            neurons=tuple(
-                NeuronChange(neuron.uid, neuron.hotkey, neuron.coldkey, None) for neuron in neurons
-            ),
-            subnet_owner=self._chain.subnet_owner(self._netuid, block.hash),
-            weights=tuple(
-                held_from(row) for row in self._chain.validator_weights(self._netuid, block.hash)
-            ),
-            pool=pool_of(self._chain, self._netuid, block.hash),
-        )
+        try:
+            state, self._registry = opening_state(self._chain, self._netuid, head.effective_block)
+        except PrunedStateError as error:
+            self._registry_unknown = True
+            detail = f"who held what at block {head.effective_block} is unknown: {error}"
+            raise_alert(self._ledger, "opening_unknown", detail)
+            return
         record_opening(self._ledger, state)
         self._beside.subnet_owner = state.subnet_owner
         self.observe_balances()
@@ -83,43 +116,78 @@ class BlockReader:
         One that the node cannot give stays unknown, which the books show as such, and raises an
         alert; asking again later at the same block fills it in.
         """
-        head = self._ledger.head()
-        treasury = self._treasury(head.effective_block)
-        block = self._chain.block(head.effective_block)
-        asked: tuple[tuple[str, Callable[[], int]], ...] = (
-            ("TAO", lambda: self._chain.balance_rao(treasury, block.hash)),
-            ("ALPHA", lambda: self._chain.stake_alpha(treasury, self._netuid, block.hash)),
-        )
-        for asset, ask in asked:
-            try:
-                balances = ((asset, treasury, ask(), "chain"),)
-            except ChainUnavailableError as error:
-                detail = f"the {asset} balance of {treasury} is unknown: {error}"
-                raise_alert(self._ledger, "balance_unknown", detail[:1_000])
-            else:
-                record_balances(self._ledger, balances, about_block=block.number)
+        block = self._chain.block(self._head())
+        treasury = self._treasury(block.number)
+        known, unknown = treasury_balances(self._chain, treasury, self._netuid, block.hash)
+        if known:
+            record_balances(self._ledger, known, about_block=block.number)
+        if unknown:
+            raise_alert(self._ledger, "balance_unknown", "; ".join(unknown))
 
     def ingest(
-        self, until_block: int | None = None, *, on_block: Callable[[int, int], None] | None = None
+        self,
+        until_block: int | None = None,
+        *,
+        on_block: OnBlock | None = None,
+        stop: Callable[[], bool] = never,
     ) -> int:
         """Record every finalized block up to ``until_block`` (default: the head); how many.
 
-        ``on_block(number, last)`` is told of each one. Raises what the chain raises; everything
-        recorded before it stands.
+        ``on_block(number, last)`` is told of each one; ``stop`` is asked after each. Raises what
+        the chain raises; everything recorded before it stands. :class:`PrunedStateError` only where
+        no block up to the head can be given, or none up to ``until_block``.
         """
         finalized = self._chain.finalized_head().number
         last = finalized if until_block is None else min(until_block, finalized)
-        first = self._ledger.head().effective_block + 1
-        for number in range(first, last + 1):
-            self._record(self._chain.block(number))
-            if on_block is not None:
-                on_block(number, last)
-        return max(0, last - first + 1)
+        told = on_block or (lambda *_: None)
+        next_block, recorded = self._head() + 1, 0
+        while next_block <= last and not stop():
+            try:
+                with closing(self._blocks(next_block, last)) as blocks:
+                    for block in blocks:
+                        self._record(block)
+                        recorded, next_block = recorded + 1, block.number + 1
+                        told(block.number, last)
+                        if stop():
+                            return recorded
+            except PrunedStateError as error:
+                after = self._pass_gap(next_block, last, finalized, error)
+                recorded, next_block = recorded + 1, after + 1
+                told(after, last)
+        return recorded
+
+    def leave_out(self, from_block: int) -> bool:
+        """Go on at ``from_block``: the blocks before it are a gap; whether there were any.
+
+        Raises :class:`UnknownBlockError` for a block that is not finalized yet.
+        """
+        first = self._head() + 1
+        if from_block <= first:
+            return False
+        finalized = self._chain.finalized_head().number
+        if from_block > finalized:
+            msg = (
+                f"block {from_block} is not finalized yet, the newest is {finalized}; begin at or "
+                "before that one"
+            )
+            raise UnknownBlockError(msg)
+        gap = Gap(first, from_block - 1, LEFT_OUT)
+        try:
+            self._record_anew(from_block, gap)
+        except PrunedStateError as error:
+            self._pass_gap(from_block, finalized, finalized, error, since=first)
+        return True
 
     # -- one block --------------------------------------------------------------------------
 
+    def _blocks(self, first: int, last: int) -> Generator[Block, None, None]:
+        return read_ahead(self._chain.block, first, last, workers=self._workers)
+
     def _record(self, block: Block) -> None:
-        self._must_follow(block)
+        if self._registry_unknown:
+            self._record_anew(block.number, None)
+            return
+        before = self._must_follow(block)
         # A copy, until the block is recorded: one that fails half-way is read again from before.
         registry, beside = dict(self._registry), self._beside.copy()
         policy = self._ledger.arena_state().policy_at(block.number)
@@ -132,12 +200,95 @@ class BlockReader:
             registry=registry,
             beside=beside,
         )
+        if before is not None and before.spec_version != block.spec_version:
+            facts = replace(facts, upgraded_from=before.spec_version)
         record_block(self._ledger, facts)
-        self._registry, self._beside = registry, beside
+        self._registry, self._beside, self._newest = registry, beside, None
+
+    def _record_anew(self, number: int, gap: Gap | None) -> None:
+        """Record a block whose registry cannot be followed to: all of it is observed there."""
+        block = self._chain.block(number)
+        before = self._must_lead_on(block) if gap else self._must_follow(block)
+        now, beside = registry_at(self._chain, self._netuid, block.hash), self._beside.copy()
+        changes = changes_between(self._registry, now)
+        policy = self._ledger.arena_state().policy_at(number)
+        treasury = policy.fee.treasury_ss58
+        # Where one cannot follow, nothing can be said to have drifted or changed in this block.
+        facts = gather(
+            self._chain,
+            block,
+            netuid=self._netuid,
+            treasury=treasury,
+            registry=dict(now),
+            beside=beside,
+        )
+        owner = self._chain.subnet_owner(self._netuid, block.hash)
+        beside.burn_uid, beside.subnet_owner = policy.weights.burn_uid, owner
+        facts = replace(
+            facts,
+            neurons=changes.neurons,
+            emptied=changes.emptied,
+            owners=changes.owners,
+            subnet_owner=owner,
+            weights=facts.weights
+            if facts.epoch is not None
+            else held_weights(self._chain, self._netuid, block, now, beside, all_of_them=True),
+            alerts=burn_uid_alerts(self._beside.subnet_owner, self._registry, block, now, beside),
+            seen_anew=seen_anew(
+                self._chain, block, gap=gap, netuid=self._netuid, treasury=treasury
+            ),
+        )
+        if before is not None and before.spec_version != block.spec_version:
+            facts = replace(facts, upgraded_from=before.spec_version)
+        record_block(self._ledger, facts)
+        self._registry, self._beside = now, beside
+        self._newest, self._registry_unknown = None, False
+
+    def _pass_gap(
+        self,
+        pruned: int,
+        last: int,
+        finalized: int,
+        error: PrunedStateError,
+        *,
+        since: int | None = None,
+    ) -> int:
+        """Go on after blocks that nobody can give, of which ``pruned`` is one; where.
+
+        Raises ``error`` where no later block can be given either.
+        """
+        first = pruned if since is None else since
+        reason = str(error)[:MAX_REASON_CHARS]
+        for _ in range(MAX_RETREATS):
+            after = first_given(pruned, finalized, partial(can_give, self._chain))
+            if after is None:
+                raise error
+            if after > last:
+                msg = (
+                    f"blocks {first} to {after - 1} can be given by nobody, and no block up to "
+                    f"{last} was to be read but those; read further, or give an archive node"
+                )
+                raise PrunedStateError(msg) from error
+            try:
+                self._record_anew(after, Gap(first, after - 1, reason))
+            except PrunedStateError:
+                # The chain moved on and threw this one away, too, while it was being read.
+                pruned = after
+                continue
+            return after
+        raise error
+
+    # -- the right chain --------------------------------------------------------------------
+
+    def _head(self) -> int:
+        return self._ledger.head().effective_block
 
     def _must_hold_the_log(self) -> None:
-        """The node must have the log's newest block, and the same one."""
-        head = self._ledger.head().effective_block
+        """The node must have the log's newest block, and the same one.
+
+        Its header is enough: a node that was away for long holds no more of it.
+        """
+        head = self._head()
         finalized = self._chain.finalized_head().number
         if finalized < head:
             msg = (
@@ -145,20 +296,78 @@ class BlockReader:
                 "node has caught up, or give the one the log was read from"
             )
             raise ChainUnavailableError(msg)
-        newest = self._ledger.known(block_key(self._ledger.arena, head))
-        if isinstance(newest, BlockObserved) and newest.hash != self._chain.block(head).hash:
+        newest = header_of(self._ledger, head)
+        if newest is not None and not self._has(newest):
             msg = f"the node's block {head} is not the one recorded; the node is on another chain"
             raise OtherChainError(msg)
 
-    def _must_follow(self, block: Block) -> None:
-        before = self._ledger.known(block_key(self._ledger.arena, block.number - 1))
-        if isinstance(before, BlockObserved) and before.hash != block.parent_hash:
+    def _has(self, header: Header) -> bool:
+        try:
+            return self._chain.block_ref(header.hash).number == header.number
+        except UnknownBlockError as error:
+            try:
+                # It knows a block of that number, though not that one; or it holds no header of it.
+                return self._chain.block(header.number).hash == header.hash
+            except PrunedStateError:
+                return False
+            except UnknownBlockError:
+                msg = (
+                    f"the node has no header of block {header.number}, which the log has; wait "
+                    "until it has all headers, or give another node"
+                )
+                raise ChainUnavailableError(msg) from error
+
+    def _must_follow(self, block: Block) -> Header | None:
+        """The block must follow the one before it in the log, which is given back."""
+        before = self._newest
+        if before is None or before.number != block.number - 1:
+            before = self._newest = header_of(self._ledger, block.number - 1)
+        if before is not None and before.hash != block.parent_hash:
             msg = (
                 f"block {block.number} follows {block.parent_hash}, but block {before.number} is "
                 f"recorded as {before.hash}; the node is on another chain"
             )
             raise OtherChainError(msg)
+        return before
+
+    def _must_lead_on(self, block: Block) -> Header | None:
+        """After a gap: headers are kept, so the node must still have the log's newest block, and
+        a parent of this one in its own chain."""
+        self._must_hold_the_log()
+        try:
+            parent = self._chain.block_ref(block.parent_hash).number
+        except UnknownBlockError:
+            parent = None
+        if parent != block.number - 1:
+            msg = (
+                f"block {block.number} follows {block.parent_hash}, which is no block "
+                f"{block.number - 1} of the node; it does not give one chain"
+            )
+            raise OtherChainError(msg)
+        return header_of(self._ledger, self._head())
 
     def _treasury(self, block: int) -> str:
         arena = self._ledger.arena_state()
         return arena.policy_at(block).fee.treasury_ss58
+
+
+def opening_state(
+    chain: ChainReader, netuid: int, number: int
+) -> tuple[OpeningState, dict[int, tuple[str, str]]]:
+    """Who holds what in the state of a block, to open an arena with, and the registry of it."""
+    block = chain.block(number)
+    registry = registry_at(chain, netuid, block.hash)
+    state = OpeningState(
+        block_hash=block.hash,
+        neurons=tuple(
+            NeuronChange(uid, hotkey, coldkey, None)
+            for uid, (hotkey, coldkey) in sorted(registry.items())
+        ),
+        subnet_owner=chain.subnet_owner(netuid, block.hash),
+        weights=tuple(held_from(row) for row in chain.validator_weights(netuid, block.hash)),
+        pool=pool_of(chain, netuid, block.hash),
+        parent_hash=block.parent_hash,
+        timestamp_ms=block.timestamp_ms,
+        spec_version=block.spec_version,
+    )
+    return state, registry

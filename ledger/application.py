@@ -234,7 +234,7 @@ class Ledger(Application[UUID]):
                 if self._was_stale(unit):
                     continue
                 if self._block(NO_BLOCK) != NO_BLOCK:  # a refused opening has no log to note it in
-                    self._record_conflict(conflict)
+                    self.record_conflict(conflict)
                 raise
             return result
         msg = f"nothing was recorded: other writers were faster {MAX_TRIES} times; try again"
@@ -285,7 +285,8 @@ class Ledger(Application[UUID]):
             return self.head().effective_block
         return opening_at
 
-    def _record_conflict(self, conflict: FactConflictError) -> None:
+    def record_conflict(self, conflict: FactConflictError) -> None:
+        """Note that a recorded fact came again with other content; noting it again is a no-op."""
         digest = natural_id("conflict", repr(conflict.offered.content())).hex
         key = natural_id("fact", conflict.known.fact_key).hex
 

@@ -64,6 +64,16 @@ def block_key(arena: ArenaKey, number: int) -> str:
     return f"block:{arena}:{number}"
 
 
+def filled_key(arena: ArenaKey, number: int) -> str:
+    """The fact key of a block of a gap that was read after all."""
+    return f"block-filled:{arena}:{number}"
+
+
+def opening_key(arena: ArenaKey) -> str:
+    """The fact key of the block that an arena opened at, as a node gave it."""
+    return f"opening:{arena}"
+
+
 def payment_id(genesis: str, block_hash: str, extrinsic_index: int) -> UUID:
     """Identity of a payment: genesis, block hash, extrinsic index (whatever arena it is for)."""
     return natural_id("payment", genesis, block_hash, extrinsic_index)

@@ -31,13 +31,55 @@ class BlockObserved(Observation, frozen=True, kw_only=True):
         return self.number
 
 
+@fact("seen.opening.v1")
+class OpeningObserved(Observation, frozen=True, kw_only=True):
+    """The block an arena opened at, as a node gave it. Key: ``opening:<arena>``.
+
+    No time passes with it: the arena's opening did that. The first block read must follow it.
+    """
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+
+
 @fact("seen.gap.v1")
 class GapObserved(Observation, frozen=True, kw_only=True):
-    """Blocks that no node could give. Key: ``gap:<arena>:<from>:<to>``."""
+    """Blocks that no node could give, or that the operator left out.
+
+    Key: ``gap:<arena>:<from>:<to>``. Recorded with the block after them, and before what
+    was observed anew there. A later run may fill it (:class:`BlockFilled`).
+    """
 
     from_block: int
     to_block: int
     reason: str
+
+
+@fact("seen.block_filled.v1")
+class BlockFilled(Observation, frozen=True, kw_only=True):
+    """A block of a gap was read after all. Key: ``block-filled:<arena>:<number>``.
+
+    No time passes with it: what happened in the block is recorded late, at the head. Who came to
+    hold what in it is history (the parallel tuples, None where the subnet's owner did not change):
+    who holds it now was observed after the gap.
+    """
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_ms: int | None
+    spec_version: int
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    coldkeys: tuple[str, ...]
+    swapped_hotkeys: tuple[str, ...]
+    old_coldkeys: tuple[str, ...]
+    new_coldkeys: tuple[str, ...]
+    owner_hotkey: str | None
+    owner_coldkey: str | None
 
 
 @fact("seen.neuron.v1")
@@ -51,12 +93,11 @@ class NeuronObserved(Observation, frozen=True, kw_only=True):
     replaced_hotkey: str | None
 
 
-@fact("seen.neuron_left.v1")
-class NeuronLeft(Observation, frozen=True, kw_only=True):
-    """From this block nobody holds a UID. Key: ``neuron-left:<arena>:<block>:<uid>``.
+@fact("seen.uid_emptied.v1")
+class UidEmptied(Observation, frozen=True, kw_only=True):
+    """From this block nobody holds a UID. Key: ``uid-emptied:<arena>:<block>:<uid>``.
 
-    The runtime trims a subnet by emptying its last UIDs; ``hotkey`` held this one until then. It
-    may hold another UID since, which is a :class:`NeuronObserved` of its own.
+    Subnets can be trimmed to fewer UIDs; ``hotkey`` held it until then.
     """
 
     block: int
@@ -263,11 +304,10 @@ class InvoiceLineSeen(Observation, frozen=True, kw_only=True):
 
 
 @fact("seen.weights_submitted.v1")
-class WeightsSubmitted(Observation, frozen=True, kw_only=True):
-    """A vector is about to be sent. Key: ``weights-sent:<arena>:<validator>:<block>``.
+class WeightsSubmittedV1(Observation, frozen=True, kw_only=True):
+    """As :class:`WeightsSubmitted`, of programs that did not know the nonce before sending.
 
-    ``for_block`` is the block it was computed for; the parallel tuples hold, by UID, who held it,
-    its share in ppm and its u16 value.
+    Key: ``weights-sent:<arena>:<validator>:<for_block>``.
     """
 
     for_block: int
@@ -281,9 +321,42 @@ class WeightsSubmitted(Observation, frozen=True, kw_only=True):
     reason: str
 
 
+@fact("seen.weights_submitted.v2")
+class WeightsSubmitted(Observation, frozen=True, kw_only=True):
+    """A vector is about to be sent. Key: ``weights-sent:<arena>:<validator>:<for_block>:<digest>``.
+
+    ``for_block`` is the block it was computed for; the parallel tuples hold, by UID, who held it,
+    its share in ppm and its u16 value. The validator's hotkey signs with exactly ``nonce``, after
+    the finalized block ``sent_after``; both are None where version 1 did not record them.
+    """
+
+    for_block: int
+    validator_hotkey: str
+    uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
+    shares_ppm: tuple[int, ...]
+    values: tuple[int, ...]
+    digest: str
+    version_key: int
+    reason: str
+    nonce: int | None
+    sent_after: int | None
+
+    @property
+    def receipt_key(self) -> str:
+        """The fact key of its receipt, which differs by its first word, in either version."""
+        return self.fact_key.replace("weights-sent:", "weights-receipt:", 1)
+
+
+@upcast("seen.weights_submitted.v1")
+def submitted_with_nonce(old: WeightsSubmittedV1) -> WeightsSubmitted:
+    """The nonce of an old one is not known; what became of it was found by its values."""
+    return WeightsSubmitted(**msgspec.structs.asdict(old), nonce=None, sent_after=None)
+
+
 @fact("seen.weights_receipt.v1")
 class WeightsReceipt(Observation, frozen=True, kw_only=True):
-    """What became of a sent vector. Key: ``weights-receipt:<arena>:<validator>:<for_block>``."""
+    """What became of a sent vector. Key: ``weights-receipt:`` and the rest of the sending's key."""
 
     for_block: int
     validator_hotkey: str
@@ -292,6 +365,11 @@ class WeightsReceipt(Observation, frozen=True, kw_only=True):
     extrinsic_hash: str | None
     success: bool
     error: str | None
+
+    @property
+    def sent_key(self) -> str:
+        """The fact key of what it is the receipt of."""
+        return self.fact_key.replace("weights-receipt:", "weights-sent:", 1)
 
 
 @fact("seen.weights_on_chain.v1")
@@ -319,14 +397,14 @@ class WeightsReadBack(Observation, frozen=True, kw_only=True):
     uids: tuple[int, ...]
     values: tuple[int, ...]
     digest: str
-    raw_values: tuple[int, ...] | None
-    last_update: int | None
+    raw_values: tuple[int, ...] | None = None
+    last_update: int | None = None
 
 
 @upcast("seen.weights_on_chain.v1")
 def weights_without_a_date(old: WeightsReadBackV1) -> WeightsReadBack:
     """The publisher's own vectors, which are canonical; nobody asked what the chain dates them."""
-    return WeightsReadBack(**msgspec.structs.asdict(old), raw_values=None, last_update=None)
+    return WeightsReadBack(**msgspec.structs.asdict(old))
 
 
 @fact("seen.conflict.v1")

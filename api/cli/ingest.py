@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
 from typing import Annotated, Final
 
 import typer
 
-from api.cli.options import Database, Netuid, Network
+from api.cli.options import (
+    ArchiveNode,
+    Database,
+    Format,
+    Netuid,
+    Network,
+    NodeUrls,
+    OutputFormat,
+    TimeoutS,
+)
 from api.limits import MAX_BLOCK
 
-POLL_S: Final = 6.0
-"""How often `--follow` looks for a new finalized block: twice a block time."""
+ENDED_BY: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def register(app: typer.Typer) -> None:
@@ -21,42 +33,93 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    node: Annotated[str, typer.Option(help="The node's WebSocket URL, e.g. ws://127.0.0.1:9944.")],
+    node: NodeUrls,
+    archive_node: ArchiveNode = None,
+    from_block: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MAX_BLOCK,
+            help="Begin at this block: blocks before it that are not in the log are left out as a "
+            "gap, recorded ones from it on are read again and compared.",
+        ),
+    ] = None,
     until_block: Annotated[
         int | None, typer.Option(min=0, max=MAX_BLOCK, help="Stop after this block.")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on with new blocks until interrupted.")
     ] = False,
-    timeout_s: Annotated[
-        float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")
-    ] = 30.0,
+    timeout_s: TimeoutS = 30.0,
+    stall_s: Annotated[
+        float,
+        typer.Option(
+            min=1, max=86_400, help="With --follow: seconds without a new block until an alert."
+        ),
+    ] = 120.0,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
 ) -> None:
     """Read finalized blocks into an open arena, each exactly once, from where its log stands.
 
-    Commits whose payment the node could not show are deferred and judged as soon as it can.
+    Blocks that no node holds any longer become a recorded gap, which a later run fills with a node
+    that has them. Commits whose payment the node could not show are deferred and judged as soon as
+    it can. How it goes is told on stderr; with --format json what was done is one line on stdout.
     """
+    from api.cli.output import show
+    from api.cli.progress import blocks_progress
     from api.cli.session import opened, settings_of
     from api.following import Follower
-    from chain.node import NodeChain
+    from api.ingesting import Ingest
+    from chain.ahead import READ_WORKERS
+    from chain.nodes import Nodes
+    from chain.watchdog import BlockWatchdog
+    from ledger.queries.standing import safe_block
 
     settings = settings_of(database, network, netuid)
-    with opened(settings) as services:
-        chain = NodeChain(node, timeout_s=timeout_s)
+    where = (settings.network, settings.netuid)
+    with opened(settings) as services, stopping() as stop, blocks_progress() as (on_block, say):
+        ledger = services.ledger(*where)
+        genesis = ledger.arena.genesis
+        nodes = Nodes(node, archive=archive_node, genesis=genesis, timeout_s=timeout_s)
         try:
-            follower = Follower(services, chain, settings.network, settings.netuid)
-            while True:
-                result = follower.catch_up(until_block)
-                sys.stderr.write(
-                    f"{result.blocks} blocks read, the newest is {result.head_block}; "
-                    f"{result.judged} deferred commits judged, {result.deferred} still wait\n"
-                )
-                done = until_block is not None and result.head_block >= until_block
-                if not follow or done:
-                    return
-                time.sleep(POLL_S)
+            run = Ingest(
+                ledger,
+                lambda: Follower(
+                    services, nodes, *where, workers=READ_WORKERS, from_block=from_block
+                ),
+                until_block=until_block,
+                stop=stop,
+                say=say,
+                on_block=on_block,
+            )
+            watchdog = BlockWatchdog(nodes, patience_s=stall_s)
+            ended = run.follow(watchdog) if follow else run.once()
         finally:
-            chain.close()
+            nodes.close()
+        with services.at(*where) as scope:
+            report = run.totals.report(*where, scope.block, safe_block(scope), ended)
+    if output_format is OutputFormat.JSON:
+        show(report, (), output_format)
+
+
+@contextmanager
+def stopping() -> Iterator[Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second one interrupts what is at hand."""
+    stop = Event()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        name = signal.Signals(number).name
+        sys.stderr.write(f"{name}: ending after the block at hand; once more ends at once\n")
+
+    before = {number: signal.signal(number, ask) for number in ENDED_BY}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -51,3 +51,20 @@ Actor = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done; record and send nothing.")
 ]
+NodeUrls = Annotated[
+    list[str],
+    typer.Option(
+        "--node",
+        help="A node's WebSocket URL, e.g. ws://127.0.0.1:9944; give several in order of "
+        "preference, and whichever answers is read.",
+    ),
+]
+OptionalNodeUrls = Annotated[
+    list[str] | None,
+    typer.Option("--node", help="A node's WebSocket URL; give several in order of preference."),
+]
+ArchiveNode = Annotated[
+    str | None,
+    typer.Option(help="The URL of a node that keeps all states, asked for what others lack."),
+]
+TimeoutS = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]

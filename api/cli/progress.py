@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from api.demo.play import Watcher
+
+LINE_EVERY_BLOCKS: Final = 1_000
+"""Where nobody watches, a long back-fill says so often how far it is."""
 
 
 @contextmanager
@@ -45,6 +48,46 @@ def season_progress(first_block: int, last_block: int) -> Iterator[Watcher]:
             progress.console.print(line, markup=False, highlight=False)
 
         yield Watcher(say=say, block=on_block, contest=on_contest)
+
+
+@contextmanager
+def blocks_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """Who is told of each block, (number, last one there is), and of each happening, one line."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.stderr)
+    if not console.is_terminal:
+        counted = 0
+
+        def count(number: int, last: int) -> None:
+            nonlocal counted
+            counted += 1
+            if counted % LINE_EVERY_BLOCKS == 0:
+                _line(f"at block {number} of {last}")
+
+        yield count, _line
+        return
+    columns = (
+        TextColumn("block {task.completed:,.0f} of {task.total:,.0f}"),
+        BarColumn(bar_width=None),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        blocks = progress.add_task("blocks", total=1, visible=False)
+        first: int | None = None
+
+        def on_block(number: int, last: int) -> None:
+            nonlocal first
+            if first is None or number < first:
+                first = number
+            progress.update(blocks, completed=number, total=last, visible=last - first > 1)
+
+        def say(line: str) -> None:
+            progress.update(blocks, visible=False)
+            progress.console.print(line, markup=False, highlight=False)
+
+        yield on_block, say
 
 
 def _line(text: str) -> None:

@@ -36,6 +36,13 @@ def _paused_rows(data: Mapping[str, Any]) -> Rows:
     return [{"switch": switch, "reason": reason} for switch, reason in data["paused"].items()]
 
 
+def _gap_rows(data: Mapping[str, Any]) -> Rows:
+    return [
+        {**gap, "still": ", ".join(f"{first}-{last}" for first, last in gap["missing"]) or "none"}
+        for gap in data["gaps"]
+    ]
+
+
 def _entrant_rows(data: Mapping[str, Any]) -> Rows:
     return [
         {**entrant, "track": contest["track"], "seed_block": contest["seed_block"]}
@@ -446,6 +453,19 @@ STATUS: Final[Layout] = (
         Column("queued", "queue_length", Kind.NUMBER),
         Column("burn UID", "burn_uid", Kind.NUMBER),
         Column("burn UID is the owner's", "burn_uid_eligible"),
+        Column("safe up to block", "last_safe_block", Kind.NUMBER),
+    ),
+    Section(
+        "Gaps",
+        (
+            Column("from", "from_block", Kind.NUMBER),
+            Column("to", "to_block", Kind.NUMBER),
+            Column("filled", "filled", Kind.NUMBER),
+            Column("missing still", "still"),
+            Column("why", "reason", Kind.PROSE),
+        ),
+        _gap_rows,
+        only_if_any=True,
     ),
     Section(
         "Thrones",

@@ -22,7 +22,7 @@ from api.demo.world import TOKENIZER, DemoError, World
 from api.following import beside_at
 from chain.buyback import Desk
 from chain.buyback_outcomes import settle_buyback
-from chain.publish import SentBefore, WeightPublisher
+from chain.publish import WeightPublisher
 from chain.reader import BlockReader
 from evaluation.desk import ContestDesk
 from evaluation.measure import Progress
@@ -43,7 +43,6 @@ from ledger.queries.weights import (
     burn_uid_eligible,
     policy_in_force,
     registry,
-    sent_vectors,
     vector_in_force,
 )
 from ledger.store.logs import head_of
@@ -53,7 +52,6 @@ TREASURER: Final = "treasurer"
 SECOND_TREASURER: Final = "second treasurer"
 BUYBACK_RAO: Final = 2_000_000_000
 BUYBACK_MAX_PRICE_RAO: Final = 60_000_000
-VERSION_KEY: Final = 1
 
 Say = Callable[[str], None]
 
@@ -104,7 +102,7 @@ class Season:
             held, beside = registry(scope), beside_at(scope)
         self._reader = BlockReader(world.chain, self._ledger, held, beside)
         self._publisher = WeightPublisher(
-            world.chain, self._ledger, validator_hotkey=VALIDATOR_HOTKEY, version_key=VERSION_KEY
+            world.chain, world.chain, self._ledger, validator_hotkey=VALIDATOR_HOTKEY
         )
         self._desk = ContestDesk(
             self._ledger,
@@ -336,11 +334,8 @@ class Season:
     def _publish(self) -> None:
         with self._services.at(NETWORK, NETUID) as scope:
             vector, policy = vector_in_force(scope), policy_in_force(scope)
-            eligible, sent = burn_uid_eligible(scope), sent_vectors(scope)
-        last = SentBefore(sent[-1].block, sent[-1].digest, sent[-1].success) if sent else None
-        receipt = self._publisher.publish(
-            vector, policy.weights, last=last, burn_uid_eligible=eligible
-        )
+            eligible = burn_uid_eligible(scope)
+        receipt = self._publisher.publish(vector, policy.weights, burn_uid_eligible=eligible)
         if receipt is not None:
             self._watch.say(f"weights {receipt.digest[:19]}… sent, success: {receipt.success}")
 

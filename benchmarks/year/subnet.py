@@ -130,7 +130,7 @@ class Subnet:
             unit.context = after(unit, unit.arena)
             return unit.observe(
                 WeightsSubmitted,
-                f"weights-sent:{unit.context.arena}:{validator}:{block}",
+                f"weights-sent:{unit.context.arena}:{validator}:{block}:{vector.digest}",
                 for_block=block,
                 validator_hotkey=validator,
                 uids=vector.uids,
@@ -140,6 +140,8 @@ class Subnet:
                 digest=vector.digest,
                 version_key=VERSION_KEY,
                 reason=f"{EPOCH_EVERY_BLOCKS} blocks old",
+                nonce=block // EPOCH_EVERY_BLOCKS,
+                sent_after=block,
             )
 
         sent = self._world.ledger.decide(note)
@@ -150,7 +152,7 @@ class Subnet:
             unit.because(sent)
             receipt = unit.observe(
                 WeightsReceipt,
-                f"weights-receipt:{unit.context.arena}:{sent.validator_hotkey}:{sent.for_block}",
+                sent.receipt_key,
                 for_block=sent.for_block,
                 validator_hotkey=sent.validator_hotkey,
                 digest=sent.digest,

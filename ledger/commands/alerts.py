@@ -13,16 +13,12 @@ MAX_DETAIL_CHARS: Final = 1_000
 
 def raise_alert(ledger: Ledger, kind: str, detail: str) -> None:
     """Record an alert, one of a kind per block: a further one of that kind says nothing new."""
-
-    def note(unit: Unit) -> None:
-        note_alert(unit, kind, detail)
-
-    ledger.decide(note)
+    ledger.decide(lambda unit: note_alert(unit, kind, detail))
 
 
 def note_alert(unit: Unit, kind: str, detail: str) -> None:
-    """The same within a unit of work."""
+    """The same, in a unit that records more."""
     key = f"alert:{unit.context.arena}:{kind}:{unit.block}"
-    if unit.ledger.known(key) is None:
-        detail = detail[:MAX_DETAIL_CHARS]
-        unit.observe(AlertRaised, key, kind=kind, detail=detail, block=unit.block)
+    if any(fact.fact_key == key for fact in unit.facts) or unit.ledger.known(key) is not None:
+        return
+    unit.observe(AlertRaised, key, kind=kind, detail=detail[:MAX_DETAIL_CHARS], block=unit.block)

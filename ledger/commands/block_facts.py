@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ledger.rules.payload import CommitPayload, MalformedPayload
 from ledger.rules.payments import PaymentEvidence
@@ -16,14 +17,6 @@ class NeuronChange:
     hotkey: str
     coldkey: str
     replaced_hotkey: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NeuronGone:
-    """A UID is empty now; ``hotkey`` held it before."""
-
-    uid: int
-    hotkey: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +163,43 @@ class CommitFound:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptiedUid:
+    """Nobody holds a UID any longer; ``hotkey`` held it before."""
+
+    uid: int
+    hotkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Blocks that are not in the log, both ends included, and why."""
+
+    from_block: int
+    to_block: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAnew:
+    """What was observed anew in the state of a block, because the log could not follow to it.
+
+    The registry's changes since the log's last block are the block's ``neurons``, ``emptied``,
+    ``owners`` and ``subnet_owner``; besides them balances as (asset, account, amount, source).
+    ``unknown`` says of each balance that the node could not give why. ``gap`` is None where only
+    the state at the opening was missing.
+    """
+
+    gap: Gap | None
+    balances: tuple[tuple[str, str, int, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFacts:
-    """Everything the ledger wants to know of one finalized block."""
+    """Everything the ledger wants to know of one finalized block.
+
+    ``upgraded_from`` is the runtime's version in the block before where it was another one.
+    """
 
     number: int
     hash: str
@@ -179,7 +207,7 @@ class BlockFacts:
     timestamp_ms: int | None
     spec_version: int
     neurons: tuple[NeuronChange, ...] = ()
-    emptied: tuple[NeuronGone, ...] = ()
+    emptied: tuple[EmptiedUid, ...] = ()
     owners: tuple[OwnerChange, ...] = ()
     subnet_owner: tuple[str, str] | None = None
     deposits: tuple[Deposit, ...] = ()
@@ -195,6 +223,17 @@ class BlockFacts:
     commits: tuple[CommitFound, ...] = ()
     alerts: tuple[tuple[str, str], ...] = ()
     """Kind and detail of what needs a person."""
+    seen_anew: SeenAnew | None = None
+    upgraded_from: int | None = None
+
+    def header(self) -> dict[str, Any]:
+        """What a fact says of the block itself, besides its number."""
+        return {
+            "hash": self.hash,
+            "parent_hash": self.parent_hash,
+            "timestamp_ms": self.timestamp_ms,
+            "spec_version": self.spec_version,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,5 +243,8 @@ class OpeningState:
     block_hash: str
     neurons: tuple[NeuronChange, ...]
     subnet_owner: tuple[str, str] | None
+    parent_hash: str = ""
+    timestamp_ms: int | None = None
+    spec_version: int = 0
     weights: tuple[HeldWeights, ...] = ()
     pool: PoolSeen | None = None

@@ -13,7 +13,8 @@ from ledger.application import Ledger, Unit
 from ledger.commands.alerts import note_alert
 from ledger.commands.block_facts import BlockFacts
 from ledger.commands.commits import record_commit
-from ledger.commands.money import record_money
+from ledger.commands.gaps import note_gap
+from ledger.commands.money import note_balances, record_money
 from ledger.commands.registry import record_registry
 from ledger.commands.subnet import record_subnet
 from ledger.keys import block_key
@@ -23,14 +24,11 @@ from ledger.observations import BlockObserved
 def record_block(ledger: Ledger, facts: BlockFacts) -> None:
     """Record one finalized block and everything in it; recording it again changes nothing.
 
-    Raises ``FactConflictError`` (and records the alarm) for another block under a recorded number.
+    With the block after a gap goes the gap. Raises ``FactConflictError`` (and records the alarm)
+    for another block under a recorded number, and ``DecisionRefusedError`` for a gap that does not
+    lie between the log's newest block and this one.
     """
-    header = {
-        "hash": facts.hash,
-        "parent_hash": facts.parent_hash,
-        "timestamp_ms": facts.timestamp_ms,
-        "spec_version": facts.spec_version,
-    }
+    header = facts.header()
 
     def work(unit: Unit) -> None:
         if facts.number <= unit.block:
@@ -38,10 +36,24 @@ def record_block(ledger: Ledger, facts: BlockFacts) -> None:
             if unit.ledger.known(key) is not None:
                 unit.observe(BlockObserved, key, number=facts.number, **header)
             return
+        before = unit.block
         block = unit.advance(facts.number, **header)
         unit.because(block)
+        anew = facts.seen_anew
+        if anew is not None and anew.gap is not None:
+            note_gap(unit, anew.gap, after=before, before=facts.number)
+        if facts.upgraded_from is not None:
+            detail = (
+                f"the runtime is of version {facts.spec_version} from block {facts.number} on, "
+                f"and was of version {facts.upgraded_from}"
+            )
+            note_alert(unit, "runtime_upgraded", detail)
         record_registry(unit, facts)
         record_money(unit, facts)
+        if anew is not None:
+            note_balances(unit, anew.balances, about_block=facts.number)
+            if anew.unknown:
+                note_alert(unit, "balance_unknown", "; ".join(anew.unknown))
         record_subnet(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.application import Ledger, Unit
-from ledger.commands.alerts import note_alert
-from ledger.commands.block_facts import BlockFacts, EpochPaid
+from ledger.commands.block_facts import BlockFacts
 from ledger.decisions.arena import Arena
 from ledger.decisions.payment import Payment
 from ledger.keys import payment_id
@@ -83,16 +82,6 @@ def record_money(unit: Unit, facts: BlockFacts) -> None:
             alpha=burn.alpha,
             by_treasury=burn.coldkey == treasury,
         )
-    if facts.treasury_alpha is not None:
-        unit.observe(
-            BalanceObserved,
-            f"balance:{arena}:ALPHA:{treasury}:{facts.number}",
-            asset="ALPHA",
-            account=treasury,
-            amount=facts.treasury_alpha,
-            source="chain",
-            about_block=facts.number,
-        )
     if facts.epoch is not None:
         unit.observe(
             EpochObserved,
@@ -105,20 +94,6 @@ def record_money(unit: Unit, facts: BlockFacts) -> None:
             incentive_alpha=facts.epoch.incentive_alpha,
             dividends_alpha=facts.epoch.dividends_alpha,
         )
-        _miss_epoch(unit, facts.epoch)
-
-
-def _miss_epoch(unit: Unit, epoch: EpochPaid) -> None:
-    """Raise an alert where the chain says that an epoch ran which the log does not have."""
-    previous = epoch.previous_block
-    if previous is None or previous <= unit.arena.opened_at_block:
-        return
-    if unit.ledger.known(f"epoch:{unit.context.arena}:{previous}") is None:
-        detail = (
-            f"the epoch of block {previous} is not in the log, though the one of block "
-            f"{unit.block} followed it: what it paid is unknown until that block is read"
-        )
-        note_alert(unit, "epoch_missed", detail)
 
 
 def record_balances(
@@ -126,19 +101,23 @@ def record_balances(
 ) -> None:
     """Record balances as the outside states them: (asset, account, amount, source) each."""
 
-    def work(unit: Unit) -> None:
-        for asset, account, amount, source in balances:
-            unit.observe(
-                BalanceObserved,
-                f"balance:{unit.context.arena}:{asset}:{account}:{about_block}",
-                asset=asset,
-                account=account,
-                amount=amount,
-                source=source,
-                about_block=about_block,
-            )
+    ledger.decide(lambda unit: note_balances(unit, balances, about_block=about_block))
 
-    ledger.decide(work)
+
+def note_balances(
+    unit: Unit, balances: tuple[tuple[str, str, int, str], ...], *, about_block: int
+) -> None:
+    """The same, in a unit that records more."""
+    for asset, account, amount, source in balances:
+        unit.observe(
+            BalanceObserved,
+            f"balance:{unit.context.arena}:{asset}:{account}:{about_block}",
+            asset=asset,
+            account=account,
+            amount=amount,
+            source=source,
+            about_block=about_block,
+        )
 
 
 def kept_remarks(remarks: tuple[str, ...]) -> tuple[str, ...]:

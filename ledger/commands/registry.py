@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from ledger.application import Ledger, Unit
 from ledger.commands.block_facts import (
     BlockFacts,
+    EmptiedUid,
     NeuronChange,
-    NeuronGone,
     OpeningState,
     OwnerChange,
 )
 from ledger.commands.subnet import record_held, record_pool
 from ledger.commands.thrones import vacate
-from ledger.observations import NeuronLeft, NeuronObserved, OwnerChanged, SubnetOwnerObserved
+from ledger.keys import opening_key
+from ledger.observations import (
+    NeuronObserved,
+    OpeningObserved,
+    OwnerChanged,
+    SubnetOwnerObserved,
+    UidEmptied,
+)
 
 Registry = Mapping[int, tuple[str, str]]
 """Hotkey and coldkey by UID."""
@@ -26,7 +33,7 @@ class RegistryChanges:
     """What leads from one state of the registry to another, each by UID."""
 
     neurons: tuple[NeuronChange, ...] = ()
-    emptied: tuple[NeuronGone, ...] = ()
+    emptied: tuple[EmptiedUid, ...] = ()
     owners: tuple[OwnerChange, ...] = ()
 
     def __bool__(self) -> bool:
@@ -50,7 +57,7 @@ def changes_between(before: Registry, after: Registry) -> RegistryChanges:
         for uid, (hotkey, coldkey) in sorted(after.items())
         if uid in before and before[uid][0] == hotkey and before[uid][1] != coldkey
     ]
-    emptied = [NeuronGone(uid, before[uid][0]) for uid in sorted(before.keys() - after.keys())]
+    emptied = [EmptiedUid(uid, before[uid][0]) for uid in sorted(before.keys() - after.keys())]
     return RegistryChanges(tuple(neurons), tuple(emptied), tuple(owners))
 
 
@@ -61,12 +68,14 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
         facts = BlockFacts(
             number=unit.block,
             hash=state.block_hash,
-            parent_hash="",
-            timestamp_ms=None,
-            spec_version=0,
+            parent_hash=state.parent_hash,
+            timestamp_ms=state.timestamp_ms,
+            spec_version=state.spec_version,
             neurons=state.neurons,
             subnet_owner=state.subnet_owner,
         )
+        key = opening_key(unit.context.arena)
+        unit.observe(OpeningObserved, key, number=unit.block, **facts.header())
         record_registry(unit, facts)
         for held in state.weights:
             record_held(unit, unit.block, held)
@@ -77,11 +86,22 @@ def record_opening(ledger: Ledger, state: OpeningState) -> None:
 
 
 def record_registry(unit: Unit, facts: BlockFacts) -> None:
+    """Record who came to hold what in a block, and take the places of whoever left."""
+    observe_registry(unit, facts)
+    came = {change.hotkey for change in facts.neurons}
+    replaced = {change.replaced_hotkey for change in facts.neurons}
+    left = (replaced | {gone.hotkey for gone in facts.emptied}) - came - {None}
+    if left:
+        vacate(unit, lambda hotkey: hotkey in left)
+
+
+def observe_registry(unit: Unit, facts: BlockFacts) -> None:
+    """The same without what follows for kings and runners-up."""
     arena = unit.context.arena
     for gone in facts.emptied:
         unit.observe(
-            NeuronLeft,
-            f"neuron-left:{arena}:{facts.number}:{gone.uid}",
+            UidEmptied,
+            f"uid-emptied:{arena}:{facts.number}:{gone.uid}",
             block=facts.number,
             uid=gone.uid,
             hotkey=gone.hotkey,
@@ -114,8 +134,3 @@ def record_registry(unit: Unit, facts: BlockFacts) -> None:
             hotkey=hotkey,
             coldkey=coldkey,
         )
-    came = {change.hotkey for change in facts.neurons}
-    held = {change.replaced_hotkey for change in facts.neurons}
-    left = (held | {gone.hotkey for gone in facts.emptied}) - came - {None}
-    if left:
-        vacate(unit, lambda hotkey: hotkey in left)

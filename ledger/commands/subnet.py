@@ -1,11 +1,13 @@
-"""Recording what the chain shows of the subnet: weights held, the pool, burns, locks."""
+"""Recording what the chain shows of the subnet: weights held, the pool, costs, locks."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ledger.application import Unit
-from ledger.commands.block_facts import BlockFacts, HeldWeights, PoolSeen
+from ledger.commands.alerts import note_alert
+from ledger.commands.block_facts import BlockFacts, EpochPaid, HeldWeights, PoolSeen
+from ledger.commands.money import fee_policy, note_balances
 from ledger.observations import (
     LockObserved,
     PoolObserved,
@@ -16,7 +18,7 @@ from ledger.observations import (
 from ledger.rules.weights import held_form
 
 CHAIN: Final = "chain"
-"""The source of a price that the runtime itself states."""
+"""The source of what the runtime itself states."""
 
 
 def record_subnet(unit: Unit, facts: BlockFacts) -> None:
@@ -34,6 +36,12 @@ def record_subnet(unit: Unit, facts: BlockFacts) -> None:
         )
     if facts.pool is not None:
         record_pool(unit, facts.number, facts.pool)
+    if facts.treasury_alpha is not None:
+        treasury = fee_policy(unit.arena, facts.number).treasury_ss58
+        balance = ("ALPHA", treasury, facts.treasury_alpha, CHAIN)
+        note_balances(unit, (balance,), about_block=facts.number)
+    if facts.epoch is not None:
+        _miss_epoch(unit, facts.epoch)
     for held in facts.weights:
         record_held(unit, facts.number, held)
     for lock in facts.locks:
@@ -50,6 +58,19 @@ def record_subnet(unit: Unit, facts: BlockFacts) -> None:
             unlock_blocks=lock.unlock_blocks,
             maturity_blocks=lock.maturity_blocks,
         )
+
+
+def _miss_epoch(unit: Unit, epoch: EpochPaid) -> None:
+    """Raise an alert where the chain says that an epoch ran which the log does not have."""
+    previous = epoch.previous_block
+    if previous is None or previous <= unit.arena.opened_at_block:
+        return
+    if unit.ledger.known(f"epoch:{unit.context.arena}:{previous}") is None:
+        detail = (
+            f"the epoch of block {previous} is not in the log, though the one of block "
+            f"{unit.block} followed it: what it paid is unknown until that block is read"
+        )
+        note_alert(unit, "epoch_missed", detail)
 
 
 def record_pool(unit: Unit, block: int, pool: PoolSeen) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from ledger.projections.contests import ContestsProjection
 from ledger.projections.emissions import EmissionsProjection
+from ledger.projections.gaps import GapsProjection
 from ledger.projections.journal import JournalProjection
 from ledger.projections.payouts import PayoutsProjection
 from ledger.projections.reigns import ReignsProjection
@@ -23,6 +24,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     EmissionsProjection(),
     PayoutsProjection(),
     JournalProjection(),
+    GapsProjection(),
     TreasuryProjection(),
     SubnetProjection(),
 )

@@ -8,10 +8,11 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Text
 
 from ledger.facts import Fact
-from ledger.observations import EpochObserved
+from ledger.observations import EpochObserved, GapObserved
 from ledger.projections.arena_view import (
     POLICY_FACTS,
     SEAT_FACTS,
+    Seats,
     fold_policy,
     fold_seat,
     kept_policy,
@@ -44,7 +45,7 @@ class EmissionsProjection:
 
     name = "emissions"
     tables = (state, emissions)
-    knows: tuple[type[Fact], ...] = (*POLICY_FACTS, *SEAT_FACTS, EpochObserved)
+    knows: tuple[type[Fact], ...] = (*POLICY_FACTS, *SEAT_FACTS, EpochObserved, GapObserved)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
         """Change the rows by one fact."""
@@ -52,12 +53,30 @@ class EmissionsProjection:
             fold_policy(rows, state, position, fact)
         elif isinstance(fact, SEAT_FACTS):
             fold_seat(rows, state, position, fact)
+        elif isinstance(fact, GapObserved):
+            # Its epochs may be read later, when others sit on the thrones.
+            text = msgspec.json.encode(kept_seats(rows, state), order="deterministic").decode()
+            rows.put(state, position, f"{_GAP}{fact.from_block}:{fact.to_block}", value=text)
         elif isinstance(fact, EpochObserved):
             _fold_epoch(rows, position, fact)
 
 
+_GAP: Final = "gap:"
+
+
+def _seats_at(rows: Rows, fact: EpochObserved) -> Seats:
+    """Who sat where when the epoch ran; no crown changed hands within a gap."""
+    if fact.block < fact.effective_block:
+        for (key,), row in rows.all(state).items():
+            if key.startswith(_GAP):
+                first, last = map(int, key.removeprefix(_GAP).split(":"))
+                if first <= fact.block <= last:
+                    return msgspec.json.decode(row["value"], type=Seats)
+    return kept_seats(rows, state)
+
+
 def _fold_epoch(rows: Rows, position: int, fact: EpochObserved) -> None:
-    policy, seats = kept_policy(rows, state, fact.block), kept_seats(rows, state)
+    policy, seats = kept_policy(rows, state, fact.block), _seats_at(rows, fact)
     burned = sum(
         alpha
         for uid, alpha in zip(fact.uids, fact.incentive_alpha, strict=True)

@@ -64,6 +64,8 @@ class _Vector(msgspec.Struct):
     shares_ppm: dict[str, int]
     burn_uid: int
     landed_block: int | None = None
+    number: int = 0
+    """Which of the landed vectors it is, counted from 1; 0 in rows of an older program."""
 
 
 class PayoutsProjection:
@@ -86,12 +88,12 @@ class PayoutsProjection:
                 for uid, hotkey, ppm in columns:
                     if uid != burn_uid:
                         shares[hotkey] = shares.get(hotkey, 0) + ppm
-                key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
+                key = _sent_key(fact)
                 vector = _Vector(fact.for_block, fact.digest, shares, burn_uid)
-                # Its fact key says that a validator sends a block's vector once.
+                # Its fact key says that a validator sends a vector for a block once.
                 rows.put_new(state, position, key, value=_text(vector))
             case WeightsReceipt():
-                key = f"sent:{fact.validator_hotkey}:{fact.for_block}"
+                key = _sent_key(fact)
                 sent = _kept(rows, key)
                 rows.end(state, position, key)
                 if sent is not None and fact.success and fact.block is not None:
@@ -101,6 +103,10 @@ class PayoutsProjection:
                 _pay(rows, position, fact, burn_uid)
             case _:
                 pass  # not a fact of this view
+
+
+def _sent_key(fact: WeightsSubmitted | WeightsReceipt) -> str:
+    return f"sent:{fact.validator_hotkey}:{fact.for_block}:{fact.digest}"
 
 
 def _pay(rows: Rows, position: int, epoch: EpochObserved, burn_uid: int) -> None:
@@ -164,21 +170,22 @@ def _number(rows: Rows, position: int, address: str) -> int:
 
 
 def _land(rows: Rows, position: int, vector: _Vector, block: int) -> None:
-    """Keep the two newest landed vectors: a receipt may be recorded after the next epoch is."""
-    landed = msgspec.structs.replace(vector, landed_block=block)
+    """Keep the landed vectors: an epoch may be recorded after later ones landed, and a receipt
+    after the next epoch was."""
     before = _kept(rows, "landed")
+    number = 1 + (before.number if before else 0)
     if before is not None:
-        _keep(rows, position, "landed_before", before)
+        _keep(rows, position, f"landed:{before.number}", before)
+    landed = msgspec.structs.replace(vector, landed_block=block, number=number)
     _keep(rows, position, "landed", landed)
 
 
 def _in_force(rows: Rows, epoch_block: int) -> _Vector | None:
     """The last vector that the chain held before an epoch's block."""
-    for key in ("landed", "landed_before"):
-        vector = _kept(rows, key)
-        if vector is not None and (vector.landed_block or 0) < epoch_block:
-            return vector
-    return None
+    vector = _kept(rows, "landed")
+    while vector is not None and (vector.landed_block or 0) >= epoch_block:
+        vector = _kept(rows, f"landed:{vector.number - 1}")
+    return vector
 
 
 def _keep(rows: Rows, position: int, key: str, vector: _Vector) -> None:

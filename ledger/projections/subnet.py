@@ -148,6 +148,9 @@ def _fold_burn(rows: Rows, position: int, fact: AlphaBurnSeen) -> None:
 
 
 def _fold_lock(rows: Rows, position: int, fact: LockObserved) -> None:
+    known = rows.get(locks, fact.coldkey)
+    if known is not None and known["last_update"] > fact.last_update:
+        return  # read late, out of a gap: the lock was touched since
     if not fact.locked_alpha:
         rows.end(locks, position, fact.coldkey)
         return

@@ -23,10 +23,10 @@ from ledger.decisions.arena import (
 )
 from ledger.facts import Fact
 from ledger.observations import (
-    NeuronLeft,
     NeuronObserved,
     OwnerChanged,
     SubnetOwnerObserved,
+    UidEmptied,
     WeightsReadBack,
     WeightsReceipt,
     WeightsSubmitted,
@@ -81,13 +81,13 @@ published: Final = versioned(
     [
         Column("for_block", BigInteger, primary_key=True, autoincrement=False),
         Column("validator_hotkey", Text, primary_key=True),
+        Column("digest", Text, primary_key=True),
     ],
     [
         Column("uids", Text, nullable=False),
         Column("values", Text, nullable=False),
         Column("shares_ppm", Text, nullable=False),
         Column("hotkeys", Text, nullable=False),
-        Column("digest", Text, nullable=False),
         Column("reason", Text, nullable=False),
         Column("success", Boolean),
         Column("error", Text),
@@ -124,7 +124,6 @@ class WeightsProjection:
         CrownDefended,
         KingCrowned,
         KingDeposed,
-        NeuronLeft,
         NeuronObserved,
         OwnerChanged,
         Paused,
@@ -132,6 +131,7 @@ class WeightsProjection:
         Resumed,
         RunnerUpNamed,
         SubnetOwnerObserved,
+        UidEmptied,
         WeightsReadBack,
         WeightsReceipt,
         WeightsSubmitted,
@@ -142,7 +142,7 @@ class WeightsProjection:
         match fact:
             case NeuronObserved():
                 rows.put(neurons, position, fact.uid, hotkey=fact.hotkey, coldkey=fact.coldkey)
-            case NeuronLeft():
+            case UidEmptied():
                 rows.end(neurons, position, fact.uid)
             case OwnerChanged():
                 for (uid,), row in rows.all(neurons).items():
@@ -211,17 +211,17 @@ def _fold_publication(
 ) -> None:
     match fact:
         case WeightsSubmitted():
-            # Its fact key says that a validator sends a block's vector once.
+            # Its fact key says that a validator sends a vector for a block once.
             rows.put_new(
                 published,
                 position,
                 fact.for_block,
                 fact.validator_hotkey,
+                fact.digest,
                 uids=_json(fact.uids),
                 values=_json(fact.values),
                 shares_ppm=_json(fact.shares_ppm),
                 hotkeys=_json(fact.hotkeys),
-                digest=fact.digest,
                 reason=fact.reason,
             )
         case WeightsReceipt():
@@ -230,12 +230,16 @@ def _fold_publication(
                 position,
                 fact.for_block,
                 fact.validator_hotkey,
+                fact.digest,
                 success=fact.success,
                 error=fact.error,
                 landed_block=fact.block,
                 extrinsic_hash=fact.extrinsic_hash,
             )
         case WeightsReadBack():
+            known = rows.get(held, fact.validator_hotkey)
+            if known is not None and known["block"] > fact.block:
+                return  # read late, out of a gap: what is held since is known already
             rows.put(
                 held,
                 position,

@@ -62,7 +62,7 @@ def why(scope: Scope, fact_key: str) -> list[Fact]:
 def payout_path(scope: Scope, hotkey: str, epoch_block: int) -> list[Fact]:
     """Why a hotkey was entitled to its share in the epoch of that block, newest fact first.
 
-    The vector in force (``seen.weights_submitted.v1``), then for each seat the share came from, by
+    The vector in force (``seen.weights_submitted.v2``), then for each seat the share came from, by
     track: how the hotkey came to it (``arena.king_crowned.v1`` or ``arena.runner_up_named.v1``),
     the verdict of the contest that measured it for that and what led there, back to its plan; and
     of the plan's entrants the hotkey's own submission: accepted, its payment consumed, its commit,
@@ -100,9 +100,7 @@ def _landed(scope: Scope, vector_block: int, epoch_block: int) -> LoggedFact:
 
     receipt = _newest(scope, WeightsReceipt, scope.position, landed)
     if receipt is not None:
-        validator = receipt.validator_hotkey
-        key = f"weights-sent:{scope.head.arena}:{validator}:{vector_block}"
-        sent = _known(scope, key, scope.position)
+        sent = _known(scope, receipt.sent_key, scope.position)
         if sent is not None and isinstance(sent.fact, WeightsSubmitted):
             return sent
     msg = f"the vector for block {vector_block} is not in the log up to block {scope.block}"

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006_the_subnet"
-down_revision = "0004_snapshots"
+down_revision = "0005_gaps"
 branch_labels = None
 depends_on = None
 

@@ -11,7 +11,7 @@ from chain.node import NodeChain
 from chain.port import BlockRef, ChainUnavailableError, UnknownBlockError
 from tests.cassette import Answer, SilenceError, node_that_says
 
-FINAL, FORK, LATER, ABSENT = ("0x" + digit * 64 for digit in "abcd")
+FINAL, FORK, LATER, ABSENT, GENESIS, PARENT = ("0x" + digit * 64 for digit in "abcdef")
 HEADERS = {FINAL: "0x5", FORK: "0x5", LATER: "0x6"}
 
 
@@ -20,7 +20,7 @@ def healthy(method: str, params: list[Any]) -> Any:
     if method == "chain_getFinalizedHead":
         return FINAL
     if method == "chain_getBlockHash":
-        return {5: FINAL, 6: LATER}.get(params[0])
+        return {0: GENESIS, 4: PARENT, 5: FINAL, 6: LATER}.get(params[0])
     if method == "chain_getHeader":
         number = HEADERS.get(params[0])
         return None if number is None else {"number": number, "parentHash": "0x" + "0" * 64}

@@ -21,9 +21,9 @@ from ledger.keys import ArenaKey
 from ledger.observations import (
     AlertRaised,
     EpochObserved,
-    NeuronLeft,
     OwnerChanged,
     PriceObserved,
+    UidEmptied,
     WeightsReadBack,
 )
 from ledger.queries.subnet import burns, locks, pools, registration_costs
@@ -96,7 +96,7 @@ def test_no_epoch_found_the_registry_wrong_and_none_was_missed(season: Services)
     # The recording cannot tell the treasury's alpha, which is said once, at the opening.
     assert kinds == {"balance_unknown"}
     assert [fact.block for fact in facts(season, AlertRaised)] == [OPENS_AT]
-    assert facts(season, NeuronLeft) == []
+    assert facts(season, UidEmptied) == []
 
 
 def test_a_swapped_coldkey_is_seen_once_at_its_block(season: Services) -> None:

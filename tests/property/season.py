@@ -18,20 +18,24 @@ from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause, resume
 from ledger.commands.block_facts import (
     AlphaBurned,
+    EmptiedUid,
     EpochPaid,
     FeePaid,
+    Gap,
     HeldWeights,
     LockSeen,
-    NeuronGone,
     OwnerChange,
     PoolSeen,
     RegistrationPaid,
+    SeenAnew,
     Withdrawal,
 )
+from ledger.commands.blocks import record_block
 from ledger.commands.causes import after, after_decision, after_transfer
 from ledger.commands.commits import judge_deferred
 from ledger.commands.contests import complete_contest, void_contest
 from ledger.commands.copies import find_copies, record_fingerprint
+from ledger.commands.gaps import fill_block
 from ledger.commands.money import record_balances
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
@@ -42,7 +46,16 @@ from ledger.keys import NAMESPACE, treasury_id
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.queries.weights import vector_in_force
 from ledger.store.conflicts import FactConflictError
-from tests.unit.ledger.scenes import FEE_RAO, TREASURY, Paid, Scene, block_hash, commit, policy
+from tests.unit.ledger.scenes import (
+    FEE_RAO,
+    TREASURY,
+    Paid,
+    Scene,
+    block_hash,
+    commit,
+    digest,
+    policy,
+)
 
 Action = tuple[str, int, int]
 
@@ -55,6 +68,7 @@ NAMES = (
     *("block", "register", "defer", "recommit", "void", "pause", "resume", "copy", "epoch"),
     *("weights", "convert", "buyback", "rental", "period", "outflow", "policy", "owner"),
     *("leave", "lock"),
+    *("gap", "fill"),
 )
 
 
@@ -75,6 +89,7 @@ class Season:
         self.known: list[UUID] = []
         self.open: list[UUID] = []
         self.held: dict[int, str] = {0: "owner"}
+        self.missing: list[int] = []
         scene.block(subnet_owner=("owner", "cold-owner"))
 
     def play(self, action: Action) -> None:
@@ -119,7 +134,7 @@ class Season:
         uid = 1 + two % 3
         if uid in self.held:
             alert = (("burn_uid_not_eligible", "drawn"),)
-            gone = NeuronGone(uid, self.held.pop(uid))
+            gone = EmptiedUid(uid, self.held.pop(uid))
             self.scene.block(emptied=(gone,), alerts=alert)
 
     def _lock(self, one: int, two: int) -> None:
@@ -169,20 +184,56 @@ class Season:
         adopt_policy(self.scene.ledger, rules, from_block=self.scene.head + two, actor="op")
 
     def _epoch(self, one: int, two: int) -> None:
-        uids = tuple(sorted(self.held))
         self.scene.block(
-            epoch=EpochPaid(
-                uids,
-                tuple(self.held[uid] for uid in uids),
-                tuple(f"cold-{self.held[uid]}" for uid in uids),
-                tuple(1_000 * (one + uid) for uid in uids),
-                tuple(two for _ in uids),
-                previous_block=self.scene.head - one,
-            ),
+            epoch=self._paid(one, two),
             pool=PoolSeen(1_000 + one, 2_000, 3_000, two or None),
             treasury_alpha=one,
             weights=(HeldWeights("owner", (0, 1 + two), (60_000 + one, 7), self.scene.head),),
         )
+
+    def _paid(self, one: int, two: int) -> EpochPaid:
+        uids = tuple(sorted(self.held))
+        return EpochPaid(
+            uids,
+            tuple(self.held[uid] for uid in uids),
+            tuple(f"cold-{self.held[uid]}" for uid in uids),
+            tuple(1_000 * (one + uid) for uid in uids),
+            tuple(two for _ in uids),
+            previous_block=self.scene.head - one,
+        )
+
+    def _gap(self, one: int, two: int) -> None:
+        """Some blocks are missed, and meanwhile somebody left without a successor."""
+        first = self.scene.head + 1
+        number = first + 1 + one
+        uid = 1 + two % 3
+        gone = self.held.pop(uid, None)
+        anew = SeenAnew(
+            Gap(first, number - 1, "drawn"),
+            balances=(("TAO", TREASURY, two, "chain"),),
+        )
+        facts = self.scene.facts_of(
+            number,
+            subnet_owner=("owner", "cold-owner"),
+            emptied=() if gone is None else (EmptiedUid(uid, gone),),
+            seen_anew=anew,
+        )
+        record_block(self.scene.ledger, facts)
+        self.missing += range(first, number)
+
+    def _fill(self, one: int, two: int) -> None:
+        """A missed block is read late, with a paid commit or an epoch in it."""
+        if not self.missing:
+            return
+        number = self.missing.pop(one % len(self.missing))
+        if two % 2:
+            facts = self.scene.facts_of(number, epoch=self._paid(one, two))
+        else:
+            paid = Paid(HOTKEYS[one % 4], digest(f"filled-{two}"), number, 3, FEE_RAO)
+            found = commit(paid)
+            facts = self.scene.facts_of(number, deposits=(paid.deposit,), commits=(found,))
+            self.known.append(self.scene.identity(found, number))
+        fill_block(self.scene.ledger, facts)
 
     def _weights(self, one: int, _two: int) -> None:
         head = self.scene.head
@@ -192,7 +243,7 @@ class Season:
             unit.context = after_decision(unit, head)
             sent = unit.observe(
                 WeightsSubmitted,
-                f"weights-sent:{unit.context.arena}:owner:{head}",
+                f"weights-sent:{unit.context.arena}:owner:{head}:{vector.digest}",
                 for_block=head,
                 validator_hotkey="owner",
                 uids=vector.uids,
@@ -202,11 +253,13 @@ class Season:
                 digest=vector.digest,
                 version_key=1,
                 reason="drawn",
+                nonce=0,
+                sent_after=head,
             )
             unit.because(sent)
             unit.observe(
                 WeightsReceipt,
-                f"weights-receipt:{unit.context.arena}:owner:{head}",
+                sent.receipt_key,
                 for_block=head,
                 validator_hotkey="owner",
                 digest=vector.digest,

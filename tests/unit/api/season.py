@@ -409,7 +409,7 @@ def _send_weights(services: Services, ledger: Ledger) -> None:
         unit.context = after_decision(unit, for_block)
         return unit.observe(
             WeightsSubmitted,
-            f"weights-sent:{ARENA}:{VALIDATOR}:{for_block}",
+            f"weights-sent:{ARENA}:{VALIDATOR}:{for_block}:{vector.digest}",
             for_block=for_block,
             validator_hotkey=VALIDATOR,
             uids=vector.uids,
@@ -419,13 +419,15 @@ def _send_weights(services: Services, ledger: Ledger) -> None:
             digest=vector.digest,
             version_key=1,
             reason="results changed",
+            nonce=0,
+            sent_after=for_block,
         )
 
     def land(unit: Unit) -> None:
         unit.because(sent)
         unit.observe(
             WeightsReceipt,
-            f"weights-receipt:{ARENA}:{VALIDATOR}:{for_block}",
+            sent.receipt_key,
             for_block=for_block,
             validator_hotkey=VALIDATOR,
             digest=vector.digest,

@@ -7,7 +7,9 @@ import socket
 import pytest
 
 from chain.node import NodeChain
-from chain.node_connection import NodeConnection, NodeUrlError
+from chain.node_connection import NodeConnection
+from chain.node_url import NodeUrlError
+from chain.node_wire import Wire
 from chain.port import ChainUnavailableError
 
 KEY = "0123456789abcdef"
@@ -54,12 +56,12 @@ def test_an_unreachable_node_is_named_without_its_key(tail: str) -> None:
 def test_a_reason_that_quotes_the_key_is_masked(quoted: str) -> None:
     node = NodeConnection(f"ws://me:{KEY}@h/{KEY}", 1.0)
 
-    def read(_: object) -> None:
+    def cannot_connect() -> Wire:
         raise OSError(quoted)
 
-    node._connected = lambda: None  # type: ignore[method-assign]  # nothing is connected to
+    node._connected = cannot_connect  # type: ignore[method-assign]
     with pytest.raises(ChainUnavailableError) as failed:
-        node.ask("it", read)
+        node.rpc("it", [], str)
     assert str(failed.value).startswith("ws://h did not answer it: ")
     assert "***" in str(failed.value)
     assert KEY not in str(failed.value)

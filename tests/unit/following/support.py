@@ -10,7 +10,7 @@ from api.app import Services, open_services
 from api.following import Follower
 from api.settings import Settings
 from chain.port import Chain
-from chain.publish import SentBefore, WeightPublisher
+from chain.publish import WeightPublisher
 from chain.simulated import Genesis, GenesisNeuron, ScriptedExtrinsic, SimulatedChain, account
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
@@ -20,7 +20,6 @@ from ledger.policy import Policy, parse_policy_toml
 from ledger.queries.weights import (
     burn_uid_eligible,
     policy_in_force,
-    sent_vectors,
     vector_in_force,
 )
 
@@ -93,19 +92,15 @@ class Following:
             self.chain.advance()
         self.follower.catch_up()
 
-    def publisher(self, version_key: int = 7) -> WeightPublisher:
-        return WeightPublisher(
-            _as_chain(self.chain), self.ledger, validator_hotkey=VALIDATOR, version_key=version_key
-        )
+    def publisher(self) -> WeightPublisher:
+        chain = _as_chain(self.chain)
+        return WeightPublisher(chain, chain, self.ledger, validator_hotkey=VALIDATOR)
 
-    def publish(self, version_key: int = 7) -> WeightsReceipt | None:
+    def publish(self) -> WeightsReceipt | None:
         with self.services.at(NETWORK, NETUID) as scope:
             vector, rules = vector_in_force(scope), policy_in_force(scope).weights
-            sent, eligible = sent_vectors(scope), burn_uid_eligible(scope)
-        last = SentBefore(sent[-1].block, sent[-1].digest, sent[-1].success) if sent else None
-        return self.publisher(version_key).publish(
-            vector, rules, last=last, burn_uid_eligible=eligible
-        )
+            eligible = burn_uid_eligible(scope)
+        return self.publisher().publish(vector, rules, burn_uid_eligible=eligible)
 
 
 def follow(

@@ -52,7 +52,7 @@ def buy(place: Following, max_price_rao: int) -> Fact | None:
 def test_what_the_chain_holds_is_walked_back_to_the_decision_behind_it(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     place.publish()
-    way = ["seen.weights_on_chain.v2", "seen.weights_receipt.v1", "seen.weights_submitted.v1"]
+    way = ["seen.weights_on_chain.v2", "seen.weights_receipt.v1", "seen.weights_submitted.v2"]
     assert topics(place, place.ledger.newest(WeightsReadBack)) == [*way, "arena.opened.v1"]
     pause(place.ledger, "emission", reason="exploit", actor="op")
     place.advance(20)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from api.following import Follower
-from chain.port import ChainUnavailableError
-from chain.reader import BlockReader, OtherChainError
+from chain.port import ChainUnavailableError, OtherChainError
+from chain.reader import BlockReader
 from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena

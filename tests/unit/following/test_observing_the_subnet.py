@@ -31,11 +31,11 @@ from ledger.observations import (
     BlockObserved,
     EpochObserved,
     LockObserved,
-    NeuronLeft,
     NeuronObserved,
     PoolObserved,
     PriceObserved,
     SubnetOwnerObserved,
+    UidEmptied,
     WeightsReadBack,
 )
 from ledger.queries.subnet import alerts, burns, locks, pools
@@ -96,7 +96,7 @@ def test_a_trimmed_uid_is_nobodys_although_no_event_says_so(tmp_path: Path) -> N
     place = follow(tmp_path, {OPENS_AT + 2: [TrimUids(max_uids=2)]})
     place.advance(2)
     assert holders(place) == {0: OWNER, 1: VALIDATOR}
-    left = place.ledger.newest(NeuronLeft)
+    left = place.ledger.newest(UidEmptied)
     assert left is not None
     assert (left.uid, left.hotkey, left.block) == (2, MINER, OPENS_AT + 2)
     place.advance(8)  # an epoch finds nothing to correct
@@ -116,7 +116,7 @@ def test_an_epoch_corrects_a_registry_that_drifted_and_says_so(tmp_path: Path) -
     assert (alert.kind, alert.block) == ("registry_drifted", EPOCH)
     assert "3 UIDs were not as recorded" in alert.detail
     assert holders(place) == {0: OWNER, 1: VALIDATOR, 2: MINER}
-    assert [fact.uid for fact in facts(place, NeuronLeft)] == [3]
+    assert [fact.uid for fact in facts(place, UidEmptied)] == [3]
 
 
 def test_an_epoch_that_is_not_in_the_log_is_missed_aloud(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def send_weights(scene: Scene, validator: str = "V", *, after_blocks: int = 0) -
             digest=vector.digest,
             version_key=1,
             reason="results changed",
+            nonce=0,
+            sent_after=head,
         )
         unit.because(sent)
         unit.observe(
@@ -121,7 +123,7 @@ def test_every_share_of_a_king_is_walked_back_to_the_extrinsic_of_its_own_fee(
     assert [line.hotkey for line in kings] == ["B", "C"]
     for line in kings:
         path = scene.read(payout_path, line.hotkey, line.epoch_block)
-        assert [topic.removesuffix(".v1") for topic in topics(path)] == [
+        assert [topic.rpartition(".v")[0] for topic in topics(path)] == [
             "seen.weights_submitted",
             "arena.king_crowned",
             "contest.judged",
@@ -142,7 +144,7 @@ def test_every_share_of_a_king_is_walked_back_to_the_extrinsic_of_its_own_fee(
         assert paid.extrinsic_hash == commit.payment_tx
         jumps = [(a.topic, b.topic) for a, b in pairwise(path) if a.causation != b.fact_key]
         assert jumps == [
-            ("seen.weights_submitted.v1", "arena.king_crowned.v1"),  # it names the runner-up after
+            ("seen.weights_submitted.v2", "arena.king_crowned.v1"),  # it names the runner-up after
             *([("contest.planned.v1", "submission.accepted.v1")] if line.hotkey == "B" else []),
             ("submission.commit_seen.v1", "payment.seen.v1"),  # of the payment that it names
         ]

@@ -37,6 +37,8 @@ def send(scene: Scene, shares_ppm: dict[int, int]) -> None:
             values=tuple(1 for _ in shares_ppm),
             version_key=1,
             reason="results changed",
+            nonce=0,
+            sent_after=head,
         )
         unit.observe(
             WeightsReceipt,

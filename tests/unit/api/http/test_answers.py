@@ -246,7 +246,7 @@ def test_health_says_how_far_each_view_is(client: TestClient) -> None:
     (arena,) = found["arenas"]
     assert (found["status"], arena["arena"]["head_block"]) == ("ok", HEAD)
     assert {view["behind"] for view in arena["views"]} == {0}
-    assert len(arena["views"]) == 8
+    assert len(arena["views"]) == 10
     assert client.get("/v1/arenas").json()["arenas"] == [arena["arena"]]
 
 
