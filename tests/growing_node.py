@@ -69,6 +69,13 @@ class _Grown:
 
 
 @dataclass
+class _CallBytes:
+    """A call as the library wants one that is composed already."""
+
+    data: str
+
+
+@dataclass
 class _Waiting:
     body: str
     mischief: Mischief
@@ -219,13 +226,8 @@ class GrowingNode:
                 "period": period,
                 "current": (max(now, phase) - phase) // period * period + phase,
             }
-        call = self.codec.compose_call(
-            value["call"]["call_module"],
-            value["call"]["call_function"],
-            {arg["name"]: arg["value"] for arg in value["call"]["call_args"]},
-        )
         payload = self.codec.generate_signature_payload(
-            call=call, era=era, nonce=value["nonce"], tip=value["tip"]
+            call=_CallBytes(value["call_bytes"]), era=era, nonce=value["nonce"], tip=value["tip"]
         )
         ((scheme, signature),) = value["signature"].items()
         assert scheme == "Sr25519"
@@ -414,8 +416,10 @@ class GrowingNode:
             "Extrinsic", ScaleBytes(body), metadata=self.codec.metadata
         )
         extrinsic.decode()
+        call = extrinsic["call"]  # the last part of it, and signed as it stands
+        length = call.data_end_offset - call.data_start_offset
         value: dict[str, Any] = extrinsic.value
-        return value
+        return {**value, "call_bytes": "0x" + body[-2 * length :]}
 
 
 @contextmanager

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from api.cli.options import Actor, Database, DryRun, Format, Netuid, Network, OutputFormat
+from api.cli.options import (
+    Actor,
+    Database,
+    DryRun,
+    Format,
+    Netuid,
+    Network,
+    OutputFormat,
+    TimeoutS,
+)
 from api.cli.output import show
 from api.cli.session import opened, settings_of
 
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_S: Final = 30.0
 
 Node = Annotated[str, typer.Option(help="The node's WebSocket URL, e.g. ws://127.0.0.1:9944.")]
-Timeout = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]
 Number = Annotated[int, typer.Argument(min=1, help="The buyback's number; see 'list'.")]
 WalletPath = Annotated[
     Path | None, typer.Option(help="The folder of the wallets (the SDK's own by default).")
@@ -92,7 +100,7 @@ def plan(
     wallet_hotkey: WalletHotkey = "default",
     wallet_path: WalletPath = None,
     dry_run: DryRun = False,
-    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -183,7 +191,7 @@ def send(
     ] = None,
     wallet_path: WalletPath = None,
     dry_run: DryRun = False,
-    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -199,9 +207,9 @@ def send(
 
     if hotkey is not None:
         require_ss58(hotkey)
-    with _ledger(database, network, netuid) as (_, ledger):
+    with _ledger(database, network, netuid) as (services, ledger):
         keys = chains.wallet(wallet, "default", wallet_path)
-        address, missing = keys.address("coldkey"), _missing(ledger)
+        address, missing = keys.address("coldkey"), _missing(services, ledger)
         # Refused before the key is opened: a password typed for nothing is one too many.
         with chains.writing(node, (), timeout_s) as chain:
             rehearsed = Desk(chain, ledger, address, hotkey, missing).rehearse(number)
@@ -217,7 +225,7 @@ def send(
 def settle(
     number: Number,
     node: Node,
-    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     dry_run: DryRun = False,
     network: Network = None,
     netuid: Netuid = None,
@@ -289,18 +297,13 @@ def _price(ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
     return ObservedPrice(seen.price, seen.about_block, block.hash)
 
 
-def _missing(ledger: Ledger) -> Sequence[tuple[int, int]]:
+def _missing(services: Services, ledger: Ledger) -> Sequence[tuple[int, int]]:
     """The runs of blocks that the log lacks."""
-    from ledger.observations import GapObserved
-    from ledger.store.logs import newest_facts
+    from ledger.queries.standing import gaps, missing_blocks
 
-    with ledger.engine.connect() as connection:
-        gaps = [
-            (fact.from_block, fact.to_block)
-            for fact in newest_facts(connection, ledger.arena, GapObserved.topic)
-            if isinstance(fact, GapObserved)
-        ]
-    return sorted(gaps)
+    network = ledger.head().network
+    with services.at(network, ledger.arena.netuid) as scope:
+        return missing_blocks(gaps(scope))
 
 
 def _signature(

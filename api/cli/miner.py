@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from api.cli.options import Database, DryRun, Format, Netuid, Network, OutputFormat
+from api.cli.options import Database, DryRun, Format, Netuid, Network, OutputFormat, TimeoutS
 from api.cli.output import show
 from api.cli.session import opened, settings_of
 
@@ -32,7 +32,6 @@ LedgerUrl = Annotated[
     str | None,
     typer.Option("--ledger", help="Take the fee from a ledger's HTTP API, without a database."),
 ]
-Timeout = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +54,7 @@ def quote(
     ] = None,
     policy: PolicyFile = None,
     ledger: LedgerUrl = None,
-    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -116,7 +115,7 @@ def commit(
     dry_run: DryRun = False,
     policy: PolicyFile = None,
     ledger: LedgerUrl = None,
-    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,

@@ -6,8 +6,8 @@ metadata, which has no ``add_stake_burn``: alpha is bought and burned in two ext
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from chain.writing_node import WritingNode
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.commands.buybacks import approve_buyback, plan_buyback
+from ledger.decisions.buybacks import BuybackFailed
 from ledger.keys import ArenaKey
 from ledger.policy import FeePolicy, parse_policy_toml
 from ledger.queries.submissions import submissions
@@ -45,7 +46,7 @@ TREASURY, OURS, COLD, HOT = (
     Keypair.create_from_uri(f"//{name}") for name in ("Treasury", "Ours", "Cold", "Hot")
 )
 OURS_UID, HOT_UID = 3, 4
-IMAGE, DIGEST = "ghcr.io/miner/engine:v1", "sha256:" + "ab" * 32
+IMAGE = "ghcr.io/miner/engine:v1"
 FEE = FeePolicy(treasury_ss58=TREASURY.ss58_address)
 SENDS = frozenset({"next_nonce", "prepare", "send"})
 POLICY = f"""
@@ -61,7 +62,7 @@ formula = "v2"
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """A node that grows, a connection to it, and a ledger that follows it."""
 
@@ -70,17 +71,27 @@ class Place:
     services: Services
     ledger: Ledger
     follower: Follower
+    mark: int = 0
+
+    def from_here(self) -> None:
+        """Count from here, and follow up to here."""
+        self.node.mischief.clear()
+        self.mark = len(self.node.landed())
+        self.node.grow()
+        self.follower.catch_up()
 
     def count(self, *calls: str) -> int:
         """How often these were carried out on chain, failed ones included."""
-        return sum(value["call"]["call_function"] in calls for value in self.node.landed())
+        landed = self.node.landed()[self.mark :]
+        return sum(value["call"]["call_function"] in calls for value in landed)
 
 
-@contextmanager
-def begun(folder: Path) -> Iterator[Place]:
-    folder.mkdir(parents=True, exist_ok=True)
+@pytest.fixture(scope="module")
+def node_and_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One for all tests: decoding the recorded metadata takes seconds."""
+    folder = tmp_path_factory.mktemp("ledger")
     node = GrowingNode()
-    for key in (TREASURY, COLD):
+    for key in (TREASURY, COLD, HOT):
         node.give_account(key.ss58_address, free_rao=100 * TAO)
     node.give_uid(OURS_UID, OURS.ss58_address, TREASURY.ss58_address)
     node.give_uid(HOT_UID, HOT.ss58_address, COLD.ss58_address)
@@ -100,6 +111,19 @@ def begun(folder: Path) -> Iterator[Place]:
         yield Place(node, chain, services, ledger, follower)
         chain.close()
     services.close()
+
+
+@pytest.fixture
+def place(node_and_ledger: Place) -> Place:
+    """It, counting from the test's beginning."""
+    node_and_ledger.from_here()
+    return node_and_ledger
+
+
+@pytest.fixture
+def digest(request: pytest.FixtureRequest) -> str:
+    """An image's digest of the test's own."""
+    return "sha256:" + hashlib.sha256(request.node.name.encode()).hexdigest()
 
 
 def approved(place: Place) -> int:
@@ -125,9 +149,9 @@ def desk(place: Place, life: Life | None = None) -> Desk:
 def flow(
     place: Place,
     state: Path,
+    digest: str,
     life: Life | None = None,
     reveal_in_blocks: int | None = None,
-    digest: str = DIGEST,
 ) -> Flow:
     life = life or Life()
     hotkey = HOT.ss58_address
@@ -143,36 +167,39 @@ def flow(
     )
 
 
-def bought_and_burned(place: Place, number: int = 1) -> None:
-    """So many buybacks are executed, each of one purchase and one burn."""
+def bought_and_burned(place: Place, number: int) -> None:
+    """It is executed, of one purchase and one burn."""
     assert buyback_of(place.ledger, number).status == "executed"
-    assert place.count("add_stake_limit") == number
-    assert place.count("burn_alpha") == number
+    assert place.count("add_stake_limit") == 1
+    assert place.count("burn_alpha") == 1
 
 
-def test_a_buyback_in_two_extrinsics_wherever_the_process_dies(tmp_path: Path) -> None:
+def test_a_buyback_in_two_extrinsics_burns_what_it_bought(place: Place) -> None:
+    number = approved(place)
+    found = desk(place).execute(number)
+    bought_and_burned(place, number)
+    assert found.bought is not None
+    purchase, burn = place.node.landed()[place.mark :]
+    assert burn["nonce"] == purchase["nonce"] + 1
+    (burned,) = (arg["value"] for arg in burn["call"]["call_args"] if arg["name"] == "amount")
+    assert burned == found.bought.bought_alpha
+
+
+@pytest.mark.slow
+def test_a_buyback_in_two_extrinsics_wherever_the_process_dies(place: Place) -> None:
     undisturbed = Life()
-    with begun(tmp_path) as place:
-        found = desk(place, undisturbed).execute(approved(place))
-        bought_and_burned(place)
-        assert found.bought is not None
-        landed = place.node.landed()
-        assert [value["nonce"] for value in landed] == [0, 1]
-        (burned,) = (
-            arg["value"] for arg in landed[1]["call"]["call_args"] if arg["name"] == "amount"
-        )
-        assert burned == found.bought.bought_alpha
-        for point in range(undisturbed.points):
-            place.node.grow()
-            place.follower.catch_up()
-            number = approved(place)
-            with pytest.raises(Died):
-                desk(place, Life(point)).execute(number)
-            place.node.grow()
-            place.follower.catch_up()
-            desk(place).execute(number)
-            desk(place).execute(number)
-            bought_and_burned(place, number)
+    desk(place, undisturbed).execute(approved(place))
+    assert undisturbed.points >= 16
+    for point in range(undisturbed.points):
+        place.from_here()
+        number = approved(place)
+        with pytest.raises(Died):
+            desk(place, Life(point)).execute(number)
+        place.node.grow()
+        place.follower.catch_up()
+        desk(place).execute(number)
+        desk(place).execute(number)
+        bought_and_burned(place, number)
 
 
 LOST: dict[str, list[Mischief]] = {
@@ -186,53 +213,65 @@ LOST: dict[str, list[Mischief]] = {
 
 
 @pytest.mark.parametrize("what", LOST)
-def test_a_buyback_whose_sending_is_lost(tmp_path: Path, what: str) -> None:
-    with begun(tmp_path) as place:
-        approved(place)
-        place.node.mischief = list(LOST[what])
-        run_until_done(lambda: desk(place).execute(1))
-        bought_and_burned(place)
+def test_a_buyback_whose_sending_is_lost(place: Place, what: str) -> None:
+    number = approved(place)
+    place.node.mischief = list(LOST[what])
+    run_until_done(lambda: desk(place).execute(number))
+    bought_and_burned(place, number)
 
 
-def test_a_burn_that_fails_is_sent_again_and_nothing_bought(tmp_path: Path) -> None:
-    with begun(tmp_path) as place:
-        approved(place)
-        failure = DispatchFailureError("SubtensorModule", "NotEnoughStakeToWithdraw")
-        place.node.mischief = [Mischief(), Mischief(fail_with=failure)]
-        assert desk(place).execute(1).status == "bought"
-        assert desk(place).execute(1).status == "executed"
-        assert place.count("add_stake_limit") == 1
-        assert place.count("burn_alpha") == 2
+def test_a_burn_that_fails_is_sent_again_and_nothing_bought(place: Place) -> None:
+    number = approved(place)
+    failure = DispatchFailureError("SubtensorModule", "NotEnoughStakeToWithdraw")
+    place.node.mischief = [Mischief(), Mischief(fail_with=failure)]
+    assert desk(place).execute(number).status == "bought"
+    assert desk(place).execute(number).status == "executed"
+    assert place.count("add_stake_limit") == 1
+    assert place.count("burn_alpha") == 2
 
 
-def test_a_purchase_that_fails_is_recorded_with_the_runtimes_reason(tmp_path: Path) -> None:
-    with begun(tmp_path) as place:
-        approved(place)
-        failure = DispatchFailureError("SubtensorModule", "SlippageTooHigh")
-        place.node.mischief = [Mischief(fail_with=failure)]
-        assert desk(place).execute(1).status == "failed"
-        assert desk(place).execute(1).status == "failed"
-        assert place.count("add_stake_limit", "burn_alpha") == 1
+def test_a_purchase_that_fails_is_recorded_with_the_runtimes_reason(place: Place) -> None:
+    number = approved(place)
+    failure = DispatchFailureError("SubtensorModule", "SlippageTooHigh")
+    place.node.mischief = [Mischief(fail_with=failure)]
+    assert desk(place).execute(number).status == "failed"
+    assert desk(place).execute(number).status == "failed"
+    assert place.count("add_stake_limit", "burn_alpha") == 1
+    failed = place.ledger.newest(BuybackFailed)
+    assert failed is not None
+    assert failed.reason == "SlippageTooHigh"
 
 
 @pytest.mark.parametrize("reveal_in_blocks", [None, 100], ids=["plain", "timelocked"])
+def test_a_commit_is_paid_and_sent(
+    place: Place, tmp_path: Path, digest: str, reveal_in_blocks: int | None
+) -> None:
+    done = flow(place, tmp_path / "s.json", digest, None, reveal_in_blocks).run()
+    assert done.committed is not None
+    assert (place.count("batch_all"), place.count("set_commitment")) == (1, 1)
+    if reveal_in_blocks is None:
+        accepted(place, digest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reveal_in_blocks", [None, 100], ids=["plain", "timelocked"])
 def test_a_commit_is_paid_once_wherever_the_process_dies(
-    tmp_path: Path, reveal_in_blocks: int | None
+    place: Place, tmp_path: Path, digest: str, reveal_in_blocks: int | None
 ) -> None:
     undisturbed = Life()
-    with begun(tmp_path) as place:
-        flow(place, tmp_path / "s.json", undisturbed, reveal_in_blocks).run()
-        for point in range(undisturbed.points):
-            state, digest = tmp_path / f"{point}.json", f"sha256:{point:064x}"
-            with pytest.raises(Died):
-                flow(place, state, Life(point), reveal_in_blocks, digest).run()
-            place.node.grow()
-            for _ in range(2):
-                flow(place, state, None, reveal_in_blocks, digest).run()
-            assert place.count("batch_all") == point + 2
-            assert place.count("set_commitment") == point + 2
+    flow(place, tmp_path / "s.json", digest, undisturbed, reveal_in_blocks).run()
+    assert undisturbed.points >= 16
+    for point in range(undisturbed.points):
+        place.from_here()
+        state, own = tmp_path / f"{point}.json", f"{digest[:-2]}{point:02x}"
+        with pytest.raises(Died):
+            flow(place, state, own, Life(point), reveal_in_blocks).run()
+        place.node.grow()
+        for _ in range(2):
+            flow(place, state, own, None, reveal_in_blocks).run()
+        assert (place.count("batch_all"), place.count("set_commitment")) == (1, 1)
         if reveal_in_blocks is None:
-            accepted(place, undisturbed.points + 1)
+            accepted(place, own)
 
 
 @pytest.mark.parametrize(
@@ -245,31 +284,33 @@ def test_a_commit_is_paid_once_wherever_the_process_dies(
     ],
     ids=["answer", "payment", "answer to the commit", "time in the pool"],
 )
-def test_a_commit_whose_sending_is_lost(tmp_path: Path, mischief: list[Mischief]) -> None:
-    with begun(tmp_path) as place:
-        place.node.mischief = list(mischief)
-        run_until_done(lambda: flow(place, tmp_path / "s.json").run())
-        assert place.count("batch_all") == 1
-        accepted(place)
+def test_a_commit_whose_sending_is_lost(
+    place: Place, tmp_path: Path, digest: str, mischief: list[Mischief]
+) -> None:
+    place.node.mischief = list(mischief)
+    run_until_done(lambda: flow(place, tmp_path / "s.json", digest).run())
+    assert place.count("batch_all") == 1
+    accepted(place, digest)
 
 
-def test_a_payment_whose_state_file_is_lost_is_found_on_chain(tmp_path: Path) -> None:
-    with begun(tmp_path) as place:
-        place.node.mischief = [Mischief(lose_answer=True)]
-        with pytest.raises(OutcomeUnknownError):
-            flow(place, tmp_path / "s.json").run()
-        (tmp_path / "s.json").unlink()
-        place.node.grow(3)
-        flow(place, tmp_path / "s.json").run()
-        assert place.count("batch_all") == 1
-        accepted(place)
+def test_a_payment_whose_state_file_is_lost_is_found_on_chain(
+    place: Place, tmp_path: Path, digest: str
+) -> None:
+    place.node.mischief = [Mischief(lose_answer=True)]
+    with pytest.raises(OutcomeUnknownError):
+        flow(place, tmp_path / "s.json", digest).run()
+    (tmp_path / "s.json").unlink()
+    place.node.grow(3)
+    flow(place, tmp_path / "s.json", digest).run()
+    assert place.count("batch_all") == 1
+    accepted(place, digest)
 
 
-def accepted(place: Place, commits: int = 1) -> None:
+def accepted(place: Place, digest: str) -> None:
     place.follower.catch_up()
     with place.services.at("test", place.node.netuid) as scope:
-        found = [(line["hotkey"], line["image"], line["accepted"]) for line in submissions(scope)]
-    assert found == [(HOT.ss58_address, IMAGE, True)] * commits
+        found = [line for line in submissions(scope) if line["digest"] == digest]
+    assert [(line["hotkey"], line["accepted"]) for line in found] == [(HOT.ss58_address, True)]
 
 
 def run_until_done(run: Callable[[], Any]) -> None:
