@@ -222,10 +222,12 @@ class GrowingNode:
         if era != "00":
             period, phase = era
             now = self.head + 1
-            era = {
-                "period": period,
-                "current": (max(now, phase) - phase) // period * period + phase,
-            }
+            birth = (max(now, phase) - phase) // period * period + phase
+            if birth > self.head:
+                raise PoolError(
+                    1010, "Invalid Transaction", "Transaction has an ancient birth block"
+                )
+            era = {"period": period, "current": birth}
         self.codec.node = self
         payload = self.codec.generate_signature_payload(
             call=_CallBytes(body), era=era, nonce=value["nonce"], tip=value["tip"]
