@@ -44,7 +44,8 @@ class ExitCode(IntEnum):
     UNREADABLE_LOG = 18
     CHAIN_REFUSED = 19
     CANNOT_LISTEN = 20
-    WALLET_UNUSABLE = 21
+    LEDGER_UNAVAILABLE = 21
+    WALLET_UNUSABLE = 22
     DEFECT = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -309,6 +310,13 @@ _KINDS: Final[dict[str, _Kind]] = {
     "ledger.addresses.AddressFormError": _Kind("malformed_parameter", ExitCode.MALFORMED_KEY, 422),
     "ledger.policy.PolicyError": _Kind("impossible_policy", ExitCode.IMPOSSIBLE_POLICY, 422),
     "ledger.decisions.base.DecisionRefusedError": _Kind("refused", ExitCode.REFUSED, 409),
+    "ledger.units.AmountFormError": _Kind("malformed_amount", ExitCode.USAGE, 422),
+    "api.cli.policies.LedgerApiError": _Kind(
+        "ledger_unavailable", ExitCode.LEDGER_UNAVAILABLE, 502
+    ),
+    "chain.commit_checks.NotPayableError": _Kind("refused", ExitCode.REFUSED, 409),
+    "chain.commit.CommitRefusedError": _Kind("refused", ExitCode.REFUSED, 409),
+    "chain.buyback.HeldBackError": _Kind("held_back", ExitCode.REFUSED, 409),
     "ledger.store.conflicts.FactConflictError": _Kind("fact_conflict", ExitCode.FACT_CONFLICT, 409),
     "ledger.store.conflicts.BlockOrderError": _Kind("block_order", ExitCode.FACT_CONFLICT, 409),
     "ledger.application.ContentionError": _Kind("contention", ExitCode.CONTENTION, 503),

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from ledger.addresses import is_ss58
 from ledger.rules.interval import fewest_blocks
+from ledger.spelling import spelled
 from ledger.texts import is_one_line
 from ledger.units import PPM
 
@@ -37,6 +38,7 @@ MAX_OVERRIDE_PPM: Final = 10**9
 """Beyond one whole an override is clamped (DOMAIN 5); beyond this it is a slip of the hand."""
 MAX_NAME_CHARS: Final = 64
 MAX_IMAGE_CHARS: Final = 255
+MAX_TREASURERS: Final = 16
 
 Ppm = Annotated[int, Meta(ge=0, le=PPM)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
@@ -59,6 +61,13 @@ class FeePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     treasury_ss58: str
     fee_rao: NonNegative = 100_000_000
     payment_max_age_blocks: SomeBlocks = 7_200
+
+
+class TreasuryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may spend the treasury (DOMAIN 7). ``treasurers`` are SS58 addresses of the keys that
+    sign plans and approvals of buybacks: two of them, each another. Empty: two names suffice."""
+
+    treasurers: tuple[str, ...] = ()
 
 
 class WeightPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,11 +254,16 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str
     fee: FeePolicy
     weights: WeightPolicy = WeightPolicy()
+    treasury: TreasuryPolicy = TreasuryPolicy()
     tracks: dict[str, TrackPolicy]
 
     def canonical_json(self) -> bytes:
-        """The document's one spelling: JSON with sorted keys and every default written out."""
-        return msgspec.json.encode(self, order="deterministic")
+        """The document's one spelling: JSON with fields in order and every default written out.
+
+        A field of :data:`ADDED_LATER` is left out at its default, so that a policy that was
+        recorded before the field existed keeps its digest.
+        """
+        return spelled(self, ADDED_LATER)
 
     def digest(self) -> str:
         """``sha256:<hex>`` over :meth:`canonical_json`."""
@@ -263,6 +277,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             known = ", ".join(sorted(self.tracks))
             msg = f"policy '{self.name}' has no track '{name}'; it has: {known}"
             raise PolicyError(msg) from None
+
+
+ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
+    Policy: frozenset({"treasury"}),
+}
+"""Fields that policies had not when the first ones were recorded."""
 
 
 class PolicyFrom(msgspec.Struct, frozen=True):
@@ -327,7 +347,29 @@ def checked(policy: Policy) -> Policy:
             f"{treasury[:MAX_NAME_CHARS]!r}; fees sent there would be lost"
         )
         raise PolicyError(msg)
+    _check_treasurers(policy)
     return policy
+
+
+def _check_treasurers(policy: Policy) -> None:
+    """One treasurer alone could never get an approval, and a mistyped one never gives any."""
+    treasurers = policy.treasury.treasurers
+    for address in treasurers:
+        if not is_ss58(address):
+            msg = (
+                f"a treasurer of policy '{policy.name}' is no SS58 address of format 42: "
+                f"{address[:MAX_NAME_CHARS]!r}"
+            )
+            raise PolicyError(msg)
+    if len(set(treasurers)) != len(treasurers):
+        msg = f"policy '{policy.name}' names a treasurer twice; name each key once"
+        raise PolicyError(msg)
+    if len(treasurers) == 1 or len(treasurers) > MAX_TREASURERS:
+        msg = (
+            f"policy '{policy.name}' names {len(treasurers)} treasurers; name 2 to "
+            f"{MAX_TREASURERS} keys, or none"
+        )
+        raise PolicyError(msg)
 
 
 def _check_names(policy: Policy) -> None:

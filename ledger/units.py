@@ -8,6 +8,7 @@ money is moved or summed (:mod:`ledger.books`), and tables carry it beside its a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
@@ -19,6 +20,10 @@ PPM: Final = 1_000_000
 """Parts per million in one whole: shares, scores and margins are integers of this unit."""
 
 U16_MAX: Final = 65_535
+
+
+class AmountFormError(ValueError):
+    """A text that is no amount; the message is one sentence for whoever wrote it."""
 
 
 class UnitError(TypeError):
@@ -175,3 +180,35 @@ def decimal_text(value: int, asset: str) -> str:
     if asset == "USD":
         return _decimal(value, USD_MICROS_PER_USD, 6)
     return _decimal(value, RAO_PER_TAO, 9)
+
+
+_DECIMAL: Final = re.compile(r"([0-9]{1,10})(?:\.([0-9]+))?")
+_TAO_DIGITS: Final = 9
+_PERCENT_DIGITS: Final = 4
+"""A ten-thousandth of a percent is one part per million."""
+
+
+def rao_of(text: str) -> Rao:
+    """The amount that ``text`` names in TAO, exactly, e.g. ``1.5``.
+
+    Raises :class:`AmountFormError` for anything else, and for more than nine decimals.
+    """
+    return Rao(_scaled(text, _TAO_DIGITS, "an amount of TAO"))
+
+
+def ppm_of_percent(text: str) -> int:
+    """The parts per million that ``text`` names in percent, exactly, e.g. ``2.5`` is 25,000.
+
+    Raises :class:`AmountFormError` for anything else, and for more than four decimals.
+    """
+    return _scaled(text, _PERCENT_DIGITS, "a percentage")
+
+
+def _scaled(text: str, digits: int, what: str) -> int:
+    found = _DECIMAL.fullmatch(text)
+    if found is None or len(found[2] or "") > digits:
+        msg = (
+            f"{text[:64]!r} is not {what}: write digits such as 1.5, with at most {digits} decimals"
+        )
+        raise AmountFormError(msg)
+    return int(found[1] + (found[2] or "").ljust(digits, "0"))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from api.cli.cells import Kind, percent
 from api.cli.output import Column, Layout, Rows, Section
+from api.words import in_words
 from ledger.units import decimal_text
 
 
@@ -56,6 +57,13 @@ def _break_rows(data: Mapping[str, Any]) -> Rows:
         {**found, "asset": line["asset"], "period": line["period"]}
         for line in data["lines"]["items"]
         for found in line["breaks"]
+    ]
+
+
+def _reason_rows(data: Mapping[str, Any]) -> Rows:
+    return [
+        {**line, "reasons": "; ".join(in_words(code) for code in line["codes"])}
+        for line in data["items"]
     ]
 
 
@@ -232,6 +240,75 @@ BUYBACKS: Final[Layout] = (
     ),
 )
 
+BUYBACK_PLANS: Final[Layout] = (
+    Section(
+        "Buybacks",
+        (
+            Column("number", "number", Kind.NUMBER),
+            Column("request", "request"),
+            Column("status", "status"),
+            Column("at most TAO", "max_rao", Kind.TAO),
+            Column("price limit", "max_price_rao", Kind.TAO),
+            Column("price seen", "price_rao", Kind.TAO),
+            Column("at block", "price_block", Kind.NUMBER),
+            Column("slippage", "max_slippage_ppm", Kind.PPM),
+            Column("planned by", "planned_by"),
+            Column("key", "planned_key", Kind.ID),
+            Column("approved by", "approved_by"),
+            Column("key", "approved_key", Kind.ID),
+            Column("sent as", "how"),
+            Column("nonce", "nonce", Kind.NUMBER),
+            Column("spent TAO", "spent_rao", Kind.TAO),
+            Column("burned alpha", "burned_alpha", Kind.ALPHA),
+            Column("block", "block", Kind.NUMBER),
+            Column("extrinsic", "extrinsic_hash", Kind.ID),
+            Column("detail", "detail", Kind.PROSE),
+        ),
+    ),
+)
+
+QUOTE: Final[Layout] = (
+    Section(
+        "Fee",
+        (
+            Column("TAO", "fee_rao", Kind.TAO),
+            Column("to", "treasury_ss58", Kind.ID),
+            Column("valid for blocks", "window_blocks", Kind.NUMBER),
+            Column("remark", "remark", Kind.PROSE),
+        ),
+        rows=lambda data: [data],
+    ),
+    Section(
+        "Commit",
+        (
+            Column("passes", "passes"),
+            Column("because", "detail", Kind.PROSE),
+            Column("bytes", "payload_bytes", Kind.NUMBER),
+            Column("Raw fields", "raw_fields", Kind.NUMBER),
+            Column("fits BigRaw", "fits_big_raw"),
+            Column("bytes timelocked", "timelocked_bytes", Kind.NUMBER),
+            Column("fits timelocked", "fits_timelocked"),
+            Column("an epoch", "commits_an_epoch", Kind.NUMBER),
+            Column("payload", "payload", Kind.PROSE),
+        ),
+        rows=lambda data: [data],
+    ),
+    Section(
+        "Hotkey",
+        (
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("at block", "block", Kind.NUMBER),
+            Column("registered", "registered"),
+            Column("must be signed by", "owner", Kind.ID),
+            Column("which holds", "owner_balance_rao", Kind.TAO),
+            Column("needs", "needed_rao", Kind.TAO),
+            Column("suffices", "balance_suffices"),
+        ),
+        rows=lambda data: [data["hotkey"]] if data["hotkey"] else [],
+        only_if_any=True,
+    ),
+)
+
 PAYMENTS: Final[Layout] = (
     Section(
         "Payments to the treasury (TAO)",
@@ -243,6 +320,9 @@ PAYMENTS: Final[Layout] = (
             Column("sender", "sender", Kind.ID),
             Column("hotkey", "hotkey", Kind.ID),
             Column("extrinsic", "extrinsic_hash", Kind.ID),
+            Column("of block", "block_hash", Kind.ID),
+            Column("call", "outer_call"),
+            Column("remarks", "remarks", Kind.PROSE),
             Column("submission", "submission_id", Kind.ID),
         ),
     ),
@@ -285,12 +365,28 @@ _SUBMISSION_COLUMNS: Final = (
     Column("score", "score_ppm", Kind.PPM),
     Column("codes", "codes"),
     Column("rules", "rules"),
+    Column("reasons", "reasons", Kind.PROSE),
     Column("detail", "detail", Kind.PROSE),
     Column("fee TAO", "fee_rao", Kind.TAO),
     Column("submission", "submission_id", Kind.ID),
 )
 
-SUBMISSIONS: Final[Layout] = (Section("Submissions", _SUBMISSION_COLUMNS),)
+SUBMISSIONS: Final[Layout] = (
+    Section("Submissions", _SUBMISSION_COLUMNS, _reason_rows),
+    Section(
+        "Timelocked and not revealed",
+        (
+            Column("block", "block", Kind.NUMBER),
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("UID", "uid", Kind.NUMBER),
+            Column("state", "state"),
+            Column("drand round", "reveal_round", Kind.NUMBER),
+            Column("extrinsic", "extrinsic_hash", Kind.ID),
+        ),
+        lambda data: data["sealed"],
+        only_if_any=True,
+    ),
+)
 
 SUBMISSIONS_OF_HOTKEY: Final[Layout] = (
     *SUBMISSIONS,

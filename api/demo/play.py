@@ -16,11 +16,12 @@ from typing import Final
 
 from api.app import Services
 from api.demo import provider, season
-from api.demo.accounts import VALIDATOR_HOTKEY
+from api.demo.accounts import TREASURY, VALIDATOR_HOTKEY
 from api.demo.season import NETUID, NETWORK, ROUNDS, TRACK, Window
 from api.demo.world import TOKENIZER, DemoError, World
 from api.following import beside_at
-from chain.buyback import execute_buyback, settle_buyback
+from chain.buyback import Desk
+from chain.buyback_outcomes import settle_buyback
 from chain.publish import WeightPublisher
 from chain.reader import BlockReader
 from evaluation.desk import ContestDesk
@@ -388,13 +389,8 @@ class Season:
             treasury.approve_buyback(unit.context, 1, SECOND_TREASURER)
 
         self._ledger.decide(plan)
-        execute_buyback(
-            self._world.chain,
-            self._ledger,
-            1,
-            amount_rao=BUYBACK_RAO,
-            hotkey=VALIDATOR_HOTKEY,
-        )
+        desk = Desk(self._world.chain, self._ledger, TREASURY, VALIDATOR_HOTKEY)
+        desk.execute(1, amount_rao=BUYBACK_RAO)
 
 
 def _leaving_it_alone(_role: str, _server: RunningServer) -> None:

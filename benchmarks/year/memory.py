@@ -13,9 +13,9 @@ from uuid import UUID
 from ledger.application import AggregateT, FactT, Ledger, ResultT, Unit
 from ledger.decisions.arena import Arena
 from ledger.decisions.base import Aggregate
+from ledger.decisions.buybacks import BuybackApproved
 from ledger.decisions.contest import ContestPlanned
 from ledger.decisions.submission import SubmissionAccepted, SubmissionFingerprinted
-from ledger.decisions.treasury import BuybackApproved
 from ledger.facts import Context, Fact
 from ledger.keys import ArenaKey, arena_id
 from ledger.observations import BlockObserved, TreasuryTransferSeen

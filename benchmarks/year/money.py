@@ -22,7 +22,8 @@ from ledger.commands.alerts import raise_alert
 from ledger.commands.block_facts import AlphaBurned, FeePaid, Withdrawal
 from ledger.commands.causes import after, after_approval, after_transfer
 from ledger.commands.money import record_balances
-from ledger.decisions.treasury import BuybackSent, Treasury
+from ledger.decisions.buybacks import BuybackSent
+from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import PriceObserved
 from ledger.units import ALPHA_UNITS_PER_ALPHA, RAO_PER_TAO

@@ -36,7 +36,7 @@ from chain.simulated.compose import Submission, compose, timestamp
 from chain.simulated.execution import DispatchError, Execution
 from chain.simulated.faults import Faults
 from chain.simulated.genesis import Genesis
-from chain.simulated.orders import OFFERED, submission_of
+from chain.simulated.orders import CALLS, submission_of
 from chain.simulated.producer import extrinsic_hash, first_block, next_block
 from chain.simulated.runtime import WITHOUT_FEE, dispatch
 from chain.simulated.script import Landed, ScriptedExtrinsic
@@ -53,7 +53,8 @@ class SimulatedChain:
     extrinsics give the same hashes and state, whatever was interrupted in between. Reopening a file
     continues it; the script given then must be the same for the blocks to come.
 
-    It signs for anybody: its accounts have no keys (:func:`chain.simulated.account`). Raises
+    ``lacks`` names the calls that its runtime does not have, as an older one's. It signs for
+    anybody: its accounts have no keys (:func:`chain.simulated.account`). Raises
     :class:`chain.simulated.genesis.ScriptError` when the file holds another chain.
     """
 
@@ -62,9 +63,12 @@ class SimulatedChain:
         path: Path,
         genesis: Genesis,
         script: Mapping[int, Sequence[ScriptedExtrinsic]],
+        *,
+        lacks: Collection[str] = (),
     ) -> None:
         self._genesis = genesis
         self._script = script
+        self._lacks = frozenset(lacks)
         self._faults = Faults()
         self._dark_until_block: int | None = None
         self._store = BlockStore(path)
@@ -280,9 +284,9 @@ class SimulatedChain:
             return self._at(self._store.head().hash).nonce(address)
 
     def offers(self, order: type[Order]) -> bool:
-        """All but buying and burning in two steps."""
+        """Every call there is but those of ``lacks``."""
         with self._answering("offers"):
-            return order in OFFERED
+            return CALLS[order] not in self._lacks
 
     def weights_terms(self, netuid: int, hotkey: str) -> WeightsTerms:
         """The genesis' rules; there is no commit-reveal here."""
@@ -304,6 +308,9 @@ class SimulatedChain:
     def prepare(self, order: Order, sending: Sending) -> Prepared:
         """The call and its hash; here nobody signs."""
         with self._answering("prepare"):
+            if CALLS[type(order)] in self._lacks:
+                msg = f"the simulated runtime has no {CALLS[type(order)]}"
+                raise SendRefusedError(msg)
             submission = submission_of(self._genesis, order, sending)
             hash_ = extrinsic_hash(sending.signer, sending.nonce, submission.call)
             return Prepared(order, sending, hash_, submission)

@@ -18,8 +18,15 @@ from chain.simulated import script
 from chain.simulated.compose import Submission, compose
 from chain.simulated.genesis import Genesis, ScriptError
 
-OFFERED: Final = frozenset({WeightsOrder, StakeBurnOrder, FeeOrder, CommitOrder})
-"""Buying and burning in two steps is for older runtimes; this one has ``add_stake_burn``."""
+CALLS: Final[dict[type[Order], str]] = {
+    WeightsOrder: "SubtensorModule.set_weights",
+    StakeBurnOrder: "SubtensorModule.add_stake_burn",
+    StakeOrder: "SubtensorModule.add_stake_limit",
+    BurnOrder: "SubtensorModule.burn_alpha",
+    FeeOrder: "Utility.batch_all",
+    CommitOrder: "Commitments.set_commitment",
+}
+"""The call that each order needs."""
 
 
 def submission_of(genesis: Genesis, order: Order, sending: Sending) -> Submission:
@@ -59,9 +66,18 @@ def submission_of(genesis: Genesis, order: Order, sending: Sending) -> Submissio
                 Call("System", "remark", {"remark": order.remark}),
             )
             return Submission(signer, Call("Utility", "batch_all", {}, children))
-        case StakeOrder() | BurnOrder():
-            msg = f"the simulated runtime has no call for a {type(order).__name__}"
-            raise SendRefusedError(msg)
+        case StakeOrder():
+            args: dict[str, object] = {
+                "netuid": order.netuid,
+                "hotkey": order.hotkey,
+                "amount_staked": order.amount_rao,
+                "limit_price": order.max_price_rao,
+                "allow_partial": False,
+            }
+            return Submission(signer, Call("SubtensorModule", "add_stake_limit", args))
+        case BurnOrder():
+            args = {"netuid": order.netuid, "hotkey": order.hotkey, "amount": order.amount_alpha}
+            return Submission(signer, Call("SubtensorModule", "burn_alpha", args))
     if isinstance(order, CommitOrder) and order.netuid != genesis.netuid:
         msg = f"the simulated chain has no subnet {order.netuid} to commit to"
         raise SendRefusedError(msg)

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from chain.port import Call
 from chain.simulated.execution import DispatchError, Execution
 from chain.simulated.pallets import balances, commitments, locks, subtensor
 
 WITHOUT_FEE = frozenset({"Commitments.set_commitment", "SubtensorModule.set_weights"})
 """Calls the real runtime does not charge a transaction fee for."""
+
+_SIGNED: Final[dict[str, Callable[..., None]]] = {
+    "Balances.transfer_keep_alive": balances.transfer_keep_alive,
+    "Commitments.set_commitment": commitments.set_commitment,
+    "SubtensorModule.burned_register": subtensor.burned_register,
+    "SubtensorModule.swap_coldkey": subtensor.swap_coldkey,
+    "SubtensorModule.swap_hotkey": subtensor.swap_hotkey,
+    "SubtensorModule.lock_stake": locks.lock_stake,
+    "SubtensorModule.set_perpetual_lock": locks.set_perpetual_lock,
+    "SubtensorModule.set_weights": subtensor.set_weights,
+    "SubtensorModule.add_stake_burn": subtensor.add_stake_burn,
+    "SubtensorModule.add_stake_limit": subtensor.add_stake_limit,
+    "SubtensorModule.burn_alpha": subtensor.burn_alpha,
+}
+"""Calls that somebody signs, each with the pallet's function: (execution, signer, arguments)."""
 
 
 def dispatch(run: Execution, signer: str | None, call: Call) -> None:
@@ -16,7 +34,10 @@ def dispatch(run: Execution, signer: str | None, call: Call) -> None:
     A ``signer`` of None is the runtime or root. Callers run it inside ``run.transaction()``.
     """
     args = dict(call.args)
+    signed = _SIGNED.get(call.name)
     match call.name, signer:
+        case _, str() if signed is not None:
+            signed(run, signer, **args)
         case "Timestamp.set", None:
             pass  # the block's time is part of the block, not of the state
         case "AdminUtils.sudo_set_subnet_owner", None:
@@ -25,24 +46,6 @@ def dispatch(run: Execution, signer: str | None, call: Call) -> None:
             subtensor.trim_to_max_allowed_uids(run, **args)
         case "System.remark", str():
             pass  # a remark is only written down
-        case "Balances.transfer_keep_alive", str():
-            balances.transfer_keep_alive(run, signer, **args)
-        case "Commitments.set_commitment", str():
-            commitments.set_commitment(run, signer, **args)
-        case "SubtensorModule.burned_register", str():
-            subtensor.burned_register(run, signer, **args)
-        case "SubtensorModule.swap_coldkey", str():
-            subtensor.swap_coldkey(run, signer, **args)
-        case "SubtensorModule.swap_hotkey", str():
-            subtensor.swap_hotkey(run, signer, **args)
-        case "SubtensorModule.lock_stake", str():
-            locks.lock_stake(run, signer, **args)
-        case "SubtensorModule.set_perpetual_lock", str():
-            locks.set_perpetual_lock(run, signer, **args)
-        case "SubtensorModule.set_weights", str():
-            subtensor.set_weights(run, signer, **args)
-        case "SubtensorModule.add_stake_burn", str():
-            subtensor.add_stake_burn(run, signer, **args)
         case "Utility.batch_all", str():
             _batch_all(run, signer, call)
         case "Utility.batch", str():

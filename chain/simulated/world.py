@@ -141,6 +141,10 @@ class WorldView:
         """Alpha a coldkey holds, all hotkeys together."""
         return sum(map(int, self._reads.entries(Item.STAKE, f"{coldkey}/").values()))
 
+    def stake_on(self, coldkey: str, hotkey: str) -> int:
+        """Alpha a coldkey holds on one hotkey."""
+        return self._int(Item.STAKE, f"{coldkey}/{hotkey}")
+
     def stake_lock(self, coldkey: str) -> StakeLock | None:
         """The conviction lock of a coldkey, as its last touch left it."""
         stored = self._reads.value(Item.LOCK, coldkey)

@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from ledger.books import accounts
+from ledger.decisions.buybacks import BuybackBought, BuybackBurned, BuybackExecuted
 from ledger.decisions.payment import PaymentConsumed, PaymentRefunded, PaymentSeen
 from ledger.decisions.rental import RentalCostBooked
-from ledger.decisions.treasury import Adjusted, BuybackExecuted, Contributed, TaoConverted
+from ledger.decisions.treasury import Adjusted, Contributed, TaoConverted
 from ledger.facts import Fact
 from ledger.observations import NetworkFeeSeen
 from ledger.units import Alpha, Amount, Rao, UsdMicros
@@ -126,6 +127,24 @@ def _buyback(fact: BuybackExecuted) -> Entry:
     )
 
 
+def _bought(fact: BuybackBought) -> Entry:
+    bought = Alpha(fact.bought_alpha, fact.netuid)
+    return Entry(
+        fact.about_block,
+        _move(Rao(fact.spent_rao), accounts.TREASURY, accounts.BUYBACK_SPENT)
+        + _move(bought, accounts.BUYBACK, accounts.TREASURY),
+        fact.extrinsic_hash,
+    )
+
+
+def _burned(fact: BuybackBurned) -> Entry:
+    return Entry(
+        fact.about_block,
+        _move(Alpha(fact.burned_alpha, fact.netuid), accounts.TREASURY, accounts.ALPHA_BURNED),
+        fact.extrinsic_hash,
+    )
+
+
 MONEY_FACTS: Final[dict[type[Fact], Callable[[Any], Entry]]] = {
     PaymentSeen: _seen,
     PaymentConsumed: _consumed,
@@ -136,6 +155,8 @@ MONEY_FACTS: Final[dict[type[Fact], Callable[[Any], Entry]]] = {
     Adjusted: _adjusted,
     RentalCostBooked: _rental,
     BuybackExecuted: _buyback,
+    BuybackBought: _bought,
+    BuybackBurned: _burned,
 }
 """The facts that move money, and how."""
 
@@ -146,7 +167,10 @@ SILENT_FACTS: Final[dict[str, str]] = {
     "rental.started.v1": "a price; the cost is booked when the meter stopped",
     "rental.invoice_matched.v1": "evidence beside the metered cost",
     "treasury.buyback_planned.v1": "an intention",
+    "treasury.buyback_planned.v2": "an intention",
     "treasury.buyback_sent.v1": "an intention; the executed one moves money",
+    "treasury.buyback_sent.v2": "an intention; the executed one, or what it bought, moves money",
+    "treasury.buyback_burn_sent.v1": "an intention; the burned one moves money",
     "seen.treasury_transfer.v1": "what it was for is a decision; until then it is a break",
     "seen.alpha_burn.v1": "read as its next version",
     "seen.alpha_burn.v2": "matched to an executed buyback, or a break",

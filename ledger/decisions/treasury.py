@@ -9,7 +9,7 @@ which block a booking is about, which may be long before it was recorded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -17,12 +17,28 @@ import msgspec
 from rpds import HashTrieMap
 
 from ledger.decisions.base import Aggregate, DecisionRefusedError
+from ledger.decisions.buybacks import (
+    UNKNOWN_KEY,
+    Buyback,
+    BuybackApproved,
+    BuybackBought,
+    BuybackBurned,
+    BuybackBurnFailed,
+    BuybackBurnSent,
+    BuybackExecuted,
+    BuybackFailed,
+    BuybackPlanned,
+    BuybackSent,
+    BuyCall,
+    must_be_a_request,
+    must_be_a_treasurer,
+)
 from ledger.facts import Context, Fact, fact
+from ledger.rules.buybacks import ObservedPrice, Signed
 
 Asset = Literal["TAO", "USD", "ALPHA"]
 
 _DIGEST_BYTES: Final = 16
-
 
 MAX_AMOUNT: Final = 2**63 - 1
 """The largest amount of any unit: what the views of both databases can hold."""
@@ -75,60 +91,6 @@ class Adjusted(Fact, frozen=True, kw_only=True):
     actor: str
 
 
-@fact("treasury.buyback_planned.v1")
-class BuybackPlanned(Fact, frozen=True, kw_only=True):
-    """Buy alpha for at most ``max_rao`` and burn it, at no more than that price per whole alpha."""
-
-    number: int
-    max_rao: int
-    max_price_rao: int
-    actor: str
-
-
-@fact("treasury.buyback_approved.v1")
-class BuybackApproved(Fact, frozen=True, kw_only=True):
-    """A second person agreed."""
-
-    number: int
-    actor: str
-
-
-@fact("treasury.buyback_sent.v1")
-class BuybackSent(Fact, frozen=True, kw_only=True):
-    """About to send it: recorded before the call, so that a crash never buys twice.
-
-    It is signed with exactly ``nonce``, of which the chain takes one extrinsic only.
-    """
-
-    number: int
-    amount_rao: int
-    after_block: int
-    nonce: int
-
-
-@fact("treasury.buyback_executed.v1")
-class BuybackExecuted(Fact, frozen=True, kw_only=True):
-    """The chain bought and burned, in one extrinsic (event ``AddStakeBurn``)."""
-
-    number: int
-    block: int
-    block_hash: str
-    extrinsic_index: int
-    extrinsic_hash: str
-    netuid: int
-    spent_rao: int
-    burned_alpha: int
-    about_block: int
-
-
-@fact("treasury.buyback_failed.v1")
-class BuybackFailed(Fact, frozen=True, kw_only=True):
-    """The chain refused it; nothing was bought."""
-
-    number: int
-    reason: str
-
-
 @fact("treasury.period_closed.v1")
 class PeriodClosed(Fact, frozen=True, kw_only=True):
     """A period of the books ends: after ``from_block``, up to and with ``to_block``."""
@@ -153,17 +115,6 @@ class Booked:
         return cls(topic, hashlib.sha256(ordered).digest()[:_DIGEST_BYTES])
 
 
-@dataclass(frozen=True, slots=True)
-class Buyback:
-    """How far one buyback has come."""
-
-    planned: BuybackPlanned
-    approved_by: str | None = None
-    sent: BuybackSent | None = None
-    ended: bool = False
-    failed: bool = False
-
-
 class Treasury(Aggregate):
     """State and rule of one treasury.
 
@@ -172,6 +123,8 @@ class Treasury(Aggregate):
     """
 
     buybacks: HashTrieMap[int, Buyback] = HashTrieMap()
+    requests: HashTrieMap[str, int] = HashTrieMap()
+    """The number of the buyback that a request became."""
     references: HashTrieMap[str, Booked] = HashTrieMap()
     closed_to_block: int | None = None
     periods: int = 0
@@ -202,59 +155,103 @@ class Treasury(Aggregate):
         self._book(context, Adjusted, key, reference, content)
 
     def plan_buyback(
-        self, context: Context, max_rao: int, max_price_rao: int, actor: str
+        self,
+        context: Context,
+        max_rao: int,
+        max_price_rao: int,
+        actor: str,
+        *,
+        request: str | None = None,
+        price: ObservedPrice | None = None,
+        max_slippage_ppm: int | None = None,
+        signed: Signed | None = None,
+        treasurers: Collection[str] = (),
     ) -> BuybackPlanned:
-        """Plan the next buyback."""
+        """Plan the next buyback; for a ``request`` that was planned already, that plan.
+
+        With ``treasurers`` one of them must have ``signed`` it. That the signature holds is for
+        whoever can check one to say before.
+        """
         self._must_be_positive("a buyback", "max_rao", max_rao)
         self._must_be_positive("a buyback", "max_price_rao", max_price_rao)
+        if request is not None:
+            must_be_a_request(request)
+            known = self.requests.get(request)
+            if known is not None:
+                return self.buybacks[known].planned_again(max_rao, max_slippage_ppm, actor)
+        must_be_a_treasurer(f"a plan of {actor}", signed, treasurers)
         number = len(self.buybacks) + 1
+        request = str(number) if request is None else request
         return self.record(
             context,
             BuybackPlanned,
-            f"buyback-planned:{context.arena}:{number}",
+            f"buyback-planned:{context.arena}:{request}",
             number=number,
+            request=request,
             max_rao=max_rao,
             max_price_rao=max_price_rao,
+            price_rao=price.rao if price else None,
+            price_block=price.block if price else None,
+            price_block_hash=price.block_hash if price else None,
+            max_slippage_ppm=max_slippage_ppm,
             actor=actor,
+            key=signed.key if signed else None,
+            signature=signed.signature if signed else None,
         )
 
-    def approve_buyback(self, context: Context, number: int, actor: str) -> None:
-        """Approve it: never by whoever planned it."""
-        buyback = self._buyback(number)
-        if buyback.planned.actor == actor:
-            msg = f"buyback {number} was planned by {actor}; a second person must approve it"
-            raise DecisionRefusedError(msg)
-        if buyback.approved_by is None:
+    def approve_buyback(
+        self,
+        context: Context,
+        number: int,
+        actor: str,
+        *,
+        signed: Signed | None = None,
+        treasurers: Collection[str] = (),
+    ) -> None:
+        """Approve it: never by whoever planned it, nor by the same key. Again is a no-op."""
+        buyback = self.buyback(number)
+        buyback.must_be_approvable(actor, signed, treasurers)
+        if buyback.approved is None:
             self.record(
                 context,
                 BuybackApproved,
                 f"buyback-approved:{context.arena}:{number}",
                 number=number,
                 actor=actor,
+                key=signed.key if signed else None,
+                signature=signed.signature if signed else None,
             )
 
     def send_buyback(
-        self, context: Context, number: int, amount_rao: int, nonce: int
+        self,
+        context: Context,
+        number: int,
+        amount_rao: int,
+        nonce: int,
+        *,
+        how: BuyCall = "add_stake_burn",
+        hotkey: str = UNKNOWN_KEY,
+        signer: str = UNKNOWN_KEY,
+        after_block: int | None = None,
+        treasurers: Collection[str] = (),
     ) -> BuybackSent:
-        """Record that it is about to be sent. Only once: after a crash, look at the chain."""
-        buyback = self._buyback(number)
-        if buyback.approved_by is None:
-            msg = f"buyback {number} is not approved"
-            raise DecisionRefusedError(msg)
-        if buyback.sent is not None:
-            msg = f"buyback {number} was sent already; look for it on chain before anything else"
-            raise DecisionRefusedError(msg)
-        if not 0 < amount_rao <= buyback.planned.max_rao:
-            msg = f"buyback {number} allows up to {buyback.planned.max_rao} rao, not {amount_rao}"
-            raise DecisionRefusedError(msg)
+        """Record that it is about to be sent. Only once: after a crash, look at the chain.
+
+        With ``treasurers`` both keys must be among them still. ``after_block`` is the arena's
+        newest block where none is given.
+        """
+        self.buyback(number).must_be_sendable(amount_rao, treasurers)
         return self.record(
             context,
             BuybackSent,
             f"buyback-sent:{context.arena}:{number}",
             number=number,
+            how=how,
             amount_rao=amount_rao,
-            after_block=context.block,
+            hotkey=hotkey,
+            signer=signer,
             nonce=nonce,
+            after_block=context.block if after_block is None else after_block,
         )
 
     def execute_buyback(
@@ -266,19 +263,14 @@ class Treasury(Aggregate):
         extrinsic_index: int,
         **content: object,
     ) -> None:
-        """Match it to what the chain did; matching it to the same again is a no-op."""
-        buyback = self._buyback(number)
-        if buyback.sent is None:
-            msg = f"buyback {number} was never sent"
-            raise DecisionRefusedError(msg)
-        if buyback.failed:
-            msg = f"buyback {number} is recorded as failed; book what the chain did by adjustments"
-            raise DecisionRefusedError(msg)
+        """Match it to the one extrinsic that bought and burned; to the same again is a no-op."""
+        buyback = self._sent(number)
         if buyback.ended:
             return
-        if (block_hash, extrinsic_index) in self.matched:
-            msg = f"extrinsic {extrinsic_index} of block {block_hash} is another buyback's already"
+        if buyback.bought is not None:
+            msg = f"buyback {number} bought already in another extrinsic; its burn is missing"
             raise DecisionRefusedError(msg)
+        self._must_be_unmatched(number, block_hash, extrinsic_index)
         self.record(
             context,
             BuybackExecuted,
@@ -289,15 +281,97 @@ class Treasury(Aggregate):
             **content,
         )
 
+    def buy_for_buyback(
+        self,
+        context: Context,
+        number: int,
+        *,
+        block_hash: str,
+        extrinsic_index: int,
+        **content: object,
+    ) -> None:
+        """Match it to the extrinsic that bought what is to be burned; again is a no-op."""
+        buyback = self._sent(number)
+        if buyback.bought is not None:
+            return
+        if buyback.ended:
+            msg = f"buyback {number} was executed in one extrinsic, so it bought nothing to burn"
+            raise DecisionRefusedError(msg)
+        self._must_be_unmatched(number, block_hash, extrinsic_index)
+        self.record(
+            context,
+            BuybackBought,
+            f"buyback-bought:{context.arena}:{number}",
+            number=number,
+            block_hash=block_hash,
+            extrinsic_index=extrinsic_index,
+            **content,
+        )
+
+    def send_burn(
+        self, context: Context, number: int, *, nonce: int, signer: str, after_block: int
+    ) -> BuybackBurnSent:
+        """Record that the burn of what was bought is about to be sent: all of it, one at a time."""
+        buyback = self._sent(number)
+        bought, sent = buyback.must_be_burnable()
+        attempt = buyback.burn_attempts + 1
+        return self.record(
+            context,
+            BuybackBurnSent,
+            f"buyback-burn-sent:{context.arena}:{number}:{attempt}",
+            number=number,
+            attempt=attempt,
+            alpha=bought.bought_alpha,
+            hotkey=sent.hotkey,
+            signer=signer,
+            nonce=nonce,
+            after_block=after_block,
+        )
+
+    def fail_burn(self, context: Context, number: int, reason: str) -> None:
+        """The open sending of the burn burned nothing and never will; again is a no-op."""
+        burn = self._sent(number).burn_sent
+        if burn is not None:
+            self.record(
+                context,
+                BuybackBurnFailed,
+                f"buyback-burn-failed:{context.arena}:{number}:{burn.attempt}",
+                number=number,
+                attempt=burn.attempt,
+                reason=reason,
+            )
+
+    def burn_bought(
+        self,
+        context: Context,
+        number: int,
+        *,
+        block_hash: str,
+        extrinsic_index: int,
+        **content: object,
+    ) -> None:
+        """Match the burn to its extrinsic; again is a no-op."""
+        buyback = self._sent(number)
+        if buyback.ended:
+            return
+        if buyback.burn_sent is None:
+            msg = f"no burn of buyback {number} was sent"
+            raise DecisionRefusedError(msg)
+        self._must_be_unmatched(number, block_hash, extrinsic_index)
+        self.record(
+            context,
+            BuybackBurned,
+            f"buyback-burned:{context.arena}:{number}",
+            number=number,
+            block_hash=block_hash,
+            extrinsic_index=extrinsic_index,
+            **content,
+        )
+
     def fail_buyback(self, context: Context, number: int, reason: str) -> None:
-        """The chain refused it; saying so again is a no-op."""
-        buyback = self._buyback(number)
-        if buyback.sent is None:
-            msg = f"buyback {number} was never sent, so it cannot have failed"
-            raise DecisionRefusedError(msg)
-        if buyback.ended and not buyback.failed:
-            msg = f"buyback {number} was executed, so it cannot have failed"
-            raise DecisionRefusedError(msg)
+        """Nothing was bought; saying so again is a no-op."""
+        buyback = self.buyback(number)
+        buyback.must_be_able_to_fail()
         if not buyback.ended:
             self.record(
                 context,
@@ -352,12 +426,28 @@ class Treasury(Aggregate):
             msg = f"{what} needs {name} from 1 to {MAX_AMOUNT}, not {value!r}"
             raise DecisionRefusedError(msg)
 
-    def _buyback(self, number: int) -> Buyback:
+    def _must_be_unmatched(self, number: int, block_hash: str, extrinsic_index: int) -> None:
+        if self.matched.get((block_hash, extrinsic_index), number) != number:
+            msg = f"extrinsic {extrinsic_index} of block {block_hash} is another buyback's already"
+            raise DecisionRefusedError(msg)
+
+    def _sent(self, number: int) -> Buyback:
+        """A buyback that was sent and has not failed."""
+        buyback = self.buyback(number)
+        buyback.must_be_under_way()
+        return buyback
+
+    def buyback(self, number: int) -> Buyback:
+        """How far a buyback has come; :class:`DecisionRefusedError` where there is none."""
         try:
             return self.buybacks[number]
         except KeyError:
             msg = f"there is no buyback {number}; {len(self.buybacks)} are planned"
             raise DecisionRefusedError(msg) from None
+
+    def _match(self, fact: BuybackExecuted | BuybackBought | BuybackBurned) -> None:
+        extrinsic = (fact.block_hash, fact.extrinsic_index)
+        self.matched = self.matched.insert(extrinsic, fact.number)
 
     def _come_on(self, number: int, **changes: Any) -> None:
         self.buybacks = self.buybacks.insert(number, replace(self.buybacks[number], **changes))
@@ -370,16 +460,26 @@ class Treasury(Aggregate):
                 self.references = self.references.insert(fact.reference, booked)
             case BuybackPlanned():
                 self.buybacks = self.buybacks.insert(fact.number, Buyback(fact))
+                self.requests = self.requests.insert(fact.request, fact.number)
             case BuybackApproved():
-                self._come_on(fact.number, approved_by=fact.actor)
+                self._come_on(fact.number, approved=fact)
             case BuybackSent():
                 self._come_on(fact.number, sent=fact)
             case BuybackFailed():
                 self._come_on(fact.number, ended=True, failed=True)
             case BuybackExecuted():
                 self._come_on(fact.number, ended=True)
-                extrinsic = (fact.block_hash, fact.extrinsic_index)
-                self.matched = self.matched.insert(extrinsic, fact.number)
+                self._match(fact)
+            case BuybackBought():
+                self._come_on(fact.number, bought=fact)
+                self._match(fact)
+            case BuybackBurnSent():
+                self._come_on(fact.number, burn_sent=fact, burn_attempts=fact.attempt)
+            case BuybackBurnFailed():
+                self._come_on(fact.number, burn_sent=None)
+            case BuybackBurned():
+                self._come_on(fact.number, burn_sent=None, ended=True)
+                self._match(fact)
             case PeriodClosed():
                 self.closed_to_block = fact.to_block
                 self.periods = fact.number

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.books import accounts
+from ledger.decisions.buybacks import (
+    BuybackApproved,
+    BuybackBought,
+    BuybackBurned,
+    BuybackBurnFailed,
+    BuybackBurnSent,
+    BuybackExecuted,
+    BuybackFailed,
+    BuybackPlanned,
+    BuybackSent,
+)
 from ledger.decisions.payment import (
     CreditRedeemed,
     PaymentConsumed,
@@ -24,14 +36,7 @@ from ledger.decisions.rental import (
     RentalRequested,
     RentalStarted,
 )
-from ledger.decisions.treasury import (
-    BuybackApproved,
-    BuybackExecuted,
-    BuybackFailed,
-    BuybackPlanned,
-    BuybackSent,
-    PeriodClosed,
-)
+from ledger.decisions.treasury import PeriodClosed
 from ledger.facts import Fact
 from ledger.observations import AlphaBurnSeen, BalanceObserved, TreasuryTransferSeen
 from ledger.projections.rows import Rows
@@ -68,9 +73,13 @@ payments: Final = versioned(
     [Column("payment_id", Text, primary_key=True)],
     [
         Column("block", BigInteger, nullable=False),
+        Column("block_hash", Text, nullable=False),
+        Column("extrinsic_index", Integer, nullable=False),
         Column("extrinsic_hash", Text, nullable=False),
         Column("sender", Text, nullable=False),
         Column("amount_rao", BigInteger, nullable=False),
+        Column("outer_call", Text, nullable=False),
+        Column("remarks", Text, nullable=False),
         Column("status", Text, nullable=False),
         Column("submission_id", Text),
         Column("hotkey", Text),
@@ -172,9 +181,13 @@ def _fold_payment(rows: Rows, position: int, fact: Fact) -> None:
                 position,
                 identity,
                 block=fact.block,
+                block_hash=fact.block_hash,
+                extrinsic_index=fact.extrinsic_index,
                 extrinsic_hash=fact.extrinsic_hash,
                 sender=fact.sender,
                 amount_rao=fact.amount_rao,
+                outer_call=fact.outer_call,
+                remarks=msgspec.json.encode(fact.remarks).decode(),
                 status="unclaimed",
             )
         case PaymentConsumed():
@@ -275,6 +288,32 @@ def _fold_buyback(rows: Rows, position: int, fact: Fact) -> None:
                 block=fact.block,
                 extrinsic_hash=fact.extrinsic_hash,
             )
+        case BuybackBought():
+            rows.put(
+                buybacks,
+                position,
+                fact.number,
+                status="bought",
+                spent_rao=fact.spent_rao,
+                block=fact.block,
+                extrinsic_hash=fact.extrinsic_hash,
+                detail=f"{fact.bought_alpha} alpha (10^-9) bought, to be burned",
+            )
+        case BuybackBurnSent():
+            rows.put(buybacks, position, fact.number, status="burning")
+        case BuybackBurnFailed():
+            rows.put(buybacks, position, fact.number, status="bought", detail=fact.reason)
+        case BuybackBurned():
+            rows.put(
+                buybacks,
+                position,
+                fact.number,
+                status="executed",
+                burned_alpha=fact.burned_alpha,
+                block=fact.block,
+                extrinsic_hash=fact.extrinsic_hash,
+                detail=None,
+            )
         case BuybackFailed():
             rows.put(buybacks, position, fact.number, status="failed", detail=fact.reason)
         case _:
@@ -303,6 +342,10 @@ _FOLDS: Final[dict[type[Fact], Callable[[Rows, int, Any], None]]] = {
         ),
         _fold_buyback: (
             BuybackApproved,
+            BuybackBought,
+            BuybackBurned,
+            BuybackBurnFailed,
+            BuybackBurnSent,
             BuybackExecuted,
             BuybackFailed,
             BuybackPlanned,

@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from ledger.application import Ledger, Unit
 from ledger.decisions.arena import ArenaOpened
-from ledger.decisions.treasury import BuybackPlanned, Treasury
+from ledger.decisions.buybacks import BuybackPlanned
+from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import AlertRaised
 from ledger.store import draft as drafting

@@ -18,6 +18,7 @@ from ledger.policy import (
 )
 
 TREASURY = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
+SECOND = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 QUOTED = f'"{TREASURY}"'
 GOOD = f"""
 name = "p"
@@ -54,6 +55,10 @@ def part(name: str, lines: str) -> str:
 
 def image(name: str) -> str:
     return GOOD.replace('model = "Qwen"', f'model = "Qwen"\nbaseline_image = "{name}"')
+
+
+def treasurers(*addresses: str) -> str:
+    return GOOD + f"[treasury]\ntreasurers = {list(addresses)}"
 
 
 BAD = {
@@ -116,6 +121,12 @@ BAD = {
     "track of nothing": (GOOD.replace("tracks.qwen", 'tracks.""'), "'' is no name of a track"),
     "track too long": (GOOD.replace("qwen", "q" * 65), "is no name of a track"),
     "track with a slash": (GOOD.replace("tracks.qwen", 'tracks."a/b"'), "'a/b' is no name"),
+    "treasurer mistyped": (
+        treasurers(TREASURY, TREASURY[:-1] + "p"),
+        "a treasurer of policy 'p' is",
+    ),
+    "one treasurer": (treasurers(TREASURY), "names 1 treasurers; name 2 to 16"),
+    "treasurer twice": (treasurers(TREASURY, TREASURY), "names a treasurer twice"),
     "too large": (GOOD + "#" * MAX_POLICY_BYTES, f"larger than {MAX_POLICY_BYTES}"),
 }
 
@@ -144,6 +155,7 @@ EDGES = {
     "image by reference": image("ghcr.io/vllm/vllm-openai:v0.9@sha256:" + "0" * 64),
     "track": GOOD.replace("tracks.qwen", 'tracks."2.5_qwen-72b"'),
     "tracks": tracks(10, 100_000),
+    "treasurers": treasurers(TREASURY, SECOND),
 }
 
 
@@ -189,6 +201,26 @@ def test_the_recorded_form_reads_back_to_the_same_policy(name: str) -> None:
     assert again == policy
     assert again.digest() == policy.digest()
     assert again.canonical_json() == policy.canonical_json()
+
+
+RECORDED = {
+    "phase1": "sha256:d9847325f0bb265b74287645f46cc3e81d6ae3c4ef8e2503fdf113ed9e40ca74",
+    "phase2": "sha256:e5e151a66cc1161c39755e1b5cfc27927cf6844f3933a2fcba1c35178d875579",
+    "phase3": "sha256:23ad4e236325da31009d7d9577378ca801c4b492eafc4bcc3d112e47ecd871c2",
+}
+"""The digests that logs hold of the shipped policies: never to be changed."""
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_policy_recorded_before_a_field_existed_keeps_its_digest(name: str) -> None:
+    assert parse_policy_toml(load(name)).digest() == RECORDED[name]
+
+
+def test_a_field_added_later_is_in_the_digest_where_it_says_something() -> None:
+    said = parse_policy_toml(treasurers(TREASURY, SECOND))
+    assert said.digest() != parse_policy_toml(GOOD).digest()
+    assert b'"treasurers"' in said.canonical_json()
+    assert b'"treasury":' not in parse_policy_toml(GOOD).canonical_json()
 
 
 def named(name: str) -> Policy:

@@ -139,18 +139,59 @@ def add_stake_burn(
     bounds the price paid from above. What is burned never becomes stake.
     """
     _require_subnet(run, netuid)
-    pool = run.world.pool()
-    alpha = pool.alpha * amount // (pool.tao_rao + amount) if amount > 0 else 0
-    if alpha == 0:
-        raise DispatchError(f"{MODULE}.AmountTooLow")
-    after = Pool(pool.tao_rao + amount, pool.alpha - alpha)
-    if after.tao_rao * ALPHA_UNITS_PER_ALPHA > limit * after.alpha:
-        raise DispatchError(f"{MODULE}.SlippageTooHigh")
-    spend(run, signer, amount)
-    run.world.set_pool(after)
+    alpha = _buy(run, signer, amount, limit)
     run.world.add_total(Total.BOUGHT_BURNED_ALPHA, alpha)
     run.emit(MODULE, "AddStakeBurn", netuid=netuid, hotkey=hotkey, amount=amount, alpha=alpha)
     run.emit_tuple(MODULE, "AlphaBurned", signer, hotkey, alpha, netuid)
+
+
+def add_stake_limit(
+    run: Execution,
+    signer: str,
+    netuid: int,
+    hotkey: str,
+    amount_staked: int,
+    limit_price: int,
+    allow_partial: bool,
+) -> None:
+    """Buy alpha for ``amount_staked`` rao and stake it, all of it or nothing.
+
+    As :func:`add_stake_burn` for the price. Filling an order in part is not simulated.
+    """
+    _require_subnet(run, netuid)
+    if allow_partial:
+        raise DispatchError("System.CallFiltered")
+    if run.world.owner(hotkey) is None:
+        raise DispatchError(f"{MODULE}.HotKeyAccountNotExists")
+    alpha = _buy(run, signer, amount_staked, limit_price)
+    run.world.add_stake(signer, hotkey, alpha)
+    run.emit_tuple(MODULE, "StakeAdded", signer, hotkey, amount_staked, alpha, netuid, 0)
+
+
+def burn_alpha(run: Execution, signer: str, hotkey: str, amount: int, netuid: int) -> None:
+    """Burn alpha that the signer has staked on a hotkey of its own."""
+    _require_subnet(run, netuid)
+    if run.world.owner(hotkey) != signer:
+        raise DispatchError(f"{MODULE}.NonAssociatedColdKey")
+    if not 0 < amount <= run.world.stake_on(signer, hotkey):
+        raise DispatchError(f"{MODULE}.NotEnoughStakeToWithdraw")
+    run.world.add_stake(signer, hotkey, -amount)
+    run.world.add_total(Total.BOUGHT_BURNED_ALPHA, amount)
+    run.emit_tuple(MODULE, "AlphaBurned", signer, hotkey, amount, netuid)
+
+
+def _buy(run: Execution, signer: str, amount_rao: int, limit_price: int) -> int:
+    """Take TAO from the signer for alpha of the pool; how much alpha that is."""
+    pool = run.world.pool()
+    alpha = pool.alpha * amount_rao // (pool.tao_rao + amount_rao) if amount_rao > 0 else 0
+    if alpha == 0:
+        raise DispatchError(f"{MODULE}.AmountTooLow")
+    after = Pool(pool.tao_rao + amount_rao, pool.alpha - alpha)
+    if after.tao_rao * ALPHA_UNITS_PER_ALPHA > limit_price * after.alpha:
+        raise DispatchError(f"{MODULE}.SlippageTooHigh")
+    spend(run, signer, amount_rao)
+    run.world.set_pool(after)
+    return alpha
 
 
 def _require_subnet(run: Execution, netuid: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,20 +103,22 @@ class Following:
         return self.publisher().publish(vector, rules, burn_uid_eligible=eligible).receipt
 
 
-def follow(folder: Path, script: Mapping[int, Sequence[ScriptedExtrinsic]]) -> Following:
-    """Open an arena at the chain's first block and read it."""
-    chain = SimulatedChain(
-        folder / "chain.db",
-        genesis(),
-        script,
-    )
+def follow(
+    folder: Path,
+    script: Mapping[int, Sequence[ScriptedExtrinsic]],
+    *,
+    lacks: Collection[str] = (),
+    rules: str = POLICY,
+) -> Following:
+    """Open an arena at the chain's first block and read it; the runtime ``lacks`` some calls."""
+    chain = SimulatedChain(folder / "chain.db", genesis(), script, lacks=lacks)
     services = open_services(Settings(database_url=f"sqlite:///{folder / 'ledger.db'}"))
     ledger = open_arena(
         services.engine,
         ArenaKey(chain.genesis_hash(), NETUID),
         network=NETWORK,
         at_block=OPENS_AT,
-        policy=policy(),
+        policy=parse_policy_toml(rules),
         actor="test",
     )
     follower = Follower(services, _as_chain(chain), NETWORK, NETUID)

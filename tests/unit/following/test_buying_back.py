@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from chain.buyback import execute_buyback, settle_buyback
-from chain.port import BlockRef, Chain, ChainUnavailableError
-from chain.simulated import Transfer
+from chain.buyback import Desk, HeldBackError
+from chain.buyback_outcomes import buyback_of, settle_buyback
+from chain.port import MORTAL_BLOCKS, BlockRef, Chain, ChainUnavailableError, SendRefusedError
+from chain.simulated import BuyAndBurn, Transfer
 from ledger.application import Unit
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.treasury import BuybackExecuted, BuybackFailed, Treasury
+from ledger.decisions.buybacks import Buyback, BuybackExecuted, BuybackFailed
+from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
+from ledger.observations import AlertRaised
 from ledger.queries.treasury import buybacks
 from tests.unit.following.support import (
     MINER_COLD,
     NETUID,
     NETWORK,
     OPENS_AT,
+    OWNER,
+    OWNER_COLD,
     TAO,
     TREASURY,
     VALIDATOR,
@@ -42,6 +47,10 @@ def planned(place: Following, max_price_rao: int = HIGH_PRICE_RAO) -> None:
     place.ledger.decide(work)
 
 
+def desk(place: Following, **changes: Any) -> Desk:
+    return Desk(place.chain, place.ledger, **{"signer": TREASURY, "hotkey": VALIDATOR, **changes})
+
+
 def burns_on_chain(place: Following) -> int:
     head = place.chain.finalized_head().number
     return sum(
@@ -54,12 +63,12 @@ def burns_on_chain(place: Following) -> int:
 def test_it_is_bought_burned_and_matched_to_its_events(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     planned(place)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    desk(place).execute(1)
     done = place.ledger.newest(BuybackExecuted)
     assert done is not None
     assert done.spent_rao == TAO
     assert done.burned_alpha == 20_000 * TAO * TAO // (1_001 * TAO)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    desk(place).execute(1)
     assert burns_on_chain(place) == 1
     with place.services.at(NETWORK, NETUID) as scope:
         assert [line["status"] for line in buybacks(scope)] == ["executed"]
@@ -70,8 +79,8 @@ def test_a_lost_answer_never_buys_twice(tmp_path: Path) -> None:
     planned(place)
     place.chain.fail_next("send", ChainUnavailableError("the answer was lost"), after=True)
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+        desk(place).execute(1)
+    desk(place).execute(1)
     assert place.ledger.newest(BuybackExecuted) is not None
     assert burns_on_chain(place) == 1
 
@@ -81,8 +90,8 @@ def test_one_that_was_never_sent_is_sent_while_the_chain_stands_still(tmp_path: 
     planned(place)
     place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+        desk(place).execute(1)
+    desk(place).execute(1)
     assert burns_on_chain(place) == 1
 
 
@@ -91,10 +100,10 @@ def test_one_that_did_not_land_is_sent_again_with_its_nonce(tmp_path: Path) -> N
     planned(place)
     place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+        desk(place).execute(1)
     place.advance(3)
     assert not settle_buyback(place.chain, place.ledger, 1)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    desk(place).execute(1)
     assert place.ledger.newest(BuybackExecuted) is not None
     assert burns_on_chain(place) == 1
 
@@ -105,13 +114,13 @@ def test_one_whose_nonce_was_used_otherwise_is_given_up(tmp_path: Path) -> None:
     planned(place)
     place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+        desk(place).execute(1)
     place.advance(3)
     assert settle_buyback(place.chain, place.ledger, 1)
     failed = place.ledger.newest(BuybackFailed)
     assert failed is not None
     assert "nonce" in failed.reason
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    desk(place).execute(1)
     assert burns_on_chain(place) == 0
 
 
@@ -126,8 +135,8 @@ def test_two_of_one_amount_never_share_an_extrinsic(tmp_path: Path) -> None:
     place.ledger.decide(second)
     place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 2, amount_rao=TAO, hotkey=VALIDATOR)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+        desk(place).execute(2)
+    desk(place).execute(1)
     assert settle_buyback(place.chain, place.ledger, 2)
     with place.services.at(NETWORK, NETUID) as scope:
         assert [line["status"] for line in buybacks(scope)] == ["executed", "failed"]
@@ -140,7 +149,7 @@ def test_a_node_that_is_behind_cannot_tell(tmp_path: Path) -> None:
     planned(place)
     place.chain.fail_next("send", ChainUnavailableError("the answer was lost"), after=True)
     with pytest.raises(ChainUnavailableError):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+        desk(place).execute(1)
 
     class Behind:
         """The same chain, seen through a node that lags by three blocks."""
@@ -156,19 +165,107 @@ def test_a_node_that_is_behind_cannot_tell(tmp_path: Path) -> None:
 
     with pytest.raises(ChainUnavailableError, match="the node is at block"):
         settle_buyback(cast("Chain", Behind()), place.ledger, 1)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    desk(place).execute(1)
     assert place.ledger.newest(BuybackExecuted) is not None
     assert burns_on_chain(place) == 1
 
 
-def test_a_price_above_the_limit_is_refused_and_recorded(tmp_path: Path) -> None:
+def state(place: Following) -> Buyback:
+    return buyback_of(place.ledger, 1)
+
+
+def alerts(place: Following) -> list[str]:
+    newest = place.ledger.newest(AlertRaised)
+    return [] if newest is None else [newest.kind, newest.detail]
+
+
+def test_a_price_above_the_limit_sends_nothing_and_raises_an_alert(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
-    planned(place, max_price_rao=1)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    planned(place, max_price_rao=TAO // 20 - 1)
+    with pytest.raises(HeldBackError, match=r"costs 0\.050000000 TAO at block 100"):
+        desk(place).execute(1)
+    assert alerts(place)[0] == "buyback_price"
+    assert state(place).status == "approved"
+    assert place.chain.finalized_head().number == OPENS_AT
+
+
+def test_what_the_chain_refused_stays_open_until_it_is_too_late_to_land(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    planned(place, max_price_rao=TAO // 20)  # the price now, which the purchase itself moves
+    with pytest.raises(SendRefusedError, match=r"SlippageTooHigh.*up to block 163"):
+        desk(place).execute(1)
+    assert not settle_buyback(place.chain, place.ledger, 1)
+    place.advance(MORTAL_BLOCKS)
+    assert settle_buyback(place.chain, place.ledger, 1)
+    failed = place.ledger.newest(BuybackFailed)
+    assert failed is not None
+    assert "too late to land" in failed.reason
+    assert burns_on_chain(place) == 0
+
+
+def test_a_purchase_that_lands_and_fails_is_recorded_so(tmp_path: Path) -> None:
+    faster = BuyAndBurn(
+        coldkey=OWNER_COLD, hotkey=OWNER, amount_rao=9 * TAO, max_price_rao=HIGH_PRICE_RAO
+    )
+    place = follow(tmp_path, {OPENS_AT + 1: [faster]})
+    planned(place, max_price_rao=TAO // 20 + TAO // 5_000)
+    assert desk(place).execute(1).status == "failed"
     failed = place.ledger.newest(BuybackFailed)
     assert failed is not None
     assert "SlippageTooHigh" in failed.reason
-    assert burns_on_chain(place) == 0
+
+
+def test_nothing_is_sent_while_ingest_lags(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    planned(place)
+    place.chain.advance_to(OPENS_AT + 6)
+    with pytest.raises(HeldBackError, match="ingest lags 6 blocks, 5 are allowed"):
+        desk(place).execute(1)
+    assert alerts(place)[0] == "ingest_lag"
+    assert place.chain.finalized_head().number == OPENS_AT + 6
+    place.follower.catch_up()
+    assert desk(place).execute(1).status == "executed"
+
+
+def test_nothing_is_sent_while_blocks_since_the_plan_are_missing(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.advance(3)
+    planned(place)
+    before = (OPENS_AT + 1, OPENS_AT + 2)
+    since = (OPENS_AT + 2, OPENS_AT + 3)
+    with pytest.raises(HeldBackError, match="the log lacks blocks 102 to 103"):
+        desk(place, missing=[before, since]).execute(1)
+    assert alerts(place)[0] == "gap_open"
+    assert desk(place, missing=[before]).execute(1).status == "executed"
+
+
+def test_another_wallet_than_the_treasurys_is_refused_before_anything(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    planned(place)
+    with pytest.raises(DecisionRefusedError, match=r"the wallet's coldkey is .* the treasury is"):
+        desk(place, signer=MINER_COLD).execute(1)
+    assert state(place).status == "approved"
+
+
+def test_more_than_the_treasury_holds_is_refused_before_anything(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+
+    def work(unit: Unit) -> None:
+        treasury(unit).plan_buyback(unit.context, 10 * TAO, HIGH_PRICE_RAO, "ann")
+        treasury(unit).approve_buyback(unit.context, 1, "bob")
+
+    place.ledger.decide(work)
+    with pytest.raises(DecisionRefusedError, match=r"holds 10\.000000000 TAO at block 100"):
+        desk(place).execute(1)
+    assert state(place).status == "approved"
+
+
+def test_without_a_hotkey_it_is_bought_on_the_subnet_owners(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    planned(place)
+    found = desk(place, hotkey=None).execute(1)
+    assert found.sent is not None
+    assert found.sent.hotkey == OWNER
 
 
 def test_whoever_planned_it_cannot_approve_it(tmp_path: Path) -> None:
@@ -181,4 +278,4 @@ def test_whoever_planned_it_cannot_approve_it(tmp_path: Path) -> None:
     with pytest.raises(DecisionRefusedError, match="second person"):
         place.ledger.decide(work)
     with pytest.raises(DecisionRefusedError, match="no buyback 1"):
-        execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+        desk(place).execute(1)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chain.buyback import execute_buyback
+from chain.buyback import Desk
+from chain.buyback_outcomes import settle_buyback
+from chain.port import MORTAL_BLOCKS, SendRefusedError
 from ledger.application import Unit
 from ledger.commands.arena import pause
 from ledger.decisions.treasury import Treasury
@@ -14,7 +16,15 @@ from ledger.facts import Fact
 from ledger.keys import treasury_id
 from ledger.observations import WeightsReadBack
 from ledger.queries.why import why
-from tests.unit.following.support import NETUID, NETWORK, TAO, VALIDATOR, Following, follow
+from tests.unit.following.support import (
+    NETUID,
+    NETWORK,
+    TAO,
+    TREASURY,
+    VALIDATOR,
+    Following,
+    follow,
+)
 
 
 def topics(place: Following, fact: Fact | None) -> list[str]:
@@ -31,7 +41,11 @@ def buy(place: Following, max_price_rao: int) -> Fact | None:
         treasury.approve_buyback(unit.context, 1, "bob")
 
     place.ledger.decide(plan)
-    execute_buyback(place.chain, place.ledger, 1, amount_rao=TAO, hotkey=VALIDATOR)
+    try:
+        Desk(place.chain, place.ledger, TREASURY, VALIDATOR).execute(1)
+    except SendRefusedError:
+        place.advance(MORTAL_BLOCKS)
+        settle_buyback(place.chain, place.ledger, 1)
     return place.ledger.load(Treasury, treasury_id(place.ledger.arena)).last
 
 
@@ -46,11 +60,13 @@ def test_what_the_chain_holds_is_walked_back_to_the_decision_behind_it(tmp_path:
     assert topics(place, place.ledger.newest(WeightsReadBack)) == [*way, "arena.paused.v1"]
 
 
-@pytest.mark.parametrize(("ending", "max_price_rao"), [("executed", 10 * TAO), ("failed", 1)])
+@pytest.mark.parametrize(
+    ("ending", "max_price_rao"), [("executed", 10 * TAO), ("failed", TAO // 20)]
+)
 def test_a_buyback_is_walked_back_to_who_planned_it(
     tmp_path: Path, ending: str, max_price_rao: int
 ) -> None:
     place = follow(tmp_path, {})
     ended = buy(place, max_price_rao)
-    steps = [ending, "sent", "approved", "planned"]
-    assert topics(place, ended) == [f"treasury.buyback_{step}.v1" for step in steps]
+    steps = [f"{ending}.v1", "sent.v2", "approved.v2", "planned.v2"]
+    assert topics(place, ended) == [f"treasury.buyback_{step}" for step in steps]

@@ -31,7 +31,7 @@ pytestmark = [needs_cassette, pytest.mark.cassette]
 
 NETWORK, NETUID = "grown", 2
 PASSWORD = "correct horse battery"  # noqa: S105 - of a wallet that this test makes
-COMMAND = ("weights-publish",)
+COMMAND = ("weights", "publish")
 
 
 @dataclass
@@ -197,7 +197,7 @@ def test_a_wallet_that_does_not_open_is_one_sentence_without_secrets(
         environment.setenv(keyfile.env_var_name(), "")  # so that it is taken back afterwards
         keyfile.save_password_to_env(password)
     result = validator.publish(hotkey=hotkey)
-    assert result.exit_code == 21, result.output
+    assert result.exit_code == 22, result.output
     # The SDK's prompt may stand before it: nobody was there to answer.
     _, _, sentence = result.stderr.partition("cacheon-ledger: ")
     assert sentence.count("\n") == 1
@@ -213,7 +213,7 @@ def test_no_secret_of_the_wallet_reaches_the_output_or_the_database(validator: V
     who = ("--wallet", "validator", "--hotkey", "locked", "--wallet-path", validator.wallets)
     where = ("--network", NETWORK, "--netuid", NETUID, "--node", validator.node_url)
     debugged = validator.run("--debug", *COMMAND, *where, *who, url=validator.url)
-    assert debugged.exit_code == 21
+    assert debugged.exit_code == 22
     assert "Traceback" in debugged.stderr
     assert_no_secret(validator, debugged)
 

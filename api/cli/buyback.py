@@ -1,0 +1,376 @@
+"""`treasury buyback`: plan, approve, send, settle, list.
+
+A plan is recorded with its limits, approved by a second person (and key, where the policy names
+treasurers), sent by the treasury's wallet, and matched to its events on chain.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from api.cli.options import Actor, Database, DryRun, Format, Netuid, Network, OutputFormat
+from api.cli.output import show
+from api.cli.session import opened, settings_of
+
+if TYPE_CHECKING:
+    from api.app import Services
+    from ledger.application import Ledger
+    from ledger.decisions.buybacks import Buyback
+    from ledger.rules.buybacks import BuybackTerms, ObservedPrice, Signed
+
+DEFAULT_TIMEOUT_S: Final = 30.0
+
+Node = Annotated[str, typer.Option(help="The node's WebSocket URL, e.g. ws://127.0.0.1:9944.")]
+Timeout = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]
+Number = Annotated[int, typer.Argument(min=1, help="The buyback's number; see 'list'.")]
+WalletPath = Annotated[
+    Path | None, typer.Option(help="The folder of the wallets (the SDK's own by default).")
+]
+KeyRole = Annotated[
+    Literal["coldkey", "hotkey"],
+    typer.Option("--sign-with", help="Which key of the wallet is the treasurer's."),
+]
+WalletHotkey = Annotated[
+    str, typer.Option(help="The name of the wallet's hotkey, for --sign-with hotkey.")
+]
+SigningWallet = Annotated[
+    str | None,
+    typer.Option("--wallet", help="The wallet that signs, where the policy names treasurers."),
+]
+
+
+def commands() -> typer.Typer:
+    """The `buyback` commands; without a further word they plan one."""
+    group = typer.Typer(
+        help="Buying alpha and burning it: planned, approved by a second key, sent once."
+    )
+    group.callback(invoke_without_command=True)(plan)
+    group.command("approve")(approve)
+    group.command("send")(send)
+    group.command("settle")(settle)
+    group.command("list")(list_all)
+    return group
+
+
+def plan(
+    context: typer.Context,
+    max_tao: Annotated[
+        str | None, typer.Option(help="Spend at most this much TAO, e.g. 12.5.")
+    ] = None,
+    max_slippage: Annotated[
+        str | None,
+        typer.Option(help="How many percent above the observed price at most, e.g. 2.5."),
+    ] = None,
+    actor: Annotated[
+        str,
+        typer.Option(
+            envvar=["LEDGER_ACTOR", "USER"], help="Who plans it; it is recorded with the plan."
+        ),
+    ] = "",
+    request: Annotated[
+        str | None,
+        typer.Option(
+            help="A name for this intention: planning it again is the same plan. One is made up, "
+            "and shown before anything is recorded."
+        ),
+    ] = None,
+    node: Annotated[
+        str | None,
+        typer.Option(
+            help="The node whose finalized price counts; without, the newest price in the log."
+        ),
+    ] = None,
+    wallet: SigningWallet = None,
+    sign_with: KeyRole = "coldkey",
+    wallet_hotkey: WalletHotkey = "default",
+    wallet_path: WalletPath = None,
+    dry_run: DryRun = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Plan a buyback: at most so much TAO, at most so far above the price observed now."""
+    if context.invoked_subcommand is not None:
+        return
+    if max_tao is None or max_slippage is None:
+        msg = "give --max-tao and --max-slippage, or one of: approve, send, settle, list"
+        raise typer.BadParameter(msg)
+    from chain.treasurers import check
+    from ledger.commands.buybacks import plan_buyback, treasurers_of
+    from ledger.rules.buybacks import BuybackTerms, max_price_rao, plan_text
+    from ledger.units import ppm_of_percent, rao_of
+
+    spend, slippage_ppm = rao_of(max_tao), ppm_of_percent(max_slippage)
+    with _ledger(database, network, netuid) as (_, ledger):
+        price = _price(ledger, node, timeout_s)
+        limit = max_price_rao(price.rao, slippage_ppm)
+        name = request or f"r-{uuid.uuid4().hex[:12]}"
+        terms = BuybackTerms(name, spend.value, limit, price, slippage_ppm)
+        text, signed = plan_text(ledger.arena, terms, actor), None
+        if dry_run:
+            _say(f"this would be planned: {_told(terms)}; nothing was recorded")
+            if treasurers_of(ledger):
+                _say("a treasurer of the policy signs this text:")
+                sys.stdout.write(text)
+            return
+        if treasurers_of(ledger) or wallet is not None:
+            signed = _signature(text, wallet, wallet_hotkey, wallet_path, sign_with)
+            check(text, signed, "the plan")
+        if request is None:
+            sys.stderr.write(
+                f"planning under request {terms.request}; should the outcome be unknown, plan "
+                f"again with --request {terms.request}\n"
+            )
+        planned = plan_buyback(ledger, terms, actor, signed)
+        _say(f"buyback {planned.number} is planned by {planned.actor}: {_told(planned.terms)}")
+        _say(f"a second person approves it: {_approve_line(planned.number, signed)}")
+
+
+def approve(
+    number: Number,
+    actor: Actor,
+    wallet: SigningWallet = None,
+    sign_with: KeyRole = "coldkey",
+    wallet_hotkey: WalletHotkey = "default",
+    wallet_path: WalletPath = None,
+    dry_run: DryRun = False,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Approve a plan, as another person and with another key than planned it."""
+    from chain.buyback_outcomes import buyback_of
+    from chain.treasurers import check
+    from ledger.commands.buybacks import approve_buyback, treasurers_of
+    from ledger.rules.buybacks import approval_text
+
+    with _ledger(database, network, netuid) as (_, ledger):
+        planned = buyback_of(ledger, number).planned
+        text, signed = approval_text(ledger.arena, number, planned.terms, actor), None
+        if dry_run:
+            _say(f"this would be approved: {_told(planned.terms)}; nothing was recorded")
+            if treasurers_of(ledger):
+                _say("another treasurer of the policy signs this text:")
+                sys.stdout.write(text)
+            return
+        if treasurers_of(ledger) or wallet is not None:
+            signed = _signature(text, wallet, wallet_hotkey, wallet_path, sign_with)
+            check(text, signed, "the approval")
+        approved = approve_buyback(ledger, number, actor, signed).approved
+        by = approved.actor if approved else actor
+        _say(f"buyback {number} is approved by {by}: {_told(planned.terms)}")
+        _say(
+            "it is sent by the treasury's wallet: cacheon-ledger treasury buyback send "
+            f"{number} --node URL --wallet NAME"
+        )
+
+
+def send(
+    number: Number,
+    node: Node,
+    wallet: Annotated[str, typer.Option(help="The wallet whose coldkey is the treasury.")],
+    hotkey: Annotated[
+        str | None,
+        typer.Option(help="The hotkey (SS58) to buy on: the subnet owner's by default."),
+    ] = None,
+    wallet_path: WalletPath = None,
+    dry_run: DryRun = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Send an approved buyback, once; or finish one that was interrupted.
+
+    What was sent is looked up on chain before anything is sent again. Where the runtime buys and
+    burns in two extrinsics, the burn follows by itself.
+    """
+    from api import chains
+    from chain.buyback import Desk
+    from ledger.addresses import require_ss58
+
+    if hotkey is not None:
+        require_ss58(hotkey)
+    with _ledger(database, network, netuid) as (_, ledger):
+        keys = chains.wallet(wallet, "default", wallet_path)
+        address, missing = keys.address("coldkey"), _missing(ledger)
+        # Refused before the key is opened: a password typed for nothing is one too many.
+        with chains.writing(node, (), timeout_s) as chain:
+            rehearsed = Desk(chain, ledger, address, hotkey, missing).rehearse(number)
+        if dry_run:
+            _say(rehearsed)
+            return
+        with chains.writing(node, [keys.signer("coldkey")], timeout_s) as chain:
+            sys.stderr.write("sending; it is waited for until it is in a finalized block\n")
+            done = Desk(chain, ledger, address, hotkey, missing).execute(number)
+        _say(_standing(done))
+
+
+def settle(
+    number: Number,
+    node: Node,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    dry_run: DryRun = False,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Look on chain for what became of a buyback that was sent, and record it. Sends nothing."""
+    from api import chains
+    from chain.buyback_outcomes import buyback_of, must_be_the_arenas_chain, settle_buyback
+
+    with _ledger(database, network, netuid) as (_, ledger):
+        if not dry_run:
+            with chains.reading(node, timeout_s) as chain:
+                must_be_the_arenas_chain(chain, ledger)
+                settle_buyback(chain, ledger, number)
+        _say(_standing(buyback_of(ledger, number)))
+
+
+def list_all(
+    output_format: Format = OutputFormat.TABLE,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Every buyback with its limits, who signed for it, and how far it came."""
+    from api.cli.tables import BUYBACK_PLANS
+    from ledger.decisions.treasury import Treasury
+    from ledger.keys import treasury_id
+    from ledger.queries.treasury import buybacks
+
+    settings = settings_of(database, network, netuid)
+    with _ledger(database, network, netuid) as (services, ledger):
+        plans = ledger.load(Treasury, treasury_id(ledger.arena)).buybacks
+        with services.at(settings.network, settings.netuid) as scope:
+            lines = [_line(line, plans.get(line["number"])) for line in buybacks(scope)]
+    show({"items": lines}, BUYBACK_PLANS, output_format)
+
+
+# -- inside ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ledger(
+    database: str | None, network: str | None, netuid: int | None
+) -> Iterator[tuple[Services, Ledger]]:
+    settings = settings_of(database, network, netuid)
+    with opened(settings) as services:
+        yield services, services.ledger(settings.network, settings.netuid)
+
+
+def _price(ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
+    """The price at the node's finalized head, else the newest one that the log holds."""
+    from api import chains
+    from chain.buyback_outcomes import must_be_the_arenas_chain
+    from chain.prices import observed_price
+    from ledger.decisions.base import DecisionRefusedError
+    from ledger.keys import block_key
+    from ledger.observations import BlockObserved, PriceObserved
+    from ledger.rules.buybacks import ObservedPrice
+
+    if node is not None:
+        with chains.reading(node, timeout_s) as chain:
+            must_be_the_arenas_chain(chain, ledger)
+            return observed_price(chain, ledger.arena.netuid)
+    seen = ledger.newest(PriceObserved, where=lambda fact: fact.pair == "ALPHA/TAO")
+    block = None if seen is None else ledger.known(block_key(ledger.arena, seen.about_block))
+    if seen is None or not isinstance(block, BlockObserved):
+        msg = "the log holds no price of alpha; name a node by --node"
+        raise DecisionRefusedError(msg)
+    return ObservedPrice(seen.price, seen.about_block, block.hash)
+
+
+def _missing(ledger: Ledger) -> Sequence[tuple[int, int]]:
+    """The runs of blocks that the log lacks."""
+    from ledger.observations import GapObserved
+    from ledger.store.logs import newest_facts
+
+    with ledger.engine.connect() as connection:
+        gaps = [
+            (fact.from_block, fact.to_block)
+            for fact in newest_facts(connection, ledger.arena, GapObserved.topic)
+            if isinstance(fact, GapObserved)
+        ]
+    return sorted(gaps)
+
+
+def _signature(
+    text: str,
+    wallet: str | None,
+    wallet_hotkey: str,
+    wallet_path: Path | None,
+    role: Literal["coldkey", "hotkey"],
+) -> Signed:
+    from api import chains
+    from chain.treasurers import sign
+    from ledger.decisions.base import DecisionRefusedError
+
+    if wallet is None:
+        msg = "the policy names treasurers, so one of them must sign this: give --wallet NAME"
+        raise DecisionRefusedError(msg)
+    return sign(chains.wallet(wallet, wallet_hotkey, wallet_path).signer(role), text)
+
+
+def _told(terms: BuybackTerms) -> str:
+    from api.cli.cells import percent
+    from ledger.units import Rao
+
+    said = f"at most {Rao(terms.max_rao)}, at no more than {Rao(terms.max_price_rao)} per alpha"
+    price, slippage = terms.price, terms.max_slippage_ppm
+    if price is not None and slippage is not None:
+        said += f" ({Rao(price.rao)} at block {price.block}, plus {percent(slippage)})"
+    return said
+
+
+def _approve_line(number: int, signed: Signed | None) -> str:
+    wallet = "" if signed is None else " --wallet NAME"
+    return f"cacheon-ledger treasury buyback approve {number} --actor NAME{wallet}"
+
+
+def _standing(buyback: Buyback) -> str:
+    said = f"buyback {buyback.number} is {buyback.status}"
+    sent = buyback.burn_sent or buyback.sent
+    if buyback.status in {"sent", "burning"} and sent is not None:
+        said += (
+            f": sent after block {sent.after_block} with nonce {sent.nonce} of "
+            f"{sent.signer or 'the treasury'}, and not in a finalized block yet"
+        )
+    elif buyback.status == "bought":
+        said += ": what it bought is still to be burned; send it again"
+    return said
+
+
+def _line(row: dict[str, Any], buyback: Buyback | None) -> dict[str, Any]:
+    planned = buyback.planned if buyback else None
+    approved = buyback.approved if buyback else None
+    sent = buyback.sent if buyback else None
+    bought = buyback.bought if buyback else None
+    return {
+        **row,
+        "request": planned.request if planned else None,
+        "price_rao": planned.price_rao if planned else None,
+        "price_block": planned.price_block if planned else None,
+        "price_block_hash": planned.price_block_hash if planned else None,
+        "max_slippage_ppm": planned.max_slippage_ppm if planned else None,
+        "planned_key": planned.key if planned else None,
+        "planned_signature": planned.signature if planned else None,
+        "approved_key": approved.key if approved else None,
+        "approved_signature": approved.signature if approved else None,
+        "how": sent.how if sent else None,
+        "signer": sent.signer or None if sent else None,
+        "nonce": sent.nonce if sent else None,
+        "bought_alpha": bought.bought_alpha if bought else None,
+    }
+
+
+def _say(sentence: str) -> None:
+    sys.stdout.write(sentence + "\n")
