@@ -1,6 +1,6 @@
 """The `weights` commands: the vector, why it is so, what validators hold, and how it stands.
 
-Commands that send weights are added by their own module, to the group that :func:`register` makes.
+The one that sends weights is :mod:`api.cli.publish`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import tables, weight_tables
+from api.cli import publish, tables, weight_tables
 from api.cli.asking import ask
 from api.cli.options import (
     AtBlock,
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     commands.command("compare")(compare)
     commands.command("explain")(explain)
     commands.command("status")(status)
+    publish.register(commands)
     app.add_typer(commands, name="weights")
 
 
