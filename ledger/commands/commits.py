@@ -147,9 +147,7 @@ def _judge(
     if payment is None:
         msg = f"submission {submission.id} was accepted without a payment: this is a defect"
         raise AssertionError(msg)
-    taken = payment.consume(
-        unit.context, submission.id, commit.hotkey, fee.fee_rao, treasury=fee.treasury_ss58
-    )
+    taken = payment.consume(unit.context, submission.id, commit.hotkey, fee.fee_rao)
     paid = isinstance(taken, PaymentConsumed)
     submission.accept(
         unit.context.because(taken),

@@ -20,8 +20,8 @@ from ledger.facts import Context, Fact, fact
 class PaymentSeen(Fact, frozen=True, kw_only=True):
     """One extrinsic moved ``amount_rao`` to the treasury. Unclaimed until a commit takes it.
 
-    Key: ``payment:<genesis>:<block hash>:<extrinsic index>``, and ``:<treasury>`` behind it where
-    the extrinsic had paid another arena's treasury before.
+    Key: ``payment:<genesis>:<block hash>:<extrinsic index>``, and ``:<netuid>`` behind it where
+    another arena saw the extrinsic pay its own treasury before.
     """
 
     block: int
@@ -83,16 +83,11 @@ class Payment(Aggregate):
     """State and rule of one payment."""
 
     deposits: Mapping[str, PaymentSeen] = NOTHING
-    """What reached each treasury, in the order in which it was seen."""
+    """What reached each arena's treasury, by arena, in the order in which it was seen."""
     consumed_by: UUID | None = None
     credit_of: str | None = None
     refunded: bool = False
     expired: bool = False
-
-    @property
-    def seen(self) -> PaymentSeen | None:
-        """What reached the first treasury that it was seen to pay."""
-        return next(iter(self.deposits.values()), None)
 
     @property
     def taken_by(self) -> str | None:
@@ -101,30 +96,18 @@ class Payment(Aggregate):
             return "refunded"
         return None if self.consumed_by is None else str(self.consumed_by)
 
-    def see(self, context: Context, fact_key: str, *, treasury: str, **content: object) -> None:
-        """Take note of what reached a treasury; seeing it again is a no-op."""
-        if treasury in self.deposits:
+    def see(self, context: Context, fact_key: str, **content: object) -> None:
+        """Take note of what reached the arena's treasury; seeing it again is a no-op."""
+        if str(context.arena) in self.deposits:
             return
-        key = fact_key if self.seen is None else f"{fact_key}:{treasury}"
-        self.record(context, PaymentSeen, key, treasury=treasury, **content)
+        key = f"{fact_key}:{context.arena.netuid}" if self.deposits else fact_key
+        self.record(context, PaymentSeen, key, **content)
 
     def consume(
-        self,
-        context: Context,
-        submission_id: UUID,
-        hotkey: str,
-        fee_rao: int,
-        *,
-        treasury: str | None = None,
+        self, context: Context, submission_id: UUID, hotkey: str, fee_rao: int
     ) -> PaymentConsumed | CreditRedeemed:
-        """Pay for one submission, or redeem the credit of its hotkey; refused the second time.
-
-        ``treasury`` is the arena's own; it may be left out where only one was paid.
-        """
-        deposit = self.seen if treasury is None else self.deposits.get(treasury)
-        if deposit is None:
-            msg = f"payment {self.id} is not in the log, so it cannot pay for {submission_id}"
-            raise DecisionRefusedError(msg)
+        """Pay for one submission, or redeem the credit of its hotkey; refused the second time."""
+        deposit = self._deposit(context, f"pay for {submission_id}")
         if self.refunded:
             msg = f"payment {self.id} was refunded and pays for nothing"
             raise DecisionRefusedError(msg)
@@ -168,15 +151,16 @@ class Payment(Aggregate):
     def refund(
         self, context: Context, block: int, extrinsic_hash: str, actor: str
     ) -> PaymentRefunded:
-        """Record that the whole unclaimed payment went back."""
-        if self.seen is None or self.consumed_by is not None or self.refunded:
+        """Record that all that came to the arena's treasury went back, unclaimed."""
+        deposit = self._deposit(context, "be refunded")
+        if self.taken_by is not None:
             msg = f"payment {self.id} is not unclaimed money, so it cannot be refunded"
             raise DecisionRefusedError(msg)
         return self.record(
             context,
             PaymentRefunded,
             f"payment-refunded:{self.id}",
-            amount_rao=self.seen.amount_rao,
+            amount_rao=deposit.amount_rao,
             block=block,
             extrinsic_hash=extrinsic_hash,
             actor=actor,
@@ -184,16 +168,26 @@ class Payment(Aggregate):
 
     def expire(self, context: Context, age_blocks: int) -> None:
         """Nobody claimed it in time; expiring it twice, or a claimed one, changes nothing."""
+        self._deposit(context, "expire")
         if self.consumed_by is None and not self.expired and not self.refunded:
             self.record(
                 context, PaymentExpired, f"payment-expired:{self.id}", age_blocks=age_blocks
             )
 
+    def _deposit(self, context: Context, what: str) -> PaymentSeen:
+        deposit = self.deposits.get(str(context.arena))
+        if deposit is None:
+            msg = (
+                f"payment {self.id} is not in the log of arena {context.arena}, so it cannot {what}"
+            )
+            raise DecisionRefusedError(msg)
+        return deposit
+
     def apply(self, fact: Fact) -> None:
         """Change the state by one fact."""
         match fact:
             case PaymentSeen():
-                self.deposits = {**self.deposits, fact.treasury: fact}
+                self.deposits = {**self.deposits, fact.arena: fact}
             case PaymentConsumed():
                 self.consumed_by = fact.submission_id
             case PaymentCredited():

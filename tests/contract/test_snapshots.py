@@ -18,6 +18,7 @@ from ledger.decisions.arena import Arena
 from ledger.decisions.base import Aggregate
 from ledger.decisions.contest import Contest
 from ledger.decisions.payment import Payment
+from ledger.decisions.proof import Proof
 from ledger.decisions.rental import Rental
 from ledger.decisions.submission import Submission
 from ledger.decisions.treasury import Treasury
@@ -32,7 +33,7 @@ from tests.property.test_views_of_a_season import FULL, quick
 from tests.unit.ledger.scenes import ARENA, Scene
 
 KINDS: dict[str, type[Aggregate]] = {
-    **{"arena": Arena, "contest": Contest, "payment": Payment},
+    **{"arena": Arena, "contest": Contest, "payment": Payment, "proof": Proof},
     **{"rental": Rental, "submission": Submission, "treasury": Treasury},
 }
 

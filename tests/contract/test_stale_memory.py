@@ -142,7 +142,7 @@ def test_what_was_expected_new_and_only_read_is_looked_for_before_it_counts(
     ledger.decide(see)
 
     def is_unknown(unit: Unit) -> bool:
-        return unit.begin(Payment, PAYMENT).seen is None
+        return not unit.begin(Payment, PAYMENT).deposits
 
     assert not other.decide(is_unknown)
 

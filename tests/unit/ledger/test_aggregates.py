@@ -127,7 +127,8 @@ def seen_payment(amount_rao: int = 10) -> Payment:
 
 def test_a_payment_not_in_the_log_pays_for_nothing() -> None:
     refused(lambda: Payment(ONE).consume(AT, TWO, "A", 1), "is not in the log")
-    refused(lambda: Payment(ONE).refund(AT, 1, "0x", "op"), "not unclaimed money")
+    refused(lambda: Payment(ONE).refund(AT, 1, "0x", "op"), "is not in the log")
+    refused(lambda: Payment(ONE).expire(AT, 9), "is not in the log")
 
 
 def test_a_payment_is_consumed_once() -> None:
