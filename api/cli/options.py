@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from enum import StrEnum
 from typing import Annotated
 
@@ -42,10 +43,24 @@ Database = Annotated[
     str | None,
     typer.Option(help="A SQLAlchemy URL (LEDGER_DATABASE_URL, else sqlite:///ledger.db)."),
 ]
+
+
+def your_name() -> str:
+    """The name of the user that runs the program; a usage error where the system knows none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        msg = "the system knows no name of your user; say who acts by --actor or LEDGER_ACTOR"
+        raise typer.BadParameter(msg, param_hint="'--actor'") from error
+
+
 Actor = Annotated[
     str,
     typer.Option(
-        envvar=["LEDGER_ACTOR", "USER"], help="Who does this; it is recorded with the fact."
+        envvar="LEDGER_ACTOR",
+        default_factory=your_name,
+        show_default="your user name",
+        help="Who does this; it is recorded with the fact.",
     ),
 ]
 NodeUrls = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,30 @@ def test_a_pause_needs_a_reason(run: Run, empty_url: str, policy_file: Path) -> 
 def test_who_acts_must_be_named(
     run: Run, empty_url: str, policy_file: Path, environment: pytest.MonkeyPatch
 ) -> None:
-    environment.delenv("USER")
+    def nobody() -> str:
+        raise KeyError
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        environment.delenv(name, raising=False)
+    environment.setattr(getpass, "getuser", nobody)
     nameless = run(*OPEN, policy_file, url=empty_url)
     assert nameless.exit_code == 2
     assert "--actor" in nameless.stderr
     assert run(*OPEN, policy_file, "--actor", "alice").exit_code == 0
+
+
+def test_whoever_runs_the_program_acts_where_nobody_else_is_named(
+    run: Run, empty_url: str, policy_file: Path, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setattr(getpass, "getuser", lambda: "bea")
+    assert run(*OPEN, policy_file, url=empty_url).exit_code == 0
+    paused = run("arena", "pause", "emission", "--reason", "a test")
+    assert paused.exit_code == 0
+    assert json.loads(run("status", "--format", "json").stdout)["paused"]
+    engine = create_engine(empty_url)
+    with engine.connect() as connection:
+        assert list(connection.scalars(text("SELECT actor FROM weights_switches"))) == ["bea"]
+    engine.dispose()
 
 
 def test_an_adopted_policy_is_in_force_from_its_block_on(
