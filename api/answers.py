@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
+from ledger.queries.comparison import ExplainedUid, ValidatorLine
 from ledger.queries.emissions import EpochLine, RampPoint
 from ledger.queries.payouts import PayoutLine
 from ledger.queries.standing import GapLine
@@ -46,6 +47,29 @@ class Listing(msgspec.Struct, Generic[ItemT], frozen=True):
     limit: int
     offset: int
     items: Sequence[ItemT]
+
+
+class WeightsCompared(msgspec.Struct, frozen=True):
+    """The vector computed at the block, and what each validator submitted and holds."""
+
+    block: BlockInt
+    position: int
+    computed_digest: str
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    limit: int
+    offset: int
+    validators: Part[ValidatorLine]
+
+
+class WeightsExplained(msgspec.Struct, frozen=True):
+    """Why each UID has its share of the vector at the block."""
+
+    block: BlockInt
+    position: int
+    policy: str
+    digest: str
+    uids: Sequence[ExplainedUid]
 
 
 class ArenaLine(msgspec.Struct, frozen=True):
@@ -194,13 +218,21 @@ class TreasuryAnswer(msgspec.Struct, frozen=True):
 
 
 class PaymentLine(msgspec.Struct, frozen=True):
-    """A payment to the treasury: unclaimed, consumed, credited, refunded or expired."""
+    """A payment to the treasury: unclaimed, consumed, credited, refunded or expired.
+
+    ``extrinsic_hash`` and ``block_hash`` are what a commit names as ``payment_tx`` and
+    ``payment_block``; ``remarks`` are those of its direct children, text or ``0x`` hex.
+    """
 
     payment_id: str
     block: BlockInt
+    block_hash: str
+    extrinsic_index: int
     extrinsic_hash: str
     sender: str
     amount_rao: RaoInt
+    outer_call: str
+    remarks: Sequence[str]
     status: str
     submission_id: str | None
     hotkey: str | None
@@ -227,8 +259,9 @@ class SubmissionLine(msgspec.Struct, frozen=True):
     """A commit and what became of it.
 
     ``codes`` are those of its refusal or disqualification, ``rules`` the payment rules (R1 to R10)
-    they stand for; ``place`` is its index in the block, ``queue_place`` counts from 1 while it
-    waits; ``log_tail`` is the end of its own server's log, as that server wrote it.
+    they stand for; ``place`` is its index in the block, ``nth`` tells the commitments of one
+    extrinsic apart, ``queue_place`` counts from 1 while it waits; ``log_tail`` is the end of its
+    own server's log, as that server wrote it.
     """
 
     submission_id: str
@@ -240,6 +273,7 @@ class SubmissionLine(msgspec.Struct, frozen=True):
     block: BlockInt
     block_hash: str
     place: int
+    nth: int
     image: str | None
     digest: str | None
     payment_tx: str | None
@@ -261,6 +295,43 @@ class SubmissionLine(msgspec.Struct, frozen=True):
     evidence_digest: str | None
     changed_at_block: BlockInt
     queue_place: int | None
+
+
+class CommitLine(msgspec.Struct, frozen=True):
+    """A commit ever seen, in short.
+
+    ``reveal_block`` is the block it became known in: of the commit, or of its reveal. It is None
+    for a timelocked one that is ``sealed``, or ``overwritten`` by a later commit of its hotkey
+    before it was revealed; nobody knows then what it says. ``state`` is otherwise that of its
+    submission. ``refusals`` are the codes of all rules it breaks, ``refusal`` the first of them.
+    """
+
+    hotkey: str
+    uid: int | None
+    coldkey: str | None
+    reveal_block: BlockInt | None
+    image: str | None
+    digest: str | None
+    payment_tx: str | None
+    payment_block: str | None
+    state: str
+    refusal: str | None
+    refusals: Sequence[str]
+
+
+class SealedLine(msgspec.Struct, frozen=True):
+    """A timelocked commitment that was not revealed: sealed, overwritten, or refused."""
+
+    hotkey: str
+    uid: int | None
+    coldkey: str | None
+    block: BlockInt
+    place: int
+    nth: int
+    extrinsic_hash: str | None
+    reveal_round: Annotated[int, Meta(description="drand round")] | None
+    succeeded: bool
+    state: str
 
 
 class ReignLine(msgspec.Struct, frozen=True):

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chain.writing_node import WritingNode
-
     from chain.node import NodeChain
     from chain.wallets import OpenedWallet, Signer
+    from chain.writing_node import WritingNode
 
 
 @contextmanager

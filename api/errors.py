@@ -45,6 +45,7 @@ class ExitCode(IntEnum):
     CHAIN_REFUSED = 19
     CANNOT_LISTEN = 20
     LEDGER_UNAVAILABLE = 21
+    WALLET_UNUSABLE = 22
     DEFECT = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -341,6 +342,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     ),
     "chain.node_url.NodeUrlError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
     "chain.port.ChainUnavailableError": _Kind("chain_unavailable", ExitCode.CHAIN_UNAVAILABLE, 503),
+    "chain.wallets.WalletError": _Kind("wallet_unusable", ExitCode.WALLET_UNUSABLE, 500),
     "chain.port.ChainError": _Kind("chain_refused", ExitCode.CHAIN_REFUSED, 502),
     "api.http.server.PortInUseError": _Kind("port_in_use", ExitCode.PORT_IN_USE, 500),
     "api.http.server.CannotListenError": _Kind("cannot_listen", ExitCode.CANNOT_LISTEN, 500),

@@ -4,7 +4,7 @@ commits that had to be deferred."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -33,9 +33,9 @@ TRY_AGAIN_BLOCKS: Final = 300
 class Caught:
     """How far a catch-up came: blocks read, the newest one, deferred commits judged and left.
 
-    ``filled`` blocks of gaps were read late and ``missing`` ones are not in the log still;
-    ``unfilled`` says why where a node failed at it. ``reread`` blocks were read again, with
-    ``differences`` to what the log has of them.
+    Blocks that earlier catch-ups read before they failed count, too. ``filled`` blocks of gaps were
+    read late and ``missing`` ones are not in the log still; ``unfilled`` says why where a node
+    failed at it. ``reread`` blocks were read again, with ``differences`` to what the log has.
     """
 
     blocks: int
@@ -56,6 +56,16 @@ def beside_at(scope: Scope) -> Beside:
         held=held_digests(scope),
         locked=locked_hotkeys(scope),
     )
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Blocks since the last catch-up that came to its end: one that fails has read some, too."""
+
+    blocks: int = 0
+    filled: int = 0
+    reread: int = 0
+    differences: list[str] = field(default_factory=list)
 
 
 class Follower:
@@ -87,6 +97,7 @@ class Follower:
         self._from_block = from_block
         self._begun = from_block is None
         self._filling_failed_at: int | None = None
+        self._counted = _Counted()
 
     def catch_up(
         self,
@@ -99,55 +110,74 @@ class Follower:
 
         ``on_block(number, last)`` is told of each block; ``stop`` is asked after each.
         """
+        counted = self._counted
+        told = on_block or (lambda *_: None)
+
+        def read(number: int, last: int) -> None:
+            counted.blocks += 1
+            told(number, last)
+
         self._reader.observe_opening()
-        reread, differences, blocks = 0, list[str](), 0
-        if not self._begun and self._from_block is not None:
-            head = self._head()
-            if self._from_block > head:
-                blocks += self._reader.leave_out(self._from_block)
-            else:
-                first = max(self._from_block, self._ledger.arena_state().opened_at_block + 1)
-                last = head if until_block is None else min(head, until_block)
-                reread, differences = self._late.reread(first, last, on_block=on_block, stop=stop)
-            self._begun = True
-        blocks += self._reader.ingest(until_block, on_block=on_block, stop=stop)
-        filled, newer, unfilled = self._fill(until_block, on_block, stop)
+        self._begin(until_block, told, stop)
+        self._reader.ingest(until_block, on_block=read, stop=stop)
+        unfilled = self._fill(until_block, read, told, stop)
         judged, left = self._judge_deferred()
+        self._counted = _Counted()
         return Caught(
-            blocks=blocks + newer,
+            blocks=counted.blocks,
             head_block=self._head(),
             judged=judged,
             deferred=left,
-            filled=filled,
+            filled=counted.filled,
             missing=sum(last - first + 1 for first, last in self._missing(0)),
             unfilled=unfilled,
-            reread=reread,
-            differences=tuple(differences),
+            reread=counted.reread,
+            differences=tuple(counted.differences),
         )
+
+    def _begin(self, until_block: int | None, told: OnBlock, stop: Callable[[], bool]) -> None:
+        """Begin where the operator wants it, once."""
+        if self._begun or self._from_block is None:
+            return
+        head = self._head()
+        if self._from_block > head:
+            self._counted.blocks += self._reader.leave_out(self._from_block)
+        else:
+            first = max(self._from_block, self._ledger.arena_state().opened_at_block + 1)
+            last = head if until_block is None else min(head, until_block)
+            read, differences = self._late.reread(first, last, on_block=told, stop=stop)
+            self._counted.reread += read
+            self._counted.differences += differences
+        self._begun = True
 
     # -- gaps -------------------------------------------------------------------------------
 
     def _fill(
-        self, until_block: int | None, on_block: OnBlock | None, stop: Callable[[], bool]
-    ) -> tuple[int, int, str]:
-        """Fill what can be filled: how many blocks, how many new ones came meanwhile, and why not
-        more where a node failed. A node that fails here may still give the newest blocks."""
+        self, until_block: int | None, read: OnBlock, told: OnBlock, stop: Callable[[], bool]
+    ) -> str:
+        """Fill what can be filled, and read what came meanwhile; why not more where a node failed.
+
+        A node that fails here may still give the newest blocks, so it stops nothing else.
+        """
         failed_at = self._filling_failed_at
         if failed_at is not None and self._head() < failed_at + TRY_AGAIN_BLOCKS:
-            return 0, 0, ""
-        filled, newer = 0, 0
+            return ""
+
+        def filled(number: int, last: int) -> None:
+            self._counted.filled += 1
+            told(number, last)
+
         while missing := self._missing(self._from_block or 0):
             try:
-                done = self._late.fill(missing, limit=FILLED_AT_ONCE, on_block=on_block, stop=stop)
+                done = self._late.fill(missing, limit=FILLED_AT_ONCE, on_block=filled, stop=stop)
             except ChainUnavailableError as error:
                 self._filling_failed_at = self._head()
-                return filled, newer, str(error)
+                return str(error)
             if not done:
                 self._filling_failed_at = None if stop() else self._head()
                 break
-            filled += done
-            newer += self._reader.ingest(until_block, on_block=on_block, stop=stop)
-        return filled, newer, ""
+            self._reader.ingest(until_block, on_block=read, stop=stop)
+        return ""
 
     def _missing(self, from_block: int) -> list[tuple[int, int]]:
         with self._services.at(*self._where) as scope:
@@ -172,6 +202,5 @@ class Follower:
                 evidence = evidence_for(self._chain, self._ledger, UUID(line["submission_id"]))
             except ChainUnavailableError:
                 continue  # it stays deferred, which the log and the caller's count both say
-            judge_deferred(self._ledger, UUID(line["submission_id"]), evidence)
-            judged += 1
+            judged += judge_deferred(self._ledger, UUID(line["submission_id"]), evidence)
         return judged, len(waiting) - judged

@@ -15,7 +15,7 @@ import msgspec
 
 from api.following import Caught, Follower
 from chain.port import ChainError, OtherChainError
-from chain.reader import OnBlock
+from chain.reader import NotFinalizedError, OnBlock
 from chain.watchdog import BlockWatchdog
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
@@ -135,12 +135,13 @@ class Ingest:
     def follow(self, watchdog: BlockWatchdog) -> End:
         """Go on until stopped, or until the last block that was asked for.
 
-        No failure of a node ends it; only :class:`OtherChainError` does, which waiting cannot mend.
+        No failure of a node ends it. :class:`OtherChainError` does, which waiting cannot mend, and
+        :class:`NotFinalizedError`, which tells the operator to begin elsewhere.
         """
         while not self._stop.is_set():
             try:
                 caught = self._catch_up()
-            except OtherChainError:
+            except (NotFinalizedError, OtherChainError):
                 raise
             except ChainError as error:
                 self._look(watchdog, None)

@@ -17,6 +17,7 @@ from api.answers import (
     AccountBalance,
     Arenas,
     BuybackLine,
+    CommitLine,
     ContestLine,
     Emissions,
     Listing,
@@ -26,9 +27,12 @@ from api.answers import (
     PolicyView,
     ReignLine,
     RentalLine,
+    SealedLine,
     Status,
     SubmissionLine,
     TreasuryAnswer,
+    WeightsCompared,
+    WeightsExplained,
     shaped,
 )
 from api.limits import DEFAULT_LIMIT
@@ -39,6 +43,8 @@ from ledger.queries import contests as ask_contests
 from ledger.queries import reigns as ask_reigns
 from ledger.queries import submissions as ask_submissions
 from ledger.queries import treasury as ask_treasury
+from ledger.queries.comparison import WeightsStatus, compared, explained
+from ledger.queries.comparison import weights_status as ask_weights_status
 from ledger.queries.emissions import epochs, ramp_now
 from ledger.queries.payouts import payouts_page, totals
 from ledger.queries.scope import Scope
@@ -47,6 +53,7 @@ from ledger.queries.weights import (
     VectorView,
     policy_in_force,
     sent_vectors,
+    vector_in_force,
     vector_view,
 )
 from ledger.store.logs import LogHead
@@ -96,6 +103,37 @@ def sent(scope: Scope, window: Window) -> Listing[SentVector]:
     return window.listing(scope, sent_vectors(scope))
 
 
+def compared_weights(scope: Scope, window: Window) -> WeightsCompared:
+    """The vector computed at the scope's block, beside what validators submitted and hold."""
+    vector = vector_in_force(scope)
+    return WeightsCompared(
+        block=scope.block,
+        position=scope.position,
+        computed_digest=vector.digest,
+        uids=vector.uids,
+        values=vector.values,
+        limit=window.limit,
+        offset=window.offset,
+        validators=window.part(compared(scope)),
+    )
+
+
+def explained_weights(scope: Scope) -> WeightsExplained:
+    """Each UID's share of the vector at the scope's block, in words."""
+    return WeightsExplained(
+        block=scope.block,
+        position=scope.position,
+        policy=policy_in_force(scope).name,
+        digest=vector_in_force(scope).digest,
+        uids=explained(scope),
+    )
+
+
+def weights_status(scope: Scope) -> WeightsStatus:
+    """How the arena stands for whoever sets weights."""
+    return ask_weights_status(scope)
+
+
 def emissions(scope: Scope, window: Window) -> Emissions:
     """The ramp at the scope's block, and the epochs up to it."""
     return Emissions(
@@ -142,6 +180,28 @@ def submissions(scope: Scope, window: Window, hotkey: str | None) -> Listing[Sub
     if hotkey is not None and not found:
         require_known(scope, hotkey)
     return window.listing(scope, shaped(SubmissionLine, found))
+
+
+def every_commit(
+    scope: Scope, hotkey: str | None, *, limit: int | None = None, offset: int = 0
+) -> tuple[Sequence[CommitLine], int]:
+    """Every commit ever seen in short, those still sealed too, and how many there are.
+
+    Without a ``limit`` it is all of them after the first ``offset``. A hotkey that is no address or
+    nowhere in the log raises as in :func:`payouts`.
+    """
+    if hotkey is not None:
+        require_ss58(hotkey)
+    found = ask_submissions.every_commit(scope, hotkey)
+    if hotkey is not None and not found:
+        require_known(scope, hotkey)
+    lines = shaped(CommitLine, found)
+    return lines[offset : None if limit is None else offset + limit], len(lines)
+
+
+def sealed_commits(scope: Scope, hotkey: str | None) -> Sequence[SealedLine]:
+    """The timelocked commitments that were not revealed so far."""
+    return shaped(SealedLine, ask_submissions.sealed_commits(scope, hotkey))
 
 
 def queue(scope: Scope, window: Window) -> Listing[SubmissionLine]:

@@ -13,6 +13,7 @@ import benchmarks.appending
 import benchmarks.arithmetic
 import benchmarks.concurrent
 import benchmarks.growth
+import benchmarks.ingesting
 import benchmarks.journals
 import benchmarks.rebuilding
 import benchmarks.replaying  # noqa: F401  modules register their benchmarks by being imported

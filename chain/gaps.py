@@ -8,9 +8,13 @@ missing blocks cost some forty questions and not a million.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from chain.port import Block, ChainReader, ChainUnavailableError, PrunedStateError
 from ledger.commands.block_facts import Gap, SeenAnew
+
+BALANCE_TRIES: Final = 3
+"""How often a balance is asked for before it is unknown for ever."""
 
 
 def can_give(chain: ChainReader, number: int) -> bool:
@@ -75,10 +79,27 @@ def treasury_balances(
     unknown: list[str] = []
     for asset, ask in asked:
         try:
-            known.append((asset, treasury, ask(), "chain"))
+            known.append((asset, treasury, _asked_again(ask), "chain"))
         except ChainUnavailableError as error:
             unknown.append(f"the {asset} balance of {treasury} is unknown: {error}")
     return tuple(known), tuple(unknown)
+
+
+def _asked_again(ask: Callable[[], int]) -> int:
+    """The answer, asked for :data:`BALANCE_TRIES` times, for there is no later block to ask it at;
+    fewer where what fails is the same twice in a row, as with a node that cannot answer at all."""
+    said = ""
+    for left in reversed(range(BALANCE_TRIES)):
+        try:
+            return ask()
+        except PrunedStateError:
+            raise
+        except ChainUnavailableError as error:
+            if not left or str(error) == said:
+                raise
+            said = str(error)
+    msg = "a balance is asked for at least once"
+    raise AssertionError(msg)
 
 
 def seen_anew(

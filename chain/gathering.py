@@ -10,6 +10,7 @@ from uuid import UUID
 
 from chain.beside import Beside, held_weights, pool_of, touched_locks, treasury_staked
 from chain.burns import alpha_burns, registration_costs
+from chain.commits import sealed_commits
 from chain.holders import drift, move_on, subnet_owner_after
 from chain.payments import (
     gather_payment,
@@ -26,6 +27,7 @@ from ledger.commands.block_facts import (
     Deposit,
     EpochPaid,
     FeePaid,
+    SealedFound,
     Withdrawal,
 )
 from ledger.commands.registry import Registry, changes_between
@@ -87,9 +89,10 @@ def gather(
         treasury_alpha=_alpha(chain, netuid, block, treasury, beside, alerts) if look else None,
         locks=touched_locks(chain, netuid, block, beside),
         commits=tuple(
-            _commit(chain, block, commit, registry) for commit in chain.commits(block, netuid)
+            commit_found(chain, block, commit, registry) for commit in chain.commits(block, netuid)
         ),
         alerts=tuple(alerts),
+        sealed=sealed_found(block, netuid, registry),
     )
 
 
@@ -146,7 +149,10 @@ def _paid(epoch: Epoch) -> EpochPaid:
     )
 
 
-def _commit(chain: ChainReader, block: Block, commit: Commit, registry: Registry) -> CommitFound:
+def commit_found(
+    chain: ChainReader, block: Block, commit: Commit, registry: Registry
+) -> CommitFound:
+    """A commit with what the chain shows of its payment; a node that cannot answer is noted."""
     parsed = parse_payload(commit.payload)
     evidence: PaymentEvidence | None = PaymentEvidence()
     unanswered = ""
@@ -160,9 +166,7 @@ def _commit(chain: ChainReader, block: Block, commit: Commit, registry: Registry
             )
         except ChainUnavailableError as error:
             evidence, unanswered = None, str(error)
-    # Our registry knows who holds the hotkey: an unregistered one's commit has failed (R9).
-    held = {hotkey: (uid, coldkey) for uid, (hotkey, coldkey) in registry.items()}
-    uid, coldkey = held.get(commit.hotkey, (None, None))
+    uid, coldkey = _holder(commit.hotkey, registry)
     return CommitFound(
         hotkey=commit.hotkey,
         coldkey=coldkey,
@@ -174,7 +178,36 @@ def _commit(chain: ChainReader, block: Block, commit: Commit, registry: Registry
         succeeded=commit.succeeded,
         evidence=evidence,
         unanswered=unanswered,
+        nth=commit.nth,
     )
+
+
+def sealed_found(block: Block, netuid: int, registry: Registry) -> tuple[SealedFound, ...]:
+    """The timelocked commitments made in a block."""
+    found = []
+    for sealed in sealed_commits(block, netuid):
+        uid, coldkey = _holder(sealed.hotkey, registry)
+        found.append(
+            SealedFound(
+                hotkey=sealed.hotkey,
+                coldkey=coldkey,
+                uid=uid,
+                extrinsic_index=sealed.index,
+                nth=sealed.nth,
+                extrinsic_hash=sealed.extrinsic_hash,
+                reveal_round=sealed.reveal_round,
+                succeeded=sealed.succeeded,
+            )
+        )
+    return tuple(found)
+
+
+def _holder(hotkey: str, registry: Registry) -> tuple[int | None, str | None]:
+    """UID and coldkey of a hotkey; an unregistered one has none, and its commit has failed (R9)."""
+    for uid, (held_by, coldkey) in registry.items():
+        if held_by == hotkey:
+            return uid, coldkey
+    return None, None
 
 
 def evidence_for(chain: ChainReader, ledger: Ledger, submission: UUID) -> PaymentEvidence:

@@ -24,7 +24,6 @@ from ledger.commands.blocks import record_block
 from ledger.commands.gaps import fill_block, header_of
 from ledger.commands.registry import Registry
 from ledger.commands.rereading import compare_block
-from ledger.keys import block_key
 from ledger.observations import BlockObserved, OpeningObserved
 
 Run = tuple[int, int]
@@ -106,14 +105,18 @@ class LateReader:
             if stop():
                 break
             try:
-                facts = self._gathered(self._chain.block(number))
+                block = self._chain.block(number)
+                facts = self._gathered(block)
             except PrunedStateError:
                 continue
-            if header_of(self._ledger, number) is None:
+            header = header_of(self._ledger, number)
+            if isinstance(header, BlockObserved):
+                record_block(self._ledger, facts)  # a no-op, or the conflict of two chains
+            else:
+                self._must_fit(block)
+            if header is None:
                 fill_block(self._ledger, facts)
             else:
-                if self._ledger.known(block_key(self._ledger.arena, number)) is not None:
-                    record_block(self._ledger, facts)  # a no-op, or the conflict of two chains
                 differences += compare_block(self._ledger, facts)
             read += 1
             if on_block is not None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from chain.commits import committed_bytes, plain_commits, unshown_commits
 from chain.kept import Kept
 from chain.node_answers import HEADER, block_hash_from
 from chain.node_connection import AskAll, NodeCannotError, NodeConnection, Parse, T
@@ -22,7 +23,6 @@ from chain.node_decode import (
     account,
     events_from,
     extrinsic_from,
-    plain_commits,
     revealed_bytes,
     revealed_hotkeys,
     timestamp_ms,
@@ -233,8 +233,36 @@ class NodeChain:
     # --- commits --------------------------------------------------------------------------------
 
     def commits(self, block: Block, netuid: int) -> Sequence[Commit]:
-        """Reveals in the order of their events, then the block's plain ``set_commitment`` calls."""
-        return [*self._reveals(block, netuid), *plain_commits(block, netuid)]
+        """Reveals in the order of their events, then the block's plain commitments."""
+        plain = [*plain_commits(block, netuid), *self._unshown(block, netuid)]
+        return [*self._reveals(block, netuid), *sorted(plain, key=lambda commit: commit.order)]
+
+    def _unshown(self, block: Block, netuid: int) -> list[Commit]:
+        """Commitments that no call of the block shows, with what ``CommitmentOf`` holds of them.
+
+        One that a later commitment overwrote in the same block said what nobody can know any more:
+        it is told with an empty payload, which R1 refuses, and is not hidden.
+        """
+
+        def parse(value: Any) -> bytes:
+            return b"" if value is None else committed_bytes(value["info"]["fields"]) or b""
+
+        return [
+            Commit(
+                hotkey=made.hotkey,
+                block=block.ref,
+                index=made.index,
+                form="plain",
+                payload=b""
+                if made.overwritten
+                else self._node.query(
+                    "Commitments", "CommitmentOf", [netuid, made.hotkey], block.hash, parse
+                ),
+                extrinsic_hash=made.extrinsic_hash,
+                nth=made.nth,
+            )
+            for made in unshown_commits(block, netuid)
+        ]
 
     def _reveals(self, block: Block, netuid: int) -> list[Commit]:
         """The i-th event of a hotkey belongs to its i-th entry of this block in

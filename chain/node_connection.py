@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 MAX_WIRES: Final = 8
 """Connections to one node at a time; a question beyond them waits for one."""
+MAX_IDLE_S: Final = 15.0
+"""A connection idle for longer is not used again: servers ping every 20 seconds or so, nobody
+answers on an idle one, and its next question would fail."""
 MAP_PAGE: Final = 1_000
 """Entries of a storage map read at once, and at most; a subnet has at most 256 UIDs."""
 CLEAN_UP_S: Final = 1.0
@@ -359,8 +362,7 @@ class NodeConnection:
         try:
             self._asking.left_s = self._timeout_s - (time.monotonic() - started)
             self._asking.ready = {}
-            with self._lock:
-                wire = self._idle.pop() if self._idle else None
+            wire = self._fresh_idle()
             if wire is None:
                 wire = self._connected()
             is_whole = False
@@ -381,6 +383,18 @@ class NodeConnection:
                     wire.close()
         finally:
             self._slots.release()
+
+    def _fresh_idle(self) -> Wire | None:
+        """The idle wire used last; those that were idle for too long are closed."""
+        with self._lock:
+            since = time.monotonic() - MAX_IDLE_S
+            stale = [wire for wire in self._idle if wire.used_at < since]
+            self._idle = [wire for wire in self._idle if wire.used_at >= since]
+            self._open.difference_update(stale)
+            found = self._idle.pop() if self._idle else None
+        for wire in stale:
+            wire.close()
+        return found
 
     def _connected(self) -> Wire:
         started = time.monotonic()

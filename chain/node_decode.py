@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from chain.encoding import bytes_as_shown, unwrap
-from chain.port import Block, Call, ChainEvent, Commit, Extrinsic
-
-BATCH_CALLS: Final = frozenset({"Utility.batch", "Utility.batch_all", "Utility.force_batch"})
-SET_COMMITMENT: Final = "Commitments.set_commitment"
+from chain.port import Block, Call, ChainEvent, Extrinsic
+from chain.runs import BATCH_CALLS
 
 NO_ACCOUNT: Final = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 """The address of 32 zero bytes: what an account map of the pallet answers where it has no entry."""
@@ -25,8 +23,9 @@ ErrorName = Callable[[int, int], str]
 
 
 def call_from(value: Mapping[str, Any]) -> Call:
-    """A decoded call; the children of a batch are decoded one level, their own batches too."""
+    """A decoded call, with the calls it wraps: a batch's children, a proxy's or multisig's call."""
     args = {str(arg["name"]): _plain(arg["value"]) for arg in value["call_args"]}
+    args = {key: call_from(held) if _is_call(held) else held for key, held in args.items()}
     name = f"{value['call_module']}.{value['call_function']}"
     children = tuple(call_from(child) for child in args["calls"]) if name in BATCH_CALLS else ()
     if children:
@@ -80,56 +79,6 @@ def timestamp_ms(extrinsics: Sequence[Extrinsic]) -> int | None:
     return None
 
 
-def plain_commits(block: Block, netuid: int) -> list[Commit]:
-    """The ``set_commitment`` extrinsics of a block for one subnet, those inside batches too.
-
-    A commitment with a timelocked field is left out: it becomes known at its reveal. One that was
-    made through a proxy or a multisig is no direct child and is left out as well.
-    """
-    commits: list[Commit] = []
-    for extrinsic in block.extrinsics:
-        if extrinsic.signer is None:
-            continue
-        calls = extrinsic.call.children or (extrinsic.call,)
-        done = _executed(extrinsic, block.events)
-        for call, executed in zip(calls, done, strict=True):
-            if call.name != SET_COMMITMENT or int(call.args["netuid"]) != netuid:
-                continue
-            payload = committed_bytes(call.args["info"]["fields"])
-            if payload is not None:
-                commits.append(
-                    Commit(
-                        hotkey=extrinsic.signer,
-                        block=block.ref,
-                        index=extrinsic.index,
-                        form="plain",
-                        payload=payload,
-                        succeeded=executed,
-                        extrinsic_hash=extrinsic.hash,
-                    )
-                )
-    return commits
-
-
-def committed_bytes(fields: Sequence[Any]) -> bytes | None:
-    """``Raw0``..``Raw128`` and ``BigRaw`` fields joined in order and unwrapped (DOMAIN 1).
-
-    None when a field is timelocked: the payload is then not known yet.
-    """
-    joined = b""
-    for item in fields:
-        # The runtime's vector of fields comes as dicts, in older codecs as one-tuples of dicts.
-        entry = item[0] if isinstance(item, list | tuple) and len(item) == 1 else item
-        if not isinstance(entry, Mapping):
-            continue  # a field without content, e.g. "None" or "ResetBondsFlag"
-        for kind, value in entry.items():
-            if kind == "TimelockEncrypted":
-                return None
-            if kind == "BigRaw" or kind.startswith("Raw"):
-                joined += bytes_as_shown(value or b"")
-    return unwrap(joined)
-
-
 def revealed_hotkeys(block: Block, netuid: int) -> list[str]:
     """The hotkeys of the block's ``CommitmentRevealed`` events, in their order, with repeats."""
     return [
@@ -150,33 +99,6 @@ def account(value: object) -> str | None:
     return None if value in (None, NO_ACCOUNT) else str(value)
 
 
-def _executed(extrinsic: Extrinsic, events: Sequence[ChainEvent]) -> list[bool]:
-    """For each direct child (or the lone call), whether the runtime carried it out.
-
-    ``batch_all`` stands or falls as a whole. ``batch`` and ``force_batch`` report success either
-    way; there every child leaves one ``ItemCompleted`` or ``ItemFailed``, and one after an
-    interruption leaves none. Batches within batches leave such events too, so that theirs cannot
-    be told apart: then a child counts only if none of the events tells of a failure.
-    """
-    children = extrinsic.call.children
-    count = len(children) or 1
-    if not extrinsic.success:
-        return [False] * count
-    if not children or extrinsic.call.name == "Utility.batch_all":
-        return [True] * count
-    items = [
-        event.name
-        for event in events
-        if event.extrinsic_index == extrinsic.index and event.module == "Utility"
-    ]
-    if any(child.children for child in children):
-        return ["ItemFailed" not in items and "BatchInterrupted" not in items] * count
-    outcomes = [
-        name == "ItemCompleted" for name in items if name in {"ItemCompleted", "ItemFailed"}
-    ]
-    return (outcomes + [False] * count)[:count]
-
-
 def _attributes(value: object) -> Mapping[str, Any]:
     """An event's attributes by name; those of a tuple-like event by position."""
     if value is None:
@@ -192,6 +114,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping) and set(value) == {"Id"}:
         return value["Id"]
     return value
+
+
+def _is_call(value: object) -> bool:
+    return isinstance(value, Mapping) and {"call_module", "call_function", "call_args"} <= set(
+        value
+    )
 
 
 def _address(value: object) -> str | None:

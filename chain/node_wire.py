@@ -40,6 +40,8 @@ class Wire:
 
         self._socket: Any = within(timeout_s, connect, discard=lambda late: late.shutdown())
         self._last_id = 0
+        self.used_at = time.monotonic()
+        """When it was last heard of, by the monotonic clock."""
         self._late = False
 
     def ask(self, requests: Sequence[Request], timeout_s: float) -> list[Reply]:
@@ -70,6 +72,7 @@ class Wire:
                 msg = f"no answer within {timeout_s:g} s"
                 raise TimeoutError(msg) from None
             raise
+        self.used_at = time.monotonic()
         return [replies[number] for number in ids]
 
     def cut(self) -> None:

@@ -42,7 +42,8 @@ class NodeWriter:
     """:class:`~chain.port.ChainWriter` over one node's WebSocket.
 
     ``reader`` reads the finalized blocks in which what was sent is looked for; it may be another
-    node. ``signers`` are the opened keys. ``timeout_s`` bounds each wait for the node, ``final_s``
+    node. ``signers`` are the opened keys. With ``genesis``
+    a node of another chain is refused. ``timeout_s`` bounds each wait for the node, ``final_s``
     the wait for finalization; finalized blocks are looked at every ``poll_s``.
     """
 
@@ -52,11 +53,12 @@ class NodeWriter:
         reader: ChainReader,
         signers: Sequence[Signer],
         *,
+        genesis: str | None = None,
         timeout_s: float = 30.0,
         final_s: float = 120.0,
         poll_s: float = 3.0,
     ) -> None:
-        self._node = NodeConnection(url, timeout_s)
+        self._node = NodeConnection(url, timeout_s, genesis=genesis)
         self.place = self._node.place
         self._reader = reader
         self._signers: Mapping[str, Signer] = {item.ss58_address: item for item in signers}

@@ -8,7 +8,7 @@ Names of call arguments and event attributes are the runtime's: ``Balances.trans
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from chain.port import (
     Extrinsic,
     UnknownBlockError,
 )
+from chain.runs import UnreadableRunError, runs_of
 from ledger.rules.payload import CommitPayload
 from ledger.rules.payments import PaymentEvidence, PaymentExtrinsic, TransferSeen
 
@@ -74,12 +75,19 @@ def gather_payment(
 
     A block the chain does not have, or one after the commit's, gives evidence without an extrinsic
     (R2). :class:`~chain.port.ChainUnavailableError` propagates: a node that cannot answer defers,
-    it never refuses. Who consumed the payment is the ledger's to add
-    (:meth:`~ledger.rules.payments.PaymentEvidence.consumed`).
+    it never refuses; nor does one that has not come as far as the commit. Who consumed the payment
+    is the ledger's to add (:meth:`~ledger.rules.payments.PaymentEvidence.consumed`).
     """
     try:
         ref = reader.block_ref(payload.payment_block)
     except UnknownBlockError:
+        head = reader.finalized_head().number
+        if head < commit_block_number:
+            msg = (
+                f"the node does not know block {payload.payment_block} and is itself at block "
+                f"{head}, before the commit's block {commit_block_number}; ask again later"
+            )
+            raise ChainUnavailableError(msg) from None
         return PaymentEvidence()
     if ref.number > commit_block_number:
         return PaymentEvidence(block_number=ref.number)
@@ -100,31 +108,48 @@ def gather_payment(
 def payment_extrinsic(block: Block, extrinsic: Extrinsic) -> PaymentExtrinsic:
     """The facts of one extrinsic that the payment rules read.
 
-    Each ``Balances.Transfer`` event of the extrinsic vouches for one call only: sender, destination
-    and amount must agree, and an event counts once.
+    A transfer counts as executed where the block holds its own ``Balances.Transfer`` event, with
+    sender, destination and amount as the call has them; an event vouches for one call only.
     """
-    events = Counter(
-        (event.attributes["from"], event.attributes["to"], int(event.attributes["amount"]))
-        for event in _transfers(block)
-        if event.extrinsic_index == extrinsic.index
-    )
-    transfers: list[TransferSeen] = []
-    for call in _direct_calls(extrinsic.call):
-        if call.name != TRANSFER_CALL:
-            continue
-        destination, amount_rao = str(call.args["dest"]), int(call.args["value"])
-        key = (extrinsic.signer, destination, amount_rao)
-        executed = events[key] > 0
-        events[key] -= executed
-        transfers.append(TransferSeen(destination, amount_rao, executed))
+    received: dict[str, int] = {}
+    for event in _transfers(block):
+        source, destination, amount_rao = _moved(event)
+        if event.extrinsic_index == extrinsic.index and source != destination:
+            received[destination] = received.get(destination, 0) + amount_rao
     return PaymentExtrinsic(
         index=extrinsic.index,
         outer_call=extrinsic.call.name,
         success=extrinsic.success,
         signer=extrinsic.signer,
-        transfers=tuple(transfers),
+        transfers=_direct_transfers(block, extrinsic),
         remarks=_remarks(extrinsic.call),
+        received=tuple(received.items()),
     )
+
+
+def _direct_transfers(block: Block, extrinsic: Extrinsic) -> tuple[TransferSeen, ...]:
+    """The direct children of that kind, each held against the events that are its own."""
+    depth = 1 if extrinsic.call.children else 0
+    try:
+        seen = [
+            (run.call, Counter(_moved(event) for event in _transfer_events(run.events)))
+            for run in runs_of(extrinsic, block.events)
+            if run.depth == depth
+        ]
+    except UnreadableRunError:  # then any event of the extrinsic may be the call's own
+        mine = [event for event in block.events if event.extrinsic_index == extrinsic.index]
+        shared = Counter(_moved(event) for event in _transfer_events(mine))
+        seen = [(call, shared) for call in _direct_calls(extrinsic.call)]
+    transfers: list[TransferSeen] = []
+    for call, events in seen:
+        if call.name != TRANSFER_CALL:
+            continue
+        destination, amount_rao = str(call.args["dest"]), int(call.args["value"])
+        key = (str(extrinsic.signer), destination, amount_rao)
+        executed = events[key] > 0
+        events[key] -= executed
+        transfers.append(TransferSeen(destination, amount_rao, executed))
+    return tuple(transfers)
 
 
 def treasury_deposits(block: Block, treasury_ss58: str) -> list[TreasuryDeposit]:
@@ -182,9 +207,17 @@ def _remarks(call: Call) -> tuple[str, ...]:
 
 
 def _transfers(block: Block) -> Iterator[ChainEvent]:
-    return (
-        event for event in block.events if (event.module, event.name) == ("Balances", "Transfer")
-    )
+    return _transfer_events(block.events)
+
+
+def _transfer_events(events: Iterable[ChainEvent]) -> Iterator[ChainEvent]:
+    return (event for event in events if (event.module, event.name) == ("Balances", "Transfer"))
+
+
+def _moved(event: ChainEvent) -> tuple[str, str, int]:
+    """Sender, destination and rao of a ``Balances.Transfer``."""
+    attributes = event.attributes
+    return str(attributes["from"]), str(attributes["to"]), int(attributes["amount"])
 
 
 def _grouped(

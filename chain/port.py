@@ -69,7 +69,8 @@ class BlockRef:
 class Call:
     """A decoded call. ``children`` are the direct inner calls of a batch, in order, else empty.
 
-    ``args`` of calls inside ``children`` are decoded too; addresses are SS58 (format 42), amounts
+    ``args`` of calls inside ``children`` are decoded too, and an argument that is a call (what a
+    proxy or a multisig wraps) is a ``Call``; addresses are SS58 (format 42), amounts
     ``int``, a remark's bytes are text when they are valid UTF-8 and ``0x`` hex otherwise.
     """
 
@@ -140,7 +141,8 @@ class Commit:
     timelocked one at its reveal (``index`` = place among the block's reveals; judged before the
     block's extrinsics, DOMAIN 1 and the cassette's README 5). ``payload`` is the joined, unwrapped
     JSON bytes as the miner wrote them. ``succeeded`` is False for a ``set_commitment`` that the
-    runtime refused (R9): it is still in the block.
+    runtime refused (R9): it is still in the block. ``nth`` tells the commitments of one extrinsic
+    apart, from 0; ``index`` is -1 for one that the runtime itself dispatched.
     """
 
     hotkey: str
@@ -150,11 +152,12 @@ class Commit:
     payload: bytes
     succeeded: bool = True
     extrinsic_hash: str | None = None
+    nth: int = 0
 
     @property
-    def order(self) -> tuple[int, int, int]:
-        """Sorting key: block, reveals before extrinsics, place."""
-        return (self.block.number, 0 if self.form == "timelocked" else 1, self.index)
+    def order(self) -> tuple[int, int, int, int]:
+        """Sorting key: block, reveals before extrinsics, place, place inside the extrinsic."""
+        return (self.block.number, 0 if self.form == "timelocked" else 1, self.index, self.nth)
 
 
 @dataclass(frozen=True, slots=True)

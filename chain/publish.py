@@ -7,6 +7,7 @@ never sent again, and of all that was sent under one nonce at most one lands.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chain.beside import held_from
@@ -36,6 +37,15 @@ REVEAL_WAIT_BLOCKS: Final = 1_100
 """How long sealed weights may stay unseen where the chain no longer says: three epochs of 360."""
 STATE_KEPT_BLOCKS: Final = 200
 """Older states are not asked for: a node without an archive keeps 256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a call of :meth:`WeightPublisher.publish` came to; ``receipt`` None: nothing was sent,
+    or the answer is open."""
+
+    outlook: Outlook
+    receipt: WeightsReceipt | None = None
 
 
 class WeightPublisher:
@@ -139,8 +149,8 @@ class WeightPublisher:
 
     def publish(
         self, vector: WeightVector, policy: WeightPolicy, *, burn_uid_eligible: bool | None
-    ) -> WeightsReceipt | None:
-        """Send ``vector`` if :meth:`outlook` says so; its receipt, or None when it has none (yet).
+    ) -> Published:
+        """Send ``vector`` if :meth:`outlook` says so.
 
         Raises :class:`~chain.port.OutcomeUnknownError` when the answer is lost: call again, and it
         is looked up first. :class:`~chain.port.ChainUnavailableError` when the node does not
@@ -151,7 +161,7 @@ class WeightPublisher:
         if outlook.alert is not None:
             raise_alert(self._ledger, outlook.alert, outlook.why)
         if not outlook.send or outlook.due is None or outlook.terms is None:
-            return None
+            return Published(outlook)
         again = outlook.due.again
         order = WeightsOrder(
             netuid=self._ledger.arena.netuid,
@@ -165,14 +175,15 @@ class WeightPublisher:
         try:
             prepared = self._writer.prepare(order, sending)
         except SendRefusedError as error:
-            raise_alert(self._ledger, "weights_not_built", f"weights not sent: {error}")
-            return None
+            why = f"weights not sent: {error}"
+            raise_alert(self._ledger, "weights_not_built", why)
+            return Published(replace(outlook, send=False, why=why, alert="weights_not_built"))
         if again is not None:
-            return self._send(again, prepared, is_first=False)
+            return Published(outlook, self._send(again, prepared, is_first=False))
         intent = self._log.intend(
             vector, sending, version_key=order.version_key, reason=outlook.due.reason
         )
-        return self._send(intent, prepared, is_first=True)
+        return Published(outlook, self._send(intent, prepared, is_first=True))
 
     def _send(
         self, intent: WeightsSubmitted, prepared: Prepared, *, is_first: bool

@@ -52,6 +52,10 @@ OnBlock = Callable[[int, int], None]
 """Told of each block recorded and of the last one there is."""
 
 
+class NotFinalizedError(UnknownBlockError):
+    """The block that the operator wants to begin at is not finalized yet."""
+
+
 def never() -> bool:
     """Nobody asks the cursor to stop."""
     return False
@@ -79,7 +83,7 @@ class BlockReader:
         self._beside = Beside() if beside is None else beside
         self._netuid = ledger.arena.netuid
         self._workers = workers
-        self._newest: Header | None = None
+        self._newest: Header | Block | None = None
         self._registry_unknown = False
         if chain.genesis_hash() != ledger.arena.genesis:
             msg = (
@@ -106,6 +110,7 @@ class BlockReader:
             detail = f"who held what at block {head.effective_block} is unknown: {error}"
             raise_alert(self._ledger, "opening_unknown", detail)
             return
+        self._registry_unknown = False
         record_opening(self._ledger, state)
         self._beside.subnet_owner = state.subnet_owner
         self.observe_balances()
@@ -159,7 +164,7 @@ class BlockReader:
     def leave_out(self, from_block: int) -> bool:
         """Go on at ``from_block``: the blocks before it are a gap; whether there were any.
 
-        Raises :class:`UnknownBlockError` for a block that is not finalized yet.
+        Raises :class:`NotFinalizedError` for a block that is not finalized yet.
         """
         first = self._head() + 1
         if from_block <= first:
@@ -170,7 +175,7 @@ class BlockReader:
                 f"block {from_block} is not finalized yet, the newest is {finalized}; begin at or "
                 "before that one"
             )
-            raise UnknownBlockError(msg)
+            raise NotFinalizedError(msg)
         gap = Gap(first, from_block - 1, LEFT_OUT)
         try:
             self._record_anew(from_block, gap)
@@ -203,11 +208,12 @@ class BlockReader:
         if before is not None and before.spec_version != block.spec_version:
             facts = replace(facts, upgraded_from=before.spec_version)
         record_block(self._ledger, facts)
-        self._registry, self._beside, self._newest = registry, beside, None
+        self._registry, self._beside, self._newest = registry, beside, block
 
     def _record_anew(self, number: int, gap: Gap | None) -> None:
         """Record a block whose registry cannot be followed to: all of it is observed there."""
         block = self._chain.block(number)
+        before: Header | Block | None
         before = self._must_lead_on(block) if gap else self._must_follow(block)
         now, beside = registry_at(self._chain, self._netuid, block.hash), self._beside.copy()
         changes = changes_between(self._registry, now)
@@ -242,7 +248,7 @@ class BlockReader:
             facts = replace(facts, upgraded_from=before.spec_version)
         record_block(self._ledger, facts)
         self._registry, self._beside = now, beside
-        self._newest, self._registry_unknown = None, False
+        self._newest, self._registry_unknown = block, False
 
     def _pass_gap(
         self,
@@ -317,8 +323,11 @@ class BlockReader:
                 )
                 raise ChainUnavailableError(msg) from error
 
-    def _must_follow(self, block: Block) -> Header | None:
-        """The block must follow the one before it in the log, which is given back."""
+    def _must_follow(self, block: Block) -> Header | Block | None:
+        """The block must follow the one before it in the log, which is given back.
+
+        That is nearly always the one just recorded; only the first is looked up.
+        """
         before = self._newest
         if before is None or before.number != block.number - 1:
             before = self._newest = header_of(self._ledger, block.number - 1)

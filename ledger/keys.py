@@ -79,10 +79,16 @@ def payment_id(genesis: str, block_hash: str, extrinsic_index: int) -> UUID:
     return natural_id("payment", genesis, block_hash, extrinsic_index)
 
 
+def proof_id(genesis: str, payment_block: str, payment_tx: str) -> UUID:
+    """Identity of a proof of payment: genesis, and the two hashes that a commit names it by."""
+    return natural_id("proof", genesis, payment_block, payment_tx)
+
+
 def submission_id(arena: ArenaKey, hotkey: str, block: int, index: str, payload: bytes) -> UUID:
     """Identity of a submission: arena, hotkey, reveal-or-commit block, index, payload's SHA-256.
 
-    ``index`` tells reveals (``r0``, ``r1`` …) from extrinsics (``x1`` …) of the same block.
+    ``index`` tells reveals (``r0``, ``r1`` …) from extrinsics (``x1`` …) of the same block, and
+    further commitments of one extrinsic (``x1.1`` …) from its first.
     """
     digest = hashlib.sha256(payload).hexdigest()
     return natural_id("submission", arena, hotkey, block, index, digest)

@@ -140,6 +140,29 @@ class EpochObserved(Observation, frozen=True, kw_only=True):
     dividends_alpha: tuple[int, ...]
 
 
+@fact("seen.sealed_commit.v1")
+class SealedCommitSeen(Observation, frozen=True, kw_only=True):
+    """A timelocked commitment was made. Key: ``sealed:<arena>:<block hash>:<extrinsic>:<nth>``.
+
+    What it says becomes known at its reveal, which is a commit of its own, or never: a later
+    commitment of the hotkey takes its place, and one that does not decrypt is dropped silently.
+    ``extrinsic_index`` is -1 where the runtime itself made it, ``nth`` tells the commitments of one
+    extrinsic apart, ``reveal_round`` is drand's. ``succeeded`` is False where the runtime refused
+    it (R9).
+    """
+
+    block: int
+    block_hash: str
+    hotkey: str
+    coldkey: str | None
+    uid: int | None
+    extrinsic_index: int
+    nth: int
+    extrinsic_hash: str | None
+    reveal_round: int | None
+    succeeded: bool
+
+
 @fact("seen.price.v1")
 class PriceObserved(Observation, frozen=True, kw_only=True):
     """A price from a source at a block. Key: ``price:<arena>:<pair>:<source>:<block>``.

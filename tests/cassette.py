@@ -84,7 +84,7 @@ def node_that_says(answer: Answer) -> Iterator[str]:
         except ConnectionClosed:
             return  # the reader under test may hang up at any time
 
-    with serve(handle, "127.0.0.1", 0) as server:
+    with serve(handle, "127.0.0.1", 0, ping_interval=None) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"

@@ -69,13 +69,6 @@ class _Grown:
 
 
 @dataclass
-class _CallBytes:
-    """A call as the library wants one that is composed already."""
-
-    data: str
-
-
-@dataclass
 class _Waiting:
     body: str
     mischief: Mischief
@@ -93,14 +86,22 @@ def _recording() -> Any:
 
 
 class _Codec(SubstrateInterface):  # type: ignore[misc]
-    """substrate-interface over a node in this process: it only encodes and decodes."""
+    """substrate-interface over the node in this process that uses it: it encodes and decodes."""
 
-    def __init__(self, node: GrowingNode) -> None:
-        self._growing = node
+    def __init__(self) -> None:
+        self.node: GrowingNode | None = None
         super().__init__(url="http://nowhere.invalid", ss58_format=42)
+        self.init_runtime(block_hash=_recording().head)
 
     def rpc_request(self, method: str, params: Any, _handler: Any = None) -> dict[str, Any]:
-        return {"jsonrpc": "2.0", "id": 1, "result": self._growing.answer(method, params or [])}
+        source: Any = _recording() if self.node is None else self.node
+        return {"jsonrpc": "2.0", "id": 1, "result": source.answer(method, params or [])}
+
+
+@cache
+def _codec() -> _Codec:
+    """One for all nodes of a process: decoding the metadata takes a second."""
+    return _Codec()
 
 
 class GrowingNode:
@@ -119,8 +120,7 @@ class GrowingNode:
         self.submitted: list[str] = []
         """Every extrinsic the pool was given, taken or not."""
         self.recorded_head = int(self._cassette.answer("chain_getHeader", [])["number"], 16)
-        self.codec = _Codec(self)
-        self.codec.init_runtime(block_hash=self._cassette.head)
+        self.codec = _codec()
 
     # --- the state, for tests ------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class GrowingNode:
             value = self._decode(body)
             if any(one.body == body for one in self._pool):
                 raise PoolError(1013, "Transaction is already imported")
-            self._check(value)
+            self._check(value, body)
             waiting = _Waiting(body, mischief, mischief.hold_for_heads)
             if not mischief.drop:
                 self._pool.append(waiting)
@@ -200,9 +200,9 @@ class GrowingNode:
                 raise HangUpError
             return str(value["extrinsic_hash"])
 
-    def _check(self, value: Mapping[str, Any]) -> None:
+    def _check(self, value: Mapping[str, Any], hex_body: str) -> None:
         signer, nonce = value["address"], value["nonce"]
-        self._check_signature(value)
+        self._check_signature(value, self._call_bytes(hex_body))
         due = self.get("System", "Account", [signer])["nonce"]
         if nonce < due:
             raise PoolError(1010, "Invalid Transaction", "Transaction is outdated")
@@ -215,19 +215,22 @@ class GrowingNode:
         if self.get("System", "Account", [signer])["data"]["free"] < fee_of(value["call"]):
             raise PoolError(1010, "Invalid Transaction", "Inability to pay some fees")
 
-    def _check_signature(self, value: Mapping[str, Any]) -> None:
+    def _check_signature(self, value: Mapping[str, Any], body: ScaleBytes) -> None:
         """The payload is made anew as the runtime makes it: with the hash of the block at which an
         era of this form began, so that one of an earlier cycle is a bad signature."""
         era = value["era"]
         if era != "00":
             period, phase = era
             now = self.head + 1
-            era = {
-                "period": period,
-                "current": (max(now, phase) - phase) // period * period + phase,
-            }
+            birth = (max(now, phase) - phase) // period * period + phase
+            if birth > self.head:
+                raise PoolError(
+                    1010, "Invalid Transaction", "Transaction has an ancient birth block"
+                )
+            era = {"period": period, "current": birth}
+        self.codec.node = self
         payload = self.codec.generate_signature_payload(
-            call=_CallBytes(value["call_bytes"]), era=era, nonce=value["nonce"], tip=value["tip"]
+            call=_CallBytes(body), era=era, nonce=value["nonce"], tip=value["tip"]
         )
         ((scheme, signature),) = value["signature"].items()
         assert scheme == "Sr25519"
@@ -412,14 +415,28 @@ class GrowingNode:
         return self._value(key, None)
 
     def _decode(self, body: str) -> dict[str, Any]:
+        value: dict[str, Any] = self._extrinsic(body).value
+        return value
+
+    def _extrinsic(self, body: str) -> Any:
         extrinsic = self.codec.runtime_config.create_scale_object(
             "Extrinsic", ScaleBytes(body), metadata=self.codec.metadata
         )
         extrinsic.decode()
-        call = extrinsic["call"]  # the last part of it, and signed as it stands
-        length = call.data_end_offset - call.data_start_offset
-        value: dict[str, Any] = extrinsic.value
-        return {**value, "call_bytes": "0x" + body[-2 * length :]}
+        return extrinsic
+
+    def _call_bytes(self, body: str) -> ScaleBytes:
+        """The bytes of an extrinsic's call as they were signed, not as they are encoded anew."""
+        call = self._extrinsic(body).value_object["call"]
+        whole = bytes.fromhex(body.removeprefix("0x"))
+        return ScaleBytes(bytearray(whole[call.data_start_offset : call.data_end_offset]))
+
+
+@dataclass(frozen=True)
+class _CallBytes:
+    """As much of a call as signing needs."""
+
+    data: ScaleBytes
 
 
 @contextmanager

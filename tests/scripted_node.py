@@ -293,7 +293,9 @@ def _faults_of(method: str) -> tuple[str, ...]:
 def scripted_node(script: Script) -> Iterator[ScriptedNode]:
     """A node on a free port, for as long as the block lasts."""
     node = ScriptedNode(script)
-    with serve(node.serve, "127.0.0.1", 0, max_size=None, close_timeout=1) as server:
+    with serve(
+        node.serve, "127.0.0.1", 0, max_size=None, ping_interval=None, close_timeout=1
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         node.url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"

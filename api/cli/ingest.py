@@ -78,6 +78,9 @@ def ingest(
     from chain.watchdog import BlockWatchdog
     from ledger.queries.standing import safe_block
 
+    if from_block is not None and until_block is not None and from_block > until_block:
+        msg = f"--from-block {from_block} lies after --until-block {until_block}"
+        raise typer.BadParameter(msg)
     settings = settings_of(database, network, netuid)
     where = (settings.network, settings.netuid)
     with opened(settings) as services, stopping() as stop, blocks_progress() as (on_block, say):

@@ -48,9 +48,6 @@ Actor = Annotated[
         envvar=["LEDGER_ACTOR", "USER"], help="Who does this; it is recorded with the fact."
     ),
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be done; record and send nothing.")
-]
 NodeUrls = Annotated[
     list[str],
     typer.Option(
@@ -68,3 +65,6 @@ ArchiveNode = Annotated[
     typer.Option(help="The URL of a node that keeps all states, asked for what others lack."),
 ]
 TimeoutS = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done; record and send nothing.")
+]

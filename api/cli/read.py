@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.cli import tables
+from api.cli.asking import ask as _read
 from api.cli.options import (
     AtBlock,
     Database,
@@ -19,8 +19,9 @@ from api.cli.options import (
     Offset,
     OutputFormat,
 )
-from api.cli.output import Layout, show
+from api.cli.output import show
 from api.cli.session import opened, settings_of
+from api.cli.submissions import submissions
 from api.limits import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def register(app: typer.Typer) -> None:
     """Add the reading commands to ``app``; those of the treasury are a group (api.cli.treasury)."""
     for command in (
         status,
-        weights,
         emissions,
         payouts,
         submissions,
@@ -54,27 +54,6 @@ def status(
     from api import reads
 
     _read(reads.status, tables.STATUS, at_block, output_format, network, netuid, database)
-
-
-def weights(
-    sent: Annotated[bool, typer.Option("--sent", help="The vectors sent so far instead.")] = False,
-    limit: Limit = DEFAULT_LIMIT,
-    offset: Offset = 0,
-    at_block: AtBlock = None,
-    output_format: Format = OutputFormat.TABLE,
-    network: Network = None,
-    netuid: Netuid = None,
-    database: Database = None,
-) -> None:
-    """The weight vector, with the reason of each UID's share."""
-    from api import reads
-
-    window = reads.Window(limit, offset)
-    query: Callable[[Scope], Any] = reads.weights
-    layout = tables.WEIGHTS
-    if sent:
-        query, layout = (lambda scope: reads.sent(scope, window)), tables.SENT_WEIGHTS
-    _read(query, layout, at_block, output_format, network, netuid, database)
 
 
 def emissions(
@@ -173,31 +152,6 @@ def payouts(
     )
 
 
-def submissions(
-    hotkey: Annotated[str | None, typer.Argument(help="Only this hotkey's, with logs.")] = None,
-    limit: Limit = DEFAULT_LIMIT,
-    offset: Offset = 0,
-    at_block: AtBlock = None,
-    output_format: Format = OutputFormat.TABLE,
-    network: Network = None,
-    netuid: Netuid = None,
-    database: Database = None,
-) -> None:
-    """Every commit: its state, its place in the queue, the codes of its refusal."""
-    from api import reads
-
-    window = reads.Window(limit, offset)
-    _read(
-        lambda scope: reads.submissions(scope, window, hotkey),
-        tables.SUBMISSIONS if hotkey is None else tables.SUBMISSIONS_OF_HOTKEY,
-        at_block,
-        output_format,
-        network,
-        netuid,
-        database,
-    )
-
-
 def reigns(
     limit: Limit = DEFAULT_LIMIT,
     offset: Offset = 0,
@@ -280,33 +234,3 @@ def arenas(
     with opened(settings_of(database)) as services:
         found = reads.arenas(services.arenas())
     show(found, tables.ARENAS, output_format)
-
-
-def _read(
-    query: Callable[[Scope], Any],
-    layout: Layout,
-    at_block: int | None,
-    output_format: OutputFormat,
-    network: str | None,
-    netuid: int | None,
-    database: str | None,
-) -> None:
-    settings = settings_of(database, network, netuid)
-    with (
-        opened(settings) as services,
-        services.at(settings.network, settings.netuid, at_block) as scope,
-    ):
-        found = query(scope)
-    show(found, layout, output_format)
-    for shown, total in _cut(found):
-        sys.stderr.write(f"{shown} of {total} items shown; see --limit and --offset for the rest\n")
-
-
-def _cut(answer: Any) -> Iterator[tuple[int, int]]:
-    """(shown, total) of every list in an answer that a limit or offset cut."""
-    for part in (answer, *(getattr(answer, name, None) for name in answer.__struct_fields__)):
-        items = getattr(part, "items", None)
-        items = getattr(part, "lines", None) if items is None else items
-        total = getattr(part, "total", None)
-        if total is not None and items is not None and len(items) < total:
-            yield len(items), total

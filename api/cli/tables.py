@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from api.cli.cells import Kind, percent
 from api.cli.output import Column, Layout, Rows, Section
+from api.words import in_words
 from ledger.units import decimal_text
 
 
@@ -56,6 +57,13 @@ def _break_rows(data: Mapping[str, Any]) -> Rows:
         {**found, "asset": line["asset"], "period": line["period"]}
         for line in data["lines"]["items"]
         for found in line["breaks"]
+    ]
+
+
+def _reason_rows(data: Mapping[str, Any]) -> Rows:
+    return [
+        {**line, "reasons": "; ".join(in_words(code) for code in line["codes"])}
+        for line in data["items"]
     ]
 
 
@@ -312,6 +320,9 @@ PAYMENTS: Final[Layout] = (
             Column("sender", "sender", Kind.ID),
             Column("hotkey", "hotkey", Kind.ID),
             Column("extrinsic", "extrinsic_hash", Kind.ID),
+            Column("of block", "block_hash", Kind.ID),
+            Column("call", "outer_call"),
+            Column("remarks", "remarks", Kind.PROSE),
             Column("submission", "submission_id", Kind.ID),
         ),
     ),
@@ -354,12 +365,28 @@ _SUBMISSION_COLUMNS: Final = (
     Column("score", "score_ppm", Kind.PPM),
     Column("codes", "codes"),
     Column("rules", "rules"),
+    Column("reasons", "reasons", Kind.PROSE),
     Column("detail", "detail", Kind.PROSE),
     Column("fee TAO", "fee_rao", Kind.TAO),
     Column("submission", "submission_id", Kind.ID),
 )
 
-SUBMISSIONS: Final[Layout] = (Section("Submissions", _SUBMISSION_COLUMNS),)
+SUBMISSIONS: Final[Layout] = (
+    Section("Submissions", _SUBMISSION_COLUMNS, _reason_rows),
+    Section(
+        "Timelocked and not revealed",
+        (
+            Column("block", "block", Kind.NUMBER),
+            Column("hotkey", "hotkey", Kind.ID),
+            Column("UID", "uid", Kind.NUMBER),
+            Column("state", "state"),
+            Column("drand round", "reveal_round", Kind.NUMBER),
+            Column("extrinsic", "extrinsic_hash", Kind.ID),
+        ),
+        lambda data: data["sealed"],
+        only_if_any=True,
+    ),
+)
 
 SUBMISSIONS_OF_HOTKEY: Final[Layout] = (
     *SUBMISSIONS,

@@ -335,7 +335,8 @@ class Season:
         with self._services.at(NETWORK, NETUID) as scope:
             vector, policy = vector_in_force(scope), policy_in_force(scope)
             eligible = burn_uid_eligible(scope)
-        receipt = self._publisher.publish(vector, policy.weights, burn_uid_eligible=eligible)
+        published = self._publisher.publish(vector, policy.weights, burn_uid_eligible=eligible)
+        receipt = published.receipt
         if receipt is not None:
             self._watch.say(f"weights {receipt.digest[:19]}… sent, success: {receipt.success}")
 

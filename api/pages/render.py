@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.pages import charts, text
-from api.pages.words import in_words
+from api.words import in_words
 
 
 def _asset(name: str) -> Markup:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from chain.commits import plain_commits
 from chain.port import Block, Commit
-from chain.simulated.pallets.commitments import plain_payload
 from chain.simulated.world import WorldView
 
 
@@ -12,7 +12,7 @@ def commits_of(block: Block, netuid: int, state: WorldView) -> list[Commit]:
 
     ``state`` is the block's own: reveals are kept there, and only announced by their events.
     """
-    return [*_reveals(block, netuid, state), *_plain(block, netuid)]
+    return [*_reveals(block, netuid, state), *plain_commits(block, netuid)]
 
 
 def _reveals(block: Block, netuid: int, state: WorldView) -> list[Commit]:
@@ -27,26 +27,4 @@ def _reveals(block: Block, netuid: int, state: WorldView) -> list[Commit]:
         # One commitment at a time, hence at most one reveal of a hotkey in a block: its newest.
         payload = bytes.fromhex(state.revealed(hotkey)[-1].payload.removeprefix("0x"))
         commits.append(Commit(hotkey, block.ref, index, "timelocked", payload))
-    return commits
-
-
-def _plain(block: Block, netuid: int) -> list[Commit]:
-    commits = []
-    for extrinsic in block.extrinsics:
-        call = extrinsic.call
-        if call.name != "Commitments.set_commitment" or call.args["netuid"] != netuid:
-            continue
-        payload = plain_payload(call.args["info"]["fields"])
-        if payload is not None and extrinsic.signer is not None:
-            commits.append(
-                Commit(
-                    hotkey=extrinsic.signer,
-                    block=block.ref,
-                    index=extrinsic.index,
-                    form="plain",
-                    payload=payload,
-                    succeeded=extrinsic.success,
-                    extrinsic_hash=extrinsic.hash,
-                )
-            )
     return commits

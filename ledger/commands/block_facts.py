@@ -150,16 +150,39 @@ class CommitFound:
     succeeded: bool
     evidence: PaymentEvidence | None
     unanswered: str = ""
+    nth: int = 0
 
     @property
     def place(self) -> str:
-        """The place in the block: ``r<n>`` among reveals, ``x<n>`` as an extrinsic."""
-        return f"{'r' if self.form == 'timelocked' else 'x'}{self.index}"
+        """The place in the block: ``r<n>`` among reveals, ``x<n>`` as an extrinsic.
+
+        Further commitments of one extrinsic are ``x<n>.1``, ``x<n>.2`` and so on.
+        """
+        further = f".{self.nth}" if self.nth else ""
+        return f"{'r' if self.form == 'timelocked' else 'x'}{self.index}{further}"
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, int, int]:
         """The order of judging inside the block: reveals before extrinsics, then by place."""
-        return (0 if self.form == "timelocked" else 1, self.index)
+        return (0 if self.form == "timelocked" else 1, self.index, self.nth)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFound:
+    """A timelocked commitment was made in the block; it becomes a commit at its reveal, if ever.
+
+    ``succeeded`` is False for one that the runtime refused; ``extrinsic_index`` is -1 where the
+    runtime itself made it.
+    """
+
+    hotkey: str
+    coldkey: str | None
+    uid: int | None
+    extrinsic_index: int
+    nth: int
+    extrinsic_hash: str | None
+    reveal_round: int | None
+    succeeded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +244,7 @@ class BlockFacts:
     weights: tuple[HeldWeights, ...] = ()
     locks: tuple[LockSeen, ...] = ()
     commits: tuple[CommitFound, ...] = ()
+    sealed: tuple[SealedFound, ...] = ()
     alerts: tuple[tuple[str, str], ...] = ()
     """Kind and detail of what needs a person."""
     seen_anew: SeenAnew | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import note_alert
 from ledger.commands.block_facts import BlockFacts
-from ledger.commands.commits import record_commit
+from ledger.commands.commits import record_commit, record_sealed
 from ledger.commands.gaps import note_gap
 from ledger.commands.money import note_balances, record_money
 from ledger.commands.registry import record_registry
@@ -57,6 +57,8 @@ def record_block(ledger: Ledger, facts: BlockFacts) -> None:
         record_subnet(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)
+        for sealed in facts.sealed:
+            record_sealed(unit, facts, sealed)
         for kind, detail in facts.alerts:
             note_alert(unit, kind, detail)
 

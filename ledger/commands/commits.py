@@ -8,20 +8,20 @@ from uuid import UUID
 
 from ledger.application import Ledger, Unit
 from ledger.codes import RefusalCode
-from ledger.commands.block_facts import BlockFacts, CommitFound
+from ledger.commands.block_facts import BlockFacts, CommitFound, SealedFound
 from ledger.commands.money import fee_policy, kept_remarks
-from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import Payment
+from ledger.decisions.payment import Payment, PaymentConsumed
+from ledger.decisions.proof import Proof
 from ledger.decisions.submission import Submission
-from ledger.keys import payment_id, submission_id
+from ledger.keys import payment_id, proof_id, submission_id
+from ledger.observations import SealedCommitSeen
 from ledger.rules.payload import CommitPayload, MalformedPayload
 from ledger.rules.payments import (
     CommitFacts,
-    PaymentAccepted,
     PaymentEvidence,
     PaymentRefused,
-    executed_to,
     judge_payment,
+    reached,
 )
 
 MAX_PAYLOAD_CHARS: Final = 4_096
@@ -38,6 +38,7 @@ FORGIVEN_BY_CREDIT: Final = frozenset(
 
 
 def record_commit(unit: Unit, facts: BlockFacts, commit: CommitFound) -> None:
+    """Record a commit and its verdict, or that it waits for one."""
     arena = unit.context.arena
     identity = submission_id(arena, commit.hotkey, facts.number, commit.place, commit.payload)
     submission = unit.get(Submission, identity)
@@ -53,6 +54,7 @@ def record_commit(unit: Unit, facts: BlockFacts, commit: CommitFound) -> None:
         block=facts.number,
         block_hash=facts.hash,
         index=commit.index,
+        nth=commit.nth,
         payload=commit.payload.decode("utf-8", "replace")[:MAX_PAYLOAD_CHARS],
         payload_sha256=hashlib.sha256(commit.payload).hexdigest(),
         image=parsed.image if parsed else None,
@@ -66,22 +68,77 @@ def record_commit(unit: Unit, facts: BlockFacts, commit: CommitFound) -> None:
     judged = CommitFacts(
         str(identity), commit.hotkey, facts.number, commit.parsed, commit.succeeded
     )
-    needs_chain = commit.succeeded and parsed is not None
-    if commit.evidence is None and needs_chain:
-        submission.defer(unit.context, commit.unanswered)
+    if not commit.succeeded or parsed is None:
+        _judge(unit, submission, judged, PaymentEvidence())
     else:
-        _judge(unit, submission, judged, commit.evidence or PaymentEvidence())
+        proof = _proof(unit, parsed, expected_new=True)
+        first = _not_judged_before(unit, proof, identity)
+        if commit.evidence is None or first is not None:
+            deferred = submission.defer(unit.context, commit.unanswered or _behind(first))
+            if deferred is not None:
+                proof.wait(unit.context.because(deferred), identity)
+        else:
+            _judge(unit, submission, judged, commit.evidence)
     unit.context = outer
+
+
+def record_sealed(unit: Unit, facts: BlockFacts, sealed: SealedFound) -> None:
+    """Record that a timelocked commitment was made; nobody knows yet what it says."""
+    place = f"{sealed.extrinsic_index}:{sealed.nth}"
+    unit.observe(
+        SealedCommitSeen,
+        f"sealed:{unit.context.arena}:{facts.hash}:{place}",
+        block=facts.number,
+        block_hash=facts.hash,
+        hotkey=sealed.hotkey,
+        coldkey=sealed.coldkey,
+        uid=sealed.uid,
+        extrinsic_index=sealed.extrinsic_index,
+        nth=sealed.nth,
+        extrinsic_hash=sealed.extrinsic_hash,
+        reveal_round=sealed.reveal_round,
+        succeeded=sealed.succeeded,
+    )
+
+
+def judge_deferred(ledger: Ledger, submission: UUID, evidence: PaymentEvidence) -> bool:
+    """Judge a deferred commit, now that the node answered; whether it is judged now.
+
+    It is not while an earlier commit that names the same payment is not: that one comes first (R8).
+    """
+
+    def work(unit: Unit) -> bool:
+        found = unit.get(Submission, submission)
+        commit = found.commit
+        if commit is None or found.status not in {"known", "deferred"}:
+            return commit is not None
+        parsed: CommitPayload | MalformedPayload
+        if commit.image and commit.digest and commit.payment_tx and commit.payment_block:
+            parsed = CommitPayload(
+                commit.image, commit.digest, commit.payment_tx, commit.payment_block
+            )
+            proof = _proof(unit, parsed, expected_new=False)
+            if _not_judged_before(unit, proof, found.id) is not None:
+                return False
+        else:
+            parsed = MalformedPayload("the payload was malformed when it was recorded")
+        facts = CommitFacts(str(found.id), commit.hotkey, commit.block, parsed)
+        unit.because(commit)
+        _judge(unit, found, facts, evidence)
+        return True
+
+    return ledger.decide(work)
 
 
 def _judge(
     unit: Unit, submission: Submission, commit: CommitFacts, evidence: PaymentEvidence
 ) -> None:
-    payment = _payment_of(unit, commit, evidence)
+    paid_at = commit.block_number if evidence.block_number is None else evidence.block_number
+    fee = fee_policy(unit.arena, paid_at)
+    payment = _payment_of(unit, commit, evidence, fee.treasury_ss58)
     credit = payment is not None and payment.credit_of == commit.hotkey
-    taken_by = payment.consumed_by if payment is not None and not credit else None
-    fee = fee_policy(unit.arena, evidence.block_number or commit.block_number)
-    verdict = judge_payment(commit, evidence.consumed(str(taken_by) if taken_by else None), fee)
+    taken_by = payment.taken_by if payment is not None and not credit else None
+    verdict = judge_payment(commit, evidence.consumed(taken_by), fee)
     if isinstance(verdict, PaymentRefused) and not (
         credit and set(verdict.codes) <= FORGIVEN_BY_CREDIT
     ):
@@ -90,21 +147,22 @@ def _judge(
     if payment is None:
         msg = f"submission {submission.id} was accepted without a payment: this is a defect"
         raise AssertionError(msg)
-    try:
-        consumed = payment.consume(unit.context, submission.id, commit.hotkey, fee.fee_rao)
-    except DecisionRefusedError as error:  # e.g. refunded: money that is no longer there
-        submission.refuse(unit.context, (RefusalCode.PAYMENT_ALREADY_USED,), str(error))
-        return
+    taken = payment.consume(
+        unit.context, submission.id, commit.hotkey, fee.fee_rao, treasury=fee.treasury_ss58
+    )
+    paid = isinstance(taken, PaymentConsumed)
     submission.accept(
-        unit.context.because(consumed),
+        unit.context.because(taken),
         payment.id,
-        fee.fee_rao if not credit else 0,
-        verdict.overpaid_rao if isinstance(verdict, PaymentAccepted) and not credit else 0,
-        by_credit=credit,
+        fee.fee_rao if paid else 0,
+        taken.overpaid_rao if isinstance(taken, PaymentConsumed) else 0,
+        by_credit=not paid,
     )
 
 
-def _payment_of(unit: Unit, commit: CommitFacts, evidence: PaymentEvidence) -> Payment | None:
+def _payment_of(
+    unit: Unit, commit: CommitFacts, evidence: PaymentEvidence, treasury: str
+) -> Payment | None:
     """The payment a commit names; one from before the arena opened is noted here and now."""
     extrinsic = evidence.extrinsic
     if extrinsic is None or evidence.block_number is None:
@@ -113,9 +171,8 @@ def _payment_of(unit: Unit, commit: CommitFacts, evidence: PaymentEvidence) -> P
         return None
     genesis, block_hash = unit.context.arena.genesis, commit.payload.payment_block
     payment = unit.get(Payment, payment_id(genesis, block_hash, extrinsic.index))
-    treasury = fee_policy(unit.arena, evidence.block_number).treasury_ss58
-    amount_rao = executed_to(extrinsic, treasury)
-    if payment.seen is None and extrinsic.success and amount_rao and extrinsic.signer:
+    amount_rao = reached(extrinsic, treasury)
+    if amount_rao is not None and extrinsic.signer:
         payment.see(
             unit.context,
             f"payment:{genesis}:{block_hash}:{extrinsic.index}",
@@ -132,26 +189,23 @@ def _payment_of(unit: Unit, commit: CommitFacts, evidence: PaymentEvidence) -> P
     return payment
 
 
-def judge_deferred(ledger: Ledger, submission: UUID, evidence: PaymentEvidence) -> None:
-    """Judge a deferred commit, now that the node answered."""
+def _proof(unit: Unit, payload: CommitPayload, *, expected_new: bool) -> Proof:
+    """The line of those who wait for this proof's verdict; as a rule nobody does."""
+    genesis = unit.context.arena.genesis
+    identity = proof_id(genesis, payload.payment_block, payload.payment_tx)
+    return unit.begin(Proof, identity) if expected_new else unit.get(Proof, identity)
 
-    def work(unit: Unit) -> None:
-        found = unit.get(Submission, submission)
-        if found.commit is None or found.status not in {"known", "deferred"}:
-            return
-        commit = found.commit
-        parsed: CommitPayload | MalformedPayload
-        if commit.image and commit.digest and commit.payment_tx and commit.payment_block:
-            parsed = CommitPayload(
-                commit.image, commit.digest, commit.payment_tx, commit.payment_block
-            )
-        else:
-            parsed = MalformedPayload("the payload was malformed when it was recorded")
-        facts = CommitFacts(str(found.id), commit.hotkey, commit.block, parsed)
-        unit.because(commit)
-        _judge(unit, found, facts, evidence)
 
-    ledger.decide(work)
+def _not_judged_before(unit: Unit, proof: Proof, submission: UUID) -> UUID | None:
+    """The first commit before this one that names the same proof and still waits."""
+    for earlier in proof.before(submission):
+        if unit.get(Submission, earlier).status == "deferred":
+            return earlier
+    return None
+
+
+def _behind(earlier: UUID | None) -> str:
+    return f"an earlier commit that names the same payment, {earlier}, is not judged yet"
 
 
 def _sentence(commit: CommitFacts, verdict: PaymentRefused) -> str:

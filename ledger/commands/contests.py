@@ -50,9 +50,9 @@ CLAIM_BLOCKS: Final = 300
 """How long a host's claim on a contest lasts: an hour of blocks."""
 
 
-def commit_order(commit: CommitSeen) -> tuple[int, int, int]:
+def commit_order(commit: CommitSeen) -> tuple[int, int, int, int]:
     """The order of judging and of owning content: block, reveals before extrinsics, index."""
-    return (commit.block, 0 if commit.form == "timelocked" else 1, commit.index)
+    return (commit.block, 0 if commit.form == "timelocked" else 1, commit.index, commit.nth)
 
 
 def plan_contest(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import note_alert
 from ledger.commands.block_facts import BlockFacts, Gap
-from ledger.commands.commits import record_commit
+from ledger.commands.commits import record_commit, record_sealed
 from ledger.commands.money import record_money
 from ledger.commands.subnet import record_subnet
 from ledger.decisions.base import DecisionRefusedError
@@ -54,28 +54,36 @@ def fill_block(ledger: Ledger, facts: BlockFacts) -> bool:
             return False
         _must_fit(unit, facts)
         unit.because(_gap_of(unit, facts.number))
-        filled = unit.observe(
-            BlockFilled,
-            filled_key(arena, facts.number),
-            number=facts.number,
-            **facts.header(),
-            uids=tuple(change.uid for change in facts.neurons),
-            hotkeys=tuple(change.hotkey for change in facts.neurons),
-            coldkeys=tuple(change.coldkey for change in facts.neurons),
-            swapped_hotkeys=tuple(change.hotkey for change in facts.owners),
-            old_coldkeys=tuple(change.old_coldkey for change in facts.owners),
-            new_coldkeys=tuple(change.new_coldkey for change in facts.owners),
-            owner_hotkey=facts.subnet_owner[0] if facts.subnet_owner else None,
-            owner_coldkey=facts.subnet_owner[1] if facts.subnet_owner else None,
-        )
+        filled = observe_filled(unit, facts)
         unit.because(filled)
         record_money(unit, facts)
         record_subnet(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)
+        for sealed in facts.sealed:
+            record_sealed(unit, facts, sealed)
         return True
 
     return ledger.decide(work)
+
+
+def observe_filled(unit: Unit, facts: BlockFacts) -> BlockFilled:
+    """Note that a block was read late, with who came to hold what in it."""
+    hotkey, coldkey = facts.subnet_owner or (None, None)
+    return unit.observe(
+        BlockFilled,
+        filled_key(unit.context.arena, facts.number),
+        number=facts.number,
+        **facts.header(),
+        uids=tuple(change.uid for change in facts.neurons),
+        hotkeys=tuple(change.hotkey for change in facts.neurons),
+        coldkeys=tuple(change.coldkey for change in facts.neurons),
+        swapped_hotkeys=tuple(change.hotkey for change in facts.owners),
+        old_coldkeys=tuple(change.old_coldkey for change in facts.owners),
+        new_coldkeys=tuple(change.new_coldkey for change in facts.owners),
+        owner_hotkey=hotkey,
+        owner_coldkey=coldkey,
+    )
 
 
 def header_of(ledger: Ledger, number: int) -> Header | None:

@@ -12,12 +12,13 @@ from typing import Final
 from ledger.application import Ledger, Unit
 from ledger.commands.block_facts import BlockFacts
 from ledger.commands.commits import record_commit
+from ledger.commands.gaps import observe_filled
 from ledger.commands.money import record_money
 from ledger.commands.registry import observe_registry
 from ledger.decisions.payment import PaymentSeen
 from ledger.decisions.submission import CommitSeen
 from ledger.facts import Context, Fact, Observation
-from ledger.keys import block_key, submission_id
+from ledger.keys import block_key, filled_key, submission_id
 from ledger.observations import AlphaBurnSeen, EpochObserved, NetworkFeeSeen, TreasuryTransferSeen
 from ledger.store.conflicts import FactConflictError
 from ledger.store.logs import facts_of, head_of, position_at
@@ -62,7 +63,10 @@ def _facts_of_block(ledger: Ledger, facts: BlockFacts) -> list[Fact]:
     """What the block would add to the log. A payment or commit that is in it adds nothing."""
     context = Context(ledger.arena, ledger.head().effective_block)
     scratch = Unit(ledger, context, trusting=False, remembers=False)
-    observe_registry(scratch, facts)
+    if ledger.known(filled_key(ledger.arena, facts.number)) is not None:
+        observe_filled(scratch, facts)
+    else:
+        observe_registry(scratch, facts)
     record_money(scratch, facts)
     for commit in sorted(facts.commits, key=lambda found: found.order):
         record_commit(scratch, facts, commit)

@@ -2,19 +2,27 @@
 
 Identity: genesis, block hash, extrinsic index. Defends R8 of DOMAIN 2: consumed at most once in the
 whole installation, except by a credit, which is used once and by the same hotkey.
+
+One extrinsic can pay the treasuries of several arenas: each arena's log sees what reached its own,
+and still only one submission among all of them takes the payment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
-from ledger.decisions.base import Aggregate, DecisionRefusedError
+from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
 from ledger.facts import Context, Fact, fact
 
 
 @fact("payment.seen.v1")
 class PaymentSeen(Fact, frozen=True, kw_only=True):
-    """One extrinsic moved ``amount_rao`` to the treasury. Unclaimed until a commit takes it."""
+    """One extrinsic moved ``amount_rao`` to the treasury. Unclaimed until a commit takes it.
+
+    Key: ``payment:<genesis>:<block hash>:<extrinsic index>``, and ``:<treasury>`` behind it where
+    the extrinsic had paid another arena's treasury before.
+    """
 
     block: int
     block_hash: str
@@ -74,22 +82,47 @@ class PaymentExpired(Fact, frozen=True, kw_only=True):
 class Payment(Aggregate):
     """State and rule of one payment."""
 
-    seen: PaymentSeen | None = None
+    deposits: Mapping[str, PaymentSeen] = NOTHING
+    """What reached each treasury, in the order in which it was seen."""
     consumed_by: UUID | None = None
     credit_of: str | None = None
     refunded: bool = False
     expired: bool = False
 
-    def see(self, context: Context, fact_key: str, **content: object) -> None:
-        """Take note of the payment; seeing it again is a no-op."""
-        if self.seen is None:
-            self.record(context, PaymentSeen, fact_key, **content)
+    @property
+    def seen(self) -> PaymentSeen | None:
+        """What reached the first treasury that it was seen to pay."""
+        return next(iter(self.deposits.values()), None)
+
+    @property
+    def taken_by(self) -> str | None:
+        """What it served: a submission's id, ``refunded`` where the money went back, else None."""
+        if self.refunded:
+            return "refunded"
+        return None if self.consumed_by is None else str(self.consumed_by)
+
+    def see(self, context: Context, fact_key: str, *, treasury: str, **content: object) -> None:
+        """Take note of what reached a treasury; seeing it again is a no-op."""
+        if treasury in self.deposits:
+            return
+        key = fact_key if self.seen is None else f"{fact_key}:{treasury}"
+        self.record(context, PaymentSeen, key, treasury=treasury, **content)
 
     def consume(
-        self, context: Context, submission_id: UUID, hotkey: str, fee_rao: int
+        self,
+        context: Context,
+        submission_id: UUID,
+        hotkey: str,
+        fee_rao: int,
+        *,
+        treasury: str | None = None,
     ) -> PaymentConsumed | CreditRedeemed:
-        """Pay for one submission, or redeem the credit of its hotkey; refused the second time."""
-        if self.seen is None:
+        """Pay for one submission, or redeem the credit of its hotkey; refused the second time.
+
+        ``treasury`` is the arena's own; it may be left out where only one was paid.
+        """
+        deposit = self.seen if treasury is None else self.deposits.get(treasury)
+        if deposit is None:
             msg = f"payment {self.id} is not in the log, so it cannot pay for {submission_id}"
             raise DecisionRefusedError(msg)
         if self.refunded:
@@ -103,7 +136,7 @@ class Payment(Aggregate):
                 submission_id=submission_id,
                 hotkey=hotkey,
                 fee_rao=fee_rao,
-                overpaid_rao=self.seen.amount_rao - fee_rao,
+                overpaid_rao=deposit.amount_rao - fee_rao,
             )
         if self.credit_of == hotkey:
             return self.record(
@@ -121,6 +154,8 @@ class Payment(Aggregate):
         if self.consumed_by != submission_id:
             msg = f"payment {self.id} did not pay for submission {submission_id}"
             raise DecisionRefusedError(msg)
+        if self.credit_of is not None:
+            return  # one credit for one submission, however often it is given
         self.record(
             context,
             PaymentCredited,
@@ -158,7 +193,7 @@ class Payment(Aggregate):
         """Change the state by one fact."""
         match fact:
             case PaymentSeen():
-                self.seen = fact
+                self.deposits = {**self.deposits, fact.treasury: fact}
             case PaymentConsumed():
                 self.consumed_by = fact.submission_id
             case PaymentCredited():

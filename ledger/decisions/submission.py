@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Final, Literal
 from uuid import UUID
 
+import msgspec
+
 from ledger.codes import DisqualificationCode, RefusalCode
 from ledger.decisions.base import Aggregate, DecisionRefusedError
-from ledger.facts import Context, Fact, fact
+from ledger.facts import Context, Fact, fact, upcast
 
 Status = Literal[
     "known",
@@ -31,12 +33,8 @@ MAX_LOG_TAIL_CHARS: Final = 8_192
 
 
 @fact("submission.commit_seen.v1")
-class CommitSeen(Fact, frozen=True, kw_only=True):
-    """A commit became known. The four payload fields are None where it is malformed.
-
-    ``index`` is the place in the block: of the extrinsic, or among the block's reveals where
-    ``form`` is ``timelocked``. ``payload`` is the text as committed, cut at 4,096 characters.
-    """
+class CommitSeenV1(Fact, frozen=True, kw_only=True):
+    """As :class:`CommitSeen`, from when an extrinsic was thought to hold one commitment."""
 
     track: str
     hotkey: str
@@ -52,6 +50,38 @@ class CommitSeen(Fact, frozen=True, kw_only=True):
     digest: str | None
     payment_tx: str | None
     payment_block: str | None
+
+
+@fact("submission.commit_seen.v2")
+class CommitSeen(Fact, frozen=True, kw_only=True):
+    """A commit became known. The four payload fields are None where it is malformed.
+
+    ``index`` is the place in the block: of the extrinsic (-1 where the runtime itself made it), or
+    among the block's reveals where ``form`` is ``timelocked``; ``nth`` tells the commitments of one
+    extrinsic apart, from 0. ``payload`` is the text as committed, cut at 4,096 characters.
+    """
+
+    track: str
+    hotkey: str
+    coldkey: str | None
+    uid: int | None
+    form: str
+    block: int
+    block_hash: str
+    index: int
+    nth: int
+    payload: str
+    payload_sha256: str
+    image: str | None
+    digest: str | None
+    payment_tx: str | None
+    payment_block: str | None
+
+
+@upcast("submission.commit_seen.v1")
+def commit_with_its_place_in_the_extrinsic(old: CommitSeenV1) -> CommitSeen:
+    """The first of its extrinsic: then a second one by the same hotkey was not told apart."""
+    return CommitSeen(nth=0, **msgspec.structs.asdict(old))
 
 
 @fact("submission.payment_check_deferred.v1")
@@ -172,11 +202,12 @@ class Submission(Aggregate):
             return None
         return self.record(context, CommitSeen, fact_key, **content)
 
-    def defer(self, context: Context, reason: str) -> None:
-        """The payment could not be checked yet."""
+    def defer(self, context: Context, reason: str) -> PaymentCheckDeferred | None:
+        """The payment could not be checked yet; deferring it again is a no-op (None)."""
         self._must_be("defer", "known", "deferred")
-        if self.status == "known":
-            self.record(context, PaymentCheckDeferred, f"deferred:{self.id}", reason=reason)
+        if self.status == "deferred":
+            return None
+        return self.record(context, PaymentCheckDeferred, f"deferred:{self.id}", reason=reason)
 
     def accept(
         self,

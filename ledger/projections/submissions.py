@@ -22,8 +22,9 @@ from ledger.decisions.submission import (
     SubmissionSuperseded,
 )
 from ledger.facts import Fact
+from ledger.observations import SealedCommitSeen
 from ledger.projections.rows import Rows
-from ledger.projections.tables import versioned
+from ledger.projections.tables import appended, versioned
 
 submissions: Final = versioned(
     "submissions",
@@ -37,6 +38,7 @@ submissions: Final = versioned(
         Column("block", BigInteger, nullable=False),
         Column("block_hash", Text, nullable=False),
         Column("place", Integer, nullable=False),
+        Column("nth", Integer, nullable=False),
         Column("image", Text),
         Column("digest", Text),
         Column("payment_tx", Text),
@@ -60,6 +62,20 @@ submissions: Final = versioned(
     ],
 )
 
+sealed: Final = appended(
+    "submissions_sealed",
+    Column("block", BigInteger, nullable=False),
+    Column("hotkey", Text, nullable=False),
+    Column("coldkey", Text),
+    Column("uid", Integer),
+    Column("place", Integer, nullable=False),
+    Column("nth", Integer, nullable=False),
+    Column("extrinsic_hash", Text),
+    Column("reveal_round", BigInteger),
+    Column("succeeded", Boolean, nullable=False),
+)
+"""Every timelocked commitment as it was made; what became of it shows beside the others."""
+
 
 def _codes(*codes: str) -> str:
     return msgspec.json.encode(codes).decode()
@@ -69,11 +85,12 @@ class SubmissionsProjection:
     """Folds every commit's path."""
 
     name = "submissions"
-    tables = (submissions,)
+    tables = (submissions, sealed)
     knows: tuple[type[Fact], ...] = (
         CommitSeen,
         CopyFound,
         PaymentCheckDeferred,
+        SealedCommitSeen,
         SubmissionAccepted,
         SubmissionContested,
         SubmissionCredited,
@@ -89,6 +106,9 @@ class SubmissionsProjection:
         """Change the rows by one fact."""
         if isinstance(fact, CommitSeen):
             _begin(rows, position, fact)
+            return
+        if isinstance(fact, SealedCommitSeen):
+            _seal(rows, position, fact)
             return
         changes = _changes(rows, fact)
         if changes:
@@ -114,6 +134,7 @@ def _begin(rows: Rows, position: int, fact: CommitSeen) -> None:
         block=fact.block,
         block_hash=fact.block_hash,
         place=fact.index,
+        nth=fact.nth,
         image=fact.image,
         digest=fact.digest,
         payment_tx=fact.payment_tx,
@@ -123,6 +144,22 @@ def _begin(rows: Rows, position: int, fact: CommitSeen) -> None:
         detail="",
         attempts=0,
         changed_at_block=fact.effective_block,
+    )
+
+
+def _seal(rows: Rows, position: int, fact: SealedCommitSeen) -> None:
+    rows.append(
+        sealed,
+        position,
+        block=fact.block,
+        hotkey=fact.hotkey,
+        coldkey=fact.coldkey,
+        uid=fact.uid,
+        place=fact.extrinsic_index,
+        nth=fact.nth,
+        extrinsic_hash=fact.extrinsic_hash,
+        reveal_round=fact.reveal_round,
+        succeeded=fact.succeeded,
     )
 
 

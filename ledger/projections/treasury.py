@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.books import accounts
@@ -72,9 +73,13 @@ payments: Final = versioned(
     [Column("payment_id", Text, primary_key=True)],
     [
         Column("block", BigInteger, nullable=False),
+        Column("block_hash", Text, nullable=False),
+        Column("extrinsic_index", Integer, nullable=False),
         Column("extrinsic_hash", Text, nullable=False),
         Column("sender", Text, nullable=False),
         Column("amount_rao", BigInteger, nullable=False),
+        Column("outer_call", Text, nullable=False),
+        Column("remarks", Text, nullable=False),
         Column("status", Text, nullable=False),
         Column("submission_id", Text),
         Column("hotkey", Text),
@@ -176,9 +181,13 @@ def _fold_payment(rows: Rows, position: int, fact: Fact) -> None:
                 position,
                 identity,
                 block=fact.block,
+                block_hash=fact.block_hash,
+                extrinsic_index=fact.extrinsic_index,
                 extrinsic_hash=fact.extrinsic_hash,
                 sender=fact.sender,
                 amount_rao=fact.amount_rao,
+                outer_call=fact.outer_call,
+                remarks=msgspec.json.encode(fact.remarks).decode(),
                 status="unclaimed",
             )
         case PaymentConsumed():

@@ -94,10 +94,10 @@ def account_balances(scope: Scope) -> list[dict[str, Any]]:
 
 
 def payments(scope: Scope, *, unclaimed_only: bool = False) -> list[dict[str, Any]]:
-    """Payments to the treasury; those nobody claimed stay visible."""
-    rows = sorted(scope.rows(view.payments), key=lambda row: (row["block"], row["payment_id"]))
+    """Payments to the treasury in the order of the chain; those nobody claimed stay visible."""
+    rows = sorted(scope.rows(view.payments), key=lambda row: (row["block"], row["extrinsic_index"]))
     return [
-        plain(row)
+        {**plain(row), "remarks": msgspec.json.decode(row["remarks"], type=list[str])}
         for row in rows
         if not unclaimed_only or row["status"] in {"unclaimed", "expired"}
     ]

@@ -25,7 +25,6 @@ from ledger.rules.payload import CommitPayload, MalformedPayload
 
 BATCH_ALL: Final = "Utility.batch_all"
 REMARK_PREFIX: Final = "cacheon:"
-_REMARK_PREFIX_HEX: Final = "0x" + REMARK_PREFIX.encode().hex()
 
 MOST_SPECIFIC_FIRST: Final = (
     RefusalCode.COMMIT_EXTRINSIC_FAILED,
@@ -77,6 +76,7 @@ class PaymentExtrinsic:
     the children, so that the refusal can say more than that it is no batch.
 
     ``remarks`` are those of ``System.remark`` children: text, or ``0x`` hex where not UTF-8.
+    ``received`` is all that the extrinsic moved, by destination, whatever calls did it.
     """
 
     index: int
@@ -85,6 +85,7 @@ class PaymentExtrinsic:
     signer: str | None
     transfers: tuple[TransferSeen, ...] = ()
     remarks: tuple[str, ...] = ()
+    received: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,24 @@ def executed_to(extrinsic: PaymentExtrinsic | None, treasury_ss58: str) -> int:
     )
 
 
+def reached(extrinsic: PaymentExtrinsic, treasury_ss58: str) -> int | None:
+    """Rao that came to the treasury by any of the extrinsic's calls; None where no event says so.
+
+    That is more than R5 counts where other kinds of transfers stand beside the fee's.
+    """
+    if not extrinsic.success:
+        return None
+    for destination, amount_rao in extrinsic.received:
+        if destination == treasury_ss58:
+            return amount_rao
+    moved = [
+        transfer
+        for transfer in extrinsic.transfers
+        if transfer.executed and transfer.destination == treasury_ss58
+    ]
+    return sum(transfer.amount_rao for transfer in moved) if moved else None
+
+
 def _broken_rules(
     commit: CommitFacts, evidence: PaymentEvidence, fee: FeePolicy
 ) -> set[RefusalCode]:
@@ -200,11 +219,7 @@ def _transfer_rule(extrinsic: PaymentExtrinsic, fee: FeePolicy) -> set[RefusalCo
 
 def _remark_rule(extrinsic: PaymentExtrinsic, expected: str) -> set[RefusalCode]:
     """R6. The same remark twice is ambiguous too: there is then another one with the prefix."""
-    claims = [
-        remark
-        for remark in extrinsic.remarks
-        if remark.startswith((REMARK_PREFIX, _REMARK_PREFIX_HEX))
-    ]
+    claims = [remark for remark in extrinsic.remarks if _claims(remark)]
     if not claims:
         return {RefusalCode.REMARK_MISSING}
     broken: set[RefusalCode] = set()
@@ -213,3 +228,22 @@ def _remark_rule(extrinsic: PaymentExtrinsic, expected: str) -> set[RefusalCode]
     if len(claims) > 1:
         broken.add(RefusalCode.AMBIGUOUS_REMARKS)
     return broken
+
+
+def _claims(remark: str) -> bool:
+    """Whether its bytes start with the prefix.
+
+    Bytes that are no UTF-8 are shown in hex. A remark that is itself the text of a hex number is
+    shown alike; it is one where its digits stand for UTF-8, which would have been shown as text.
+    """
+    if not remark.startswith("0x"):
+        return remark.startswith(REMARK_PREFIX)
+    try:
+        data = bytes.fromhex(remark[2:])
+    except ValueError:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return remark == f"0x{data.hex()}" and data.startswith(REMARK_PREFIX.encode())
+    return False

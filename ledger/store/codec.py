@@ -19,6 +19,7 @@ from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 import ledger.decisions.arena
 import ledger.decisions.contest
 import ledger.decisions.payment
+import ledger.decisions.proof
 import ledger.decisions.rental
 import ledger.decisions.submission
 import ledger.decisions.treasury

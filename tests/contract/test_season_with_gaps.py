@@ -11,11 +11,14 @@ import pytest
 
 from api.app import Services, open_services
 from api.following import Caught, Follower
+from api.opening import open_from_node
 from api.settings import Settings
 from chain.node import NodeChain
+from chain.nodes import Nodes
 from chain.port import ChainReader
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
+from ledger.observations import AlertRaised, BalanceObserved
 from ledger.queries.emissions import epochs
 from ledger.queries.payouts import all_payouts
 from ledger.queries.scope import Scope
@@ -26,6 +29,7 @@ from ledger.queries.weights import registry, vector_in_force
 from tests.cassette import needs_cassette, replay_server, truth
 from tests.contract.test_season_in_the_ledger import season_policy
 from tests.pruning import pruning
+from tests.scripted_node import Script, scripted_node
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
 
@@ -122,3 +126,137 @@ def test_a_season_with_gaps_that_are_healed_ends_as_the_undisturbed_one(
     says = run.says()
     for what, value in undisturbed.items():
         assert says[what] == value, what
+
+
+def test_a_gap_found_by_the_nodes_own_window_is_one_gap(node: NodeChain, tmp_path: Path) -> None:
+    """As a node that keeps the newest states answers one that was away for long."""
+    made, chain = pruning(node, lambda number: number < 60)
+    run = begun(tmp_path)
+    run.read(node, until_block=12)
+    made.asked.clear()
+    caught = run.read(chain)
+    assert (caught.head_block, caught.missing) == (truth()["head"], 47)
+    assert made.asked.index(62) <= 20  # all that was asked until the cursor was past the gap
+    with run.services.at("season", NETUID) as scope:
+        (line,) = gaps(scope)
+    assert (line.from_block, line.to_block, line.seen_at_block) == (13, 59, 60)
+
+
+def test_blocks_that_the_operator_left_out_are_filled_by_a_later_run(
+    node: NodeChain, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    run = begun(tmp_path)
+    first = run.read(node, from_block=47, until_block=60)
+    assert (first.missing, first.filled, first.head_block) == (43, 0, 60)
+    assert run.read(node).missing == 0
+    assert run.says() == undisturbed
+    again = run.read(node, from_block=10)
+    assert (again.reread, again.differences) == (68, ())
+
+
+@pytest.mark.parametrize("opens_at", [3, 30, 34, 60])
+def test_an_arena_opened_in_mid_history_says_of_its_blocks_what_a_whole_one_says(
+    opens_at: int, node: NodeChain, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'ledger.db'}"))
+    opened = open_from_node(
+        services,
+        node,
+        "season",
+        NETUID,
+        policy=season_policy(truth()["treasury"]),
+        at_block=opens_at,
+        actor="test",
+    )
+    assert opened.at_block == opens_at
+    ledger = services.ledger("season", NETUID)
+    balance = ledger.newest(BalanceObserved, where=lambda fact: fact.asset == "TAO")
+    assert balance is not None
+    by_block = dict(truth()["treasury_balance"]["by_block"])
+    assert (balance.about_block, balance.amount) == (opens_at, by_block[opens_at])
+    run = Run(services)
+    assert run.read(node).head_block == truth()["head"]
+    says = run.says()
+    later = [line for line in undisturbed["submissions"] if line["block"] > opens_at]
+    for mine, theirs in zip(says["submissions"], later, strict=True):
+        # Nobody from before the opening stands before them in the queue.
+        assert {**mine, "queue_place": None} == {**theirs, "queue_place": None}
+    for what in ("registry", "epochs", "payouts"):
+        mine = says[what]
+        if what != "registry":
+            assert mine == [line for line in undisturbed[what] if line.epoch_block > opens_at]
+        else:
+            assert mine == undisturbed[what]
+    earlier = [line for line in says["payments"] if line["block"] <= opens_at]
+    # A payment from before the opening is known as soon as a commit takes it.
+    claimed = [
+        line
+        for line in undisturbed["payments"]
+        if line["block"] <= opens_at
+        and line["submission_id"] in {one["submission_id"] for one in later}
+    ]
+    assert [line["payment_id"] for line in earlier if line["status"] == "consumed"] == [
+        line["payment_id"] for line in claimed
+    ]
+    assert [line for line in says["payments"] if line["block"] > opens_at] == [
+        line for line in undisturbed["payments"] if line["block"] > opens_at
+    ]
+    services.close()
+
+
+def test_some_commit_of_the_season_takes_a_payment_from_before_an_opening(
+    undisturbed: dict[str, Any],
+) -> None:
+    """Else the test above would compare two empty lists."""
+    block_of = {line["payment_id"]: line["block"] for line in undisturbed["payments"]}
+    pairs = [
+        (block_of[line["payment_id"]], line["block"])
+        for line in undisturbed["submissions"]
+        if line["payment_id"]
+    ]
+    assert any(paid <= 34 < known for paid, known in pairs)
+
+
+def test_a_node_that_keeps_few_states_leaves_a_gap_that_an_archive_fills(
+    undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    run = begun(tmp_path)
+    with scripted_node(Script(keeps_states=18)) as pruned, scripted_node(Script()) as archive:
+        nodes = Nodes([pruned.url])
+        first = run.read(nodes, workers=4)
+        nodes.close()
+        assert (first.head_block, first.missing) == (truth()["head"], 59 - OPENS_AT)
+        with run.services.at("season", NETUID) as scope:
+            assert safe_block(scope) == OPENS_AT
+        nodes = Nodes([pruned.url], archive=archive.url)
+        second = run.read(nodes, workers=4)
+        nodes.close()
+    assert (second.filled, second.missing, second.unfilled) == (59 - OPENS_AT, 0, "")
+    assert run.says() == undisturbed
+
+
+def test_with_an_archive_there_is_no_gap_to_begin_with(
+    undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    run = begun(tmp_path)
+    with scripted_node(Script(keeps_states=18)) as pruned, scripted_node(Script()) as archive:
+        nodes = Nodes([pruned.url], archive=archive.url)
+        assert run.read(nodes, workers=4).missing == 0
+        nodes.close()
+    with run.services.at("season", NETUID) as scope:
+        assert gaps(scope) == []
+    assert run.says() == undisturbed
+
+
+def test_a_runtime_upgrade_is_told_at_its_block(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    with scripted_node(Script(upgrades={50: 294})) as node:
+        nodes = Nodes([node.url])
+        run.read(nodes)
+        nodes.close()
+    told = run.services.ledger("season", NETUID).newest(
+        AlertRaised, where=lambda fact: fact.kind == "runtime_upgraded"
+    )
+    assert told is not None
+    assert told.block == 51  # the state of block 50 holds the code that makes the next one
+    assert "version 294 from block 51 on, and was of version 293" in told.detail

@@ -253,10 +253,11 @@ def test_a_node_behind_the_known_head_may_not_deny_a_block(clock: Clock) -> None
     with ExitStack() as stack:
         several = Several(stack, clock, Script(), Script(head=40))
         ahead, behind = several.nodes
-        assert several.chain.finalized_head().number == HEAD
+        head = several.chain.finalized_head()
+        assert head.number == HEAD
         ahead.is_silent = True
         fresh = Nodes([behind.url], timeout_s=TIMEOUT_S)
-        fresh._learn(several.chain.finalized_head())
+        fresh._learn(head)
         absent = "0x" + "1" * 64
         with pytest.raises(ChainUnavailableError, match="behind 77"):
             fresh.block_ref(absent)

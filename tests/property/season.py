@@ -27,6 +27,7 @@ from ledger.commands.block_facts import (
     OwnerChange,
     PoolSeen,
     RegistrationPaid,
+    SealedFound,
     SeenAnew,
     Withdrawal,
 )
@@ -67,7 +68,7 @@ NAMES = (
     *("contest",) * 4,
     *("block", "register", "defer", "recommit", "void", "pause", "resume", "copy", "epoch"),
     *("weights", "convert", "buyback", "rental", "period", "outflow", "policy", "owner"),
-    *("leave", "lock"),
+    *("leave", "lock", "seal"),
     *("gap", "fill"),
 )
 
@@ -119,6 +120,11 @@ class Season:
         found = commit(paid, **changes)
         self.known.append(self.scene.identity(found, self.scene.block(commits=(found,))))
         return self.known[-1]
+
+    def _seal(self, one: int, two: int) -> None:
+        hotkey = HOTKEYS[one % 4]
+        sealed = SealedFound(hotkey, f"cold-{hotkey}", two, two, 0, "0x", 1_000, two % 5 != 4)
+        self.scene.block(sealed=(sealed,))
 
     def _register(self, one: int, two: int) -> None:
         hotkey, uid = HOTKEYS[one % 4], 1 + two % 3

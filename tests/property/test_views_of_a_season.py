@@ -47,7 +47,7 @@ FULL: list[Action] = [
     *[("buyback", 2, 0), ("buyback", 1, 0), ("rental", 3, 3), ("convert", 2, 2)],
     *[("pause", 0, 0), ("resume", 0, 0), ("pause", 1, 0), ("weights", 2, 0), ("epoch", 2, 2)],
     *[("register", 2, 0), ("recommit", 0, 0), ("submit", 0, 5), ("contest", 3, 7), ("void", 0, 0)],
-    *[("owner", 0, 0), ("policy", 1, 1), ("period", 5, 6), ("epoch", 1, 0)],
+    *[("seal", 0, 3), ("owner", 0, 0), ("policy", 1, 1), ("period", 5, 6), ("epoch", 1, 0)],
     *[("lock", 1, 5), ("lock", 1, 0), ("lock", 2, 2), ("leave", 0, 1), ("register", 3, 1)],
     *[("fill", 0, 2), ("fill", 1, 3)],
 ]

@@ -42,7 +42,10 @@ def parsed(words: list[str]) -> Iterator[Any]:
     context = group.make_context("cacheon-ledger", words)
     yield context
     while isinstance(names := getattr(context.command, "commands", None), dict):
-        name, *words = [*context._protected_args, *context.args]
+        left = [*context._protected_args, *context.args]
+        if not left and context.command.invoke_without_command:
+            return  # a group that is a command itself
+        name, *words = left
         context = names[name].make_context(name, words, parent=context)
         yield context
 

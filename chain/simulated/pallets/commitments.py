@@ -32,13 +32,6 @@ def fields_of(genesis_hash: str, payload: bytes, reveal_at: int | None) -> list[
     return [{"TimelockEncrypted": {"encrypted": encrypted, "reveal_round": reveal_at}}]
 
 
-def plain_payload(fields: list[dict[str, Any]]) -> bytes | None:
-    """The payload of a plain commitment's fields; None for a timelocked one."""
-    if "BigRaw" not in fields[0]:
-        return None
-    return bytes.fromhex(str(fields[0]["BigRaw"]).removeprefix("0x"))
-
-
 def set_commitment(run: Execution, signer: str, netuid: int, info: dict[str, Any]) -> None:
     """Keep the hotkey's commitment in place of its earlier one; only registered ones may (R9)."""
     if netuid != run.genesis.netuid or run.world.uid_of(signer) is None:

@@ -116,15 +116,20 @@ def test_only_direct_keep_alive_transfers_are_the_fee() -> None:
 
 
 class OneBlock:
-    """The three reads that gathering uses, over one block."""
+    """The reads that gathering uses, over one block."""
 
-    def __init__(self, blk: Block, *, missing: type[Exception] | None = None) -> None:
-        self.blk, self.missing = blk, missing
+    def __init__(
+        self, blk: Block, *, missing: type[Exception] | None = None, head: int | None = None
+    ) -> None:
+        self.blk, self.missing, self.head = blk, missing, head
 
     def block_ref(self, block_hash: str) -> BlockRef:
         if self.missing is not None:
             raise self.missing("the node says so")
         return BlockRef(self.blk.number, block_hash)
+
+    def finalized_head(self) -> BlockRef:
+        return self.blk.ref if self.head is None else BlockRef(self.head, "0xff")
 
     def block(self, number: int) -> Block:
         return self.blk
@@ -153,9 +158,15 @@ def test_the_owner_is_asked_at_the_block_of_the_payment() -> None:
 
 def test_a_block_the_chain_denies_is_evidence_and_a_silent_node_is_none() -> None:
     blk = block(events=())
-    assert gathered(OneBlock(blk, missing=UnknownBlockError)) == PaymentEvidence()
+    assert gathered(OneBlock(blk, missing=UnknownBlockError, head=9)) == PaymentEvidence()
     with pytest.raises(ChainUnavailableError):
         gathered(OneBlock(blk, missing=ChainUnavailableError))
+
+
+def test_a_node_that_has_not_come_as_far_as_the_commit_denies_nothing() -> None:
+    blk = block(events=())
+    with pytest.raises(ChainUnavailableError, match="is itself at block 8"):
+        gathered(OneBlock(blk, missing=UnknownBlockError, head=8))
 
 
 def test_an_extrinsic_elsewhere_and_a_block_after_the_commit_are_no_payment() -> None:

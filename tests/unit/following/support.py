@@ -100,7 +100,7 @@ class Following:
         with self.services.at(NETWORK, NETUID) as scope:
             vector, rules = vector_in_force(scope), policy_in_force(scope).weights
             eligible = burn_uid_eligible(scope)
-        return self.publisher().publish(vector, rules, burn_uid_eligible=eligible)
+        return self.publisher().publish(vector, rules, burn_uid_eligible=eligible).receipt
 
 
 def follow(

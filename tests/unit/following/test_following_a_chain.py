@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.following import Follower
+from chain.gaps import BALANCE_TRIES
 from chain.port import ChainUnavailableError, OtherChainError
 from chain.reader import BlockReader
 from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
@@ -148,8 +149,17 @@ def test_a_node_of_another_chain_is_refused(tmp_path: Path) -> None:
 
 def test_a_balance_the_node_cannot_give_stays_unknown_and_raises_an_alert(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
-    place.chain.fail_next("stake_alpha", ChainUnavailableError("no such read"))
+    for _ in range(2):  # and no third time, for it says the same
+        place.chain.fail_next("stake_alpha", ChainUnavailableError("no such read"))
     BlockReader(place.chain, place.ledger, {}).observe_balances()
     alert = place.ledger.newest(AlertRaised)
     assert alert is not None
     assert alert.kind == "balance_unknown"
+
+
+def test_a_balance_that_the_node_gives_when_asked_again_is_known(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    for turn in range(BALANCE_TRIES - 1):
+        place.chain.fail_next("balance_rao", ChainUnavailableError(f"connection {turn} broke"))
+    BlockReader(place.chain, place.ledger, {}).observe_balances()
+    assert place.ledger.newest(AlertRaised) is None

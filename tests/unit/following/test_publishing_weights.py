@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from chain.port import MORTAL_BLOCKS, ChainUnavailableError, SendRefusedError
+from chain.lookup import next_sending
+from chain.orders import WeightsOrder
+from chain.port import MORTAL_BLOCKS, ChainUnavailableError, SendRefusedError, ValidatorWeights
 from chain.simulated import SetSubnetOwner, account
-from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, WeightsSubmitted
-from ledger.queries.weights import sent_vectors
-from tests.unit.following.support import NETUID, NETWORK, OPENS_AT, Following, follow
+from ledger.application import Unit
+from ledger.observations import (
+    AlertRaised,
+    WeightsReadBack,
+    WeightsReceipt,
+    WeightsSubmitted,
+    WeightsSubmittedV1,
+)
+from ledger.queries.weights import sent_vectors, vector_in_force
+from tests.unit.following.support import NETUID, NETWORK, OPENS_AT, VALIDATOR, Following, follow
 
 
 def set_weights_on_chain(place: Following) -> int:
@@ -123,3 +133,96 @@ def test_nothing_is_sent_while_ingest_lags(tmp_path: Path) -> None:
     assert alert is not None
     assert alert.kind == "ingest_lag"
     assert set_weights_on_chain(place) == 0
+
+
+def sealed(place: Following, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Make the chain hide weights until the list that comes back says True."""
+    monkeypatch.setattr("chain.publish.SEALED_WEIGHTS", frozenset({"SubtensorModule.set_weights"}))
+    monkeypatch.setattr("chain.publish.REVEAL_WAIT_BLOCKS", 5)
+    revealed = [False]
+    shown = place.chain.validator_weights
+
+    def weights(netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
+        return shown(netuid, block_hash) if revealed[0] else []
+
+    monkeypatch.setattr(place.chain, "validator_weights", weights)
+    return revealed
+
+
+def alerts(place: Following) -> list[str]:
+    found: list[str] = []
+    place.ledger.newest(AlertRaised, where=lambda fact: bool(found.append(fact.kind)))
+    return found
+
+
+def test_sealed_weights_are_read_back_when_they_are_revealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = follow(tmp_path, {})
+    revealed = sealed(place, monkeypatch)
+    receipt = place.publish()
+    assert receipt is not None
+    assert receipt.success
+    place.chain.advance()
+    place.publisher().settle()
+    assert place.ledger.newest(WeightsReadBack) is None
+    revealed[0] = True
+    place.publisher().settle()
+    held = place.ledger.newest(WeightsReadBack)
+    assert held is not None
+    assert (held.digest, held.block) == (receipt.digest, OPENS_AT + 2)
+    assert alerts(place) == []
+
+
+def test_sealed_weights_that_are_never_revealed_are_an_alert_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = follow(tmp_path, {})
+    sealed(place, monkeypatch)
+    place.publish()
+    for _ in range(5):
+        place.publisher().settle()
+        assert alerts(place) == []
+        place.chain.advance()
+    place.publisher().settle()
+    place.publisher().settle()
+    assert alerts(place) == ["weights_not_held"]
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_an_intent_of_a_program_that_knew_no_nonce_is_found_by_its_values(
+    tmp_path: Path, landed: bool
+) -> None:
+    place = follow(tmp_path, {})
+    with place.services.at(NETWORK, NETUID) as scope:
+        vector = vector_in_force(scope)
+
+    def note(unit: Unit) -> None:
+        unit.observe(
+            WeightsSubmittedV1,
+            f"weights-sent:{unit.context.arena}:{VALIDATOR}:{OPENS_AT}",
+            for_block=OPENS_AT,
+            validator_hotkey=VALIDATOR,
+            uids=vector.uids,
+            hotkeys=tuple("" for _ in vector.uids),
+            shares_ppm=tuple(share for _, share in vector.shares),
+            values=vector.values,
+            digest=vector.digest,
+            version_key=7,
+            reason="first vector",
+        )
+
+    place.ledger.decide(note)
+    if landed:
+        order = WeightsOrder(netuid=NETUID, uids=vector.uids, values=vector.values, version_key=7)
+        sending = next_sending(place.chain, VALIDATOR)
+        place.chain.send(place.chain.prepare(order, sending))
+    else:
+        place.chain.advance()
+    place.publisher().settle()
+    receipt = place.ledger.newest(WeightsReceipt)
+    assert receipt is not None
+    assert receipt.fact_key == f"weights-receipt:{place.ledger.arena}:{VALIDATOR}:{OPENS_AT}"
+    assert receipt.success is landed
+    assert set_weights_on_chain(place) == (1 if landed else 0)
+    assert place.publish() is None  # that block's vector had its try

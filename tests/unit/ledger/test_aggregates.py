@@ -176,6 +176,7 @@ def seen_submission() -> Submission:
         block=1,
         block_hash="0x",
         index=1,
+        nth=0,
         payload="",
         payload_sha256="",
         image="i",

@@ -146,7 +146,7 @@ def test_every_share_of_a_king_is_walked_back_to_the_extrinsic_of_its_own_fee(
         assert jumps == [
             ("seen.weights_submitted.v2", "arena.king_crowned.v1"),  # it names the runner-up after
             *([("contest.planned.v1", "submission.accepted.v1")] if line.hotkey == "B" else []),
-            ("submission.commit_seen.v1", "payment.seen.v1"),  # of the payment that it names
+            ("submission.commit_seen.v2", "payment.seen.v1"),  # of the payment that it names
         ]
 
 
@@ -240,7 +240,7 @@ def test_a_contest_s_facts_follow_one_another_from_the_first_challenger_s_accept
         "contest.planned.v1",
         "submission.accepted.v1",
         "payment.consumed.v1",
-        "submission.commit_seen.v1",
+        "submission.commit_seen.v2",
         "seen.block.v1",
     ]
 
@@ -268,7 +268,7 @@ def test_a_copy_follows_from_its_own_fingerprint_and_a_departed_king_from_the_bl
     assert topics(scene.read(why, found.fact_key)) == [
         "submission.copy_found.v1",
         "submission.fingerprinted.v1",
-        "submission.commit_seen.v1",
+        "submission.commit_seen.v2",
         "seen.block.v1",
     ]
     vacate_departed(scene.ledger, ["owner", "B", "C"])

@@ -35,15 +35,21 @@ SAME: list[tuple[list[str], str]] = [
     (["status"], f"{ARENA}/status"),
     (["weights"], f"{ARENA}/weights"),
     (["weights", "--sent"], f"{ARENA}/weights/sent"),
+    (["weights", "compare"], f"{ARENA}/weights/compare"),
+    (["weights", "explain"], f"{ARENA}/weights/explain"),
+    (["weights", "status"], f"{ARENA}/weights/status"),
     (["emissions"], f"{ARENA}/emissions"),
     (["treasury"], f"{ARENA}/treasury"),
     (["treasury", "--payments"], f"{ARENA}/payments"),
     (["treasury", "--payments", "--unclaimed"], f"{ARENA}/payments?unclaimed=true"),
     (["payouts", ALICE], f"{ARENA}/payouts/{ALICE}"),
     (["payouts", coldkey_of(DAVE)], f"{ARENA}/payouts/{coldkey_of(DAVE)}"),
-    (["submissions"], f"{ARENA}/submissions"),
-    (["submissions", BOB], f"{ARENA}/submissions?hotkey={BOB}"),
-    (["submissions", "--limit", "2", "--offset", "1"], f"{ARENA}/submissions?limit=2&offset=1"),
+    (["submissions", "--details"], f"{ARENA}/submissions"),
+    (["submissions", BOB, "--details"], f"{ARENA}/submissions?hotkey={BOB}"),
+    (
+        ["submissions", "--details", "--limit", "2", "--offset", "1"],
+        f"{ARENA}/submissions?limit=2&offset=1",
+    ),
     (["reigns"], f"{ARENA}/reigns"),
     (["contests"], f"{ARENA}/contests"),
     (["queue"], f"{ARENA}/queue"),
@@ -141,8 +147,10 @@ def test_a_balance_nobody_observed_is_not_shown_as_zero(run: Run, season_url: st
         (["treasury", "--accounts"], ["income:fees", "-0.400000000"]),
         (["treasury", "--rentals"], ["lium", "24.000000"]),
         (["treasury", "--buybacks"], ["executed", "0.150000000", "8.000000000"]),
+        (["treasury", "--payments"], [coldkey_of(ALICE), "consumed", "cacheon:"]),
         (["treasury", "--payments", "--unclaimed"], [coldkey_of(CAROL), "unclaimed"]),
         (["submissions"], [CAROL, "payment_block_unknown", "R2", "exited_at_start"]),
+        (["submissions"], ["is not a finalized block"]),
         (["submissions", BOB], ["--kv-cache-dtype", "exited_at_start"]),
         (["reigns"], [ALICE, DAVE, "overtaken", "21.0000 %"]),
         (["contests"], ["baseline_failed", "12.0000 %", "challenger"]),
@@ -192,9 +200,31 @@ def test_hostile_text_cannot_command_the_terminal() -> None:
 
 
 def test_a_cut_list_says_so_on_stderr(run: Run, season_url: str) -> None:
-    result = run("submissions", "--limit", 2, "--format", "json", url=season_url)
-    assert len(json.loads(result.stdout)["items"]) == 2
-    assert "2 of 5 items" in result.stderr
+    for further in ((), ("--details",)):
+        result = run("submissions", "--limit", 2, "--format", "json", *further, url=season_url)
+        shown = json.loads(result.stdout)
+        assert len(shown["items"] if further else shown) == 2
+        assert "2 of 5 items" in result.stderr
+
+
+def test_submissions_as_json_are_one_short_object_for_every_commit(
+    run: Run, season_url: str
+) -> None:
+    short = json.loads(run("submissions", "--format", "json", url=season_url).stdout)
+    full = json.loads(run("submissions", "--details", "--format", "json", url=season_url).stdout)
+    assert len(short) == full["total"] == 5
+    for line, known in zip(short, full["items"], strict=True):
+        refusals = known["codes"] if known["status"] == "refused" else []
+        assert line == {
+            **{name: known[name] for name in ("hotkey", "uid", "coldkey", "image", "digest")},
+            **{name: known[name] for name in ("payment_tx", "payment_block")},
+            "reveal_block": known["block"],
+            "state": known["status"],
+            "refusal": refusals[0] if refusals else None,
+            "refusals": refusals,
+        }
+    assert {line["refusal"] for line in short} == {None, "payment_block_unknown"}
+    assert "disqualified" in {line["state"] for line in short}
 
 
 def test_an_empty_list_says_none(run: Run, season_url: str) -> None:
@@ -232,3 +262,21 @@ def test_wrong_usage_ends_with_2_and_gives_no_result(
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_an_option_before_a_commands_name_is_refused_and_behind_it_heard(
+    run: Run, season_url: str
+) -> None:
+    refused = run("weights", "--at-block", 130, "status", url=season_url)
+    assert refused.exit_code == 2
+    assert "give --at-block behind 'status'" in refused.stderr
+    heard = run("weights", "status", "--at-block", 130, "--format", "json", url=season_url)
+    assert json.loads(heard.stdout)["block"] == 130
+
+
+@pytest.mark.parametrize("command", ["compare", "explain", "status"])
+def test_the_weights_commands_show_tables(run: Run, season_url: str, command: str) -> None:
+    shown = run("weights", command, url=season_url)
+    assert shown.exit_code == 0, shown.output
+    assert "digest" in shown.stdout
+    assert "('" not in shown.stdout  # reasons in words, not a tuple of them

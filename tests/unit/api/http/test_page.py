@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from api.app import Services
 from api.http.app import create_app
 from api.pages.text import amount, log_end, percent, readable, seconds
-from api.pages.words import WORDS
+from api.words import WORDS
 from ledger.codes import (
     DepositionCause,
     DisqualificationCode,

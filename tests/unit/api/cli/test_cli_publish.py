@@ -1,0 +1,231 @@
+"""`weights publish` on the command line: real wallet files, a node that takes what is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bittensor
+import pytest
+from sqlalchemy import text
+from typer.testing import Result
+
+from api.app import Services, open_services
+from api.following import Follower
+from api.settings import Settings
+from chain.node import NodeChain
+from ledger.application import Ledger
+from ledger.commands.arena import open_arena
+from ledger.keys import ArenaKey
+from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, WeightsSubmitted
+from ledger.policy import parse_policy_toml
+from tests.cassette import needs_cassette
+from tests.growing_node import GrowingNode, Mischief, serving
+from tests.unit.api.cli.conftest import POLICY, Run, failed
+
+pytestmark = [needs_cassette, pytest.mark.cassette]
+
+NETWORK, NETUID = "grown", 2
+PASSWORD = "correct horse battery"  # noqa: S105 - of a wallet that this test makes
+COMMAND = ("weights", "publish")
+
+
+@dataclass
+class Validator:
+    """An arena over a growing node, and a wallet whose hotkey holds a UID there."""
+
+    node: GrowingNode
+    node_url: str
+    url: str
+    services: Services
+    ledger: Ledger
+    wallets: Path
+    secrets: tuple[str, ...]
+    run: Run
+
+    def ingest(self) -> None:
+        """Read the chain to its head."""
+        chain = NodeChain(self.node_url, timeout_s=10)
+        try:
+            Follower(self.services, chain, NETWORK, NETUID).catch_up()
+        finally:
+            chain.close()
+
+    def publish(self, *words: object, hotkey: str = "hot") -> Result:
+        """Run the command."""
+        where = ("--network", NETWORK, "--netuid", NETUID, "--node", self.node_url)
+        who = ("--wallet", "validator", "--hotkey", hotkey, "--wallet-path", self.wallets)
+        return self.run(*COMMAND, *where, *who, *words, url=self.url)
+
+    def answer(self, *words: object) -> dict[str, Any]:
+        """What it says as JSON."""
+        result = self.publish("--format", "json", *words)
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    def facts(self) -> int:
+        """How many facts the log holds."""
+        return self.ledger.head().position
+
+
+def secret_of(keyfile: Path) -> list[str]:
+    """Every word of a plain key file that nobody else may see."""
+    written = json.loads(keyfile.read_text(encoding="utf-8"))
+    found = [written[name] for name in ("secretSeed", "secretPhrase", "privateKey")]
+    return [word.removeprefix("0x") for word in found if word]
+
+
+@contextmanager
+def opened(folder: Path, run: Run) -> Iterator[Validator]:
+    wallets = folder / "wallets"
+    wallet = bittensor.Wallet(name="validator", hotkey="hot", path=str(wallets))
+    wallet.create_new_coldkey(coldkey_password=PASSWORD, suppress=True)
+    wallet.create_new_hotkey(suppress=True)
+    locked = bittensor.Wallet(name="validator", hotkey="locked", path=str(wallets))
+    locked.create_new_hotkey(hotkey_password=PASSWORD, suppress=True)
+    secrets = (PASSWORD, *secret_of(wallets / "validator" / "hotkeys" / "hot"))
+    node = GrowingNode()
+    node.give_uid(1, wallet.hotkey.ss58_address, wallet.coldkeypub.ss58_address)
+    node.give_account(wallet.hotkey.ss58_address)
+    url = f"sqlite:///{folder / 'ledger.db'}"
+    services = open_services(Settings(database_url=url))
+    try:
+        ledger = open_arena(
+            services.engine,
+            ArenaKey(node.answer("chain_getBlockHash", [0]), NETUID),
+            network=NETWORK,
+            at_block=node.recorded_head,
+            policy=parse_policy_toml(POLICY),
+            actor="test",
+        )
+        with serving(node) as node_url:
+            it = Validator(node, node_url, url, services, ledger, wallets, secrets, run)
+            it.ingest()
+            yield it
+    finally:
+        services.close()
+
+
+@pytest.fixture
+def validator(tmp_path: Path, run: Run) -> Iterator[Validator]:
+    with opened(tmp_path, run) as it:
+        yield it
+
+
+def test_the_first_vector_is_sent_once_and_proven_by_what_the_chain_holds(
+    validator: Validator,
+) -> None:
+    answer = validator.answer()
+    assert answer["sent"]["success"]
+    assert (answer["uids"], answer["values"], answer["why"]) == ([0], [65_535], "first vector")
+    assert (answer["block"], answer["sent"]["block"]) == (77, 78)
+    held = validator.ledger.newest(WeightsReadBack)
+    assert held is not None
+    assert (held.block, held.digest) == (78, answer["digest"])
+    sent = validator.ledger.newest(WeightsSubmitted)
+    assert sent is not None
+    assert (sent.nonce, sent.sent_after) == (0, 77)
+    validator.ingest()
+    again = validator.answer()
+    assert (again["send"], again["sent"]) == (False, None)
+    assert "the same was sent" in again["why"]
+    assert len(validator.node.submitted) == 1
+
+
+def test_a_dry_run_says_what_would_be_sent_and_leaves_no_trace(validator: Validator) -> None:
+    before = validator.facts()
+    answer = validator.answer("--dry-run")
+    assert (answer["send"], answer["dry_run"], answer["why"]) == (True, True, "first vector")
+    assert (answer["uids"], answer["values"]) == ([0], [65_535])
+    table = validator.publish("--dry-run")
+    assert "would be sent" in table.stdout
+    assert validator.node.submitted == []
+    assert validator.facts() == before
+
+
+def test_a_dry_run_needs_no_password(validator: Validator) -> None:
+    locked = bittensor.Wallet("validator", "locked", str(validator.wallets)).hotkeypub.ss58_address
+    validator.node.give_uid(3, locked, locked)
+    assert validator.publish("--dry-run", hotkey="locked").exit_code == 0
+
+
+def test_a_lost_answer_is_told_and_the_next_run_finds_it(validator: Validator) -> None:
+    validator.node.mischief.append(Mischief(lose_answer=True))
+    failed(validator.publish(), 12, "looked up before it is sent again")
+    validator.ingest()
+    answer = validator.answer()
+    assert answer["sent"] is None
+    receipt = validator.ledger.newest(WeightsReceipt)
+    assert receipt is not None
+    assert (receipt.success, receipt.block) == (True, 78)
+    assert len(validator.node.submitted) == 1
+
+
+def test_what_keeps_it_back_is_an_alert_and_an_answer(validator: Validator) -> None:
+    hotkey = bittensor.Wallet("validator", "hot", str(validator.wallets)).hotkeypub.ss58_address
+    validator.node.put("SubtensorModule", "Uids", [NETUID, hotkey], None)
+    answer = validator.answer()
+    assert (answer["send"], answer["alert"]) == (False, "validator_not_registered")
+    alert = validator.ledger.newest(AlertRaised)
+    assert alert is not None
+    assert (alert.kind, alert.detail) == (answer["alert"], answer["why"])
+    assert validator.node.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("hotkey", "password", "words"),
+    [
+        ("locked", "not the right one", "the password is wrong"),
+        ("locked", None, "nobody is there to type it"),
+        ("missing", None, "there is no such key file"),
+    ],
+)
+def test_a_wallet_that_does_not_open_is_one_sentence_without_secrets(
+    validator: Validator,
+    environment: pytest.MonkeyPatch,
+    hotkey: str,
+    password: str | None,
+    words: str,
+) -> None:
+    if password is not None:
+        keyfile = bittensor.Wallet("validator", hotkey, str(validator.wallets)).hotkey_file
+        environment.setenv(keyfile.env_var_name(), "")  # so that it is taken back afterwards
+        keyfile.save_password_to_env(password)
+    result = validator.publish(hotkey=hotkey)
+    assert result.exit_code == 22, result.output
+    # The SDK's prompt may stand before it: nobody was there to answer.
+    _, _, sentence = result.stderr.partition("cacheon-ledger: ")
+    assert sentence.count("\n") == 1
+    assert words in sentence
+    assert "Traceback" not in result.stderr
+    assert_no_secret(validator, result, *([password] if password else []))
+
+
+def test_no_secret_of_the_wallet_reaches_the_output_or_the_database(validator: Validator) -> None:
+    sent = validator.publish("--format", "json")
+    assert sent.exit_code == 0
+    assert_no_secret(validator, sent)
+    who = ("--wallet", "validator", "--hotkey", "locked", "--wallet-path", validator.wallets)
+    where = ("--network", NETWORK, "--netuid", NETUID, "--node", validator.node_url)
+    debugged = validator.run("--debug", *COMMAND, *where, *who, url=validator.url)
+    assert debugged.exit_code == 22
+    assert "Traceback" in debugged.stderr
+    assert_no_secret(validator, debugged)
+
+
+def assert_no_secret(validator: Validator, result: Result, *more: str) -> None:
+    """Nothing that was said or stored holds a secret."""
+    secrets = (*validator.secrets, *more)
+    assert all(secrets)
+    said = result.output + result.stderr
+    with validator.services.engine.connect() as connection:
+        rows = connection.execute(text("SELECT state FROM events")).scalars().all()
+    stored = b"".join(bytes(row) for row in rows)
+    for secret in secrets:
+        assert secret not in said
+        assert secret.encode() not in stored
