@@ -7,19 +7,24 @@ metadata, which has no ``add_stake_burn``: alpha is bought and burned in two ext
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from bittensor.keyfiles import Keypair
+from typer.testing import CliRunner
 
 from api.app import Services, open_services
+from api.cli.main import app
 from api.following import Follower
 from api.settings import Settings
 from chain.buyback import Desk
 from chain.buyback_outcomes import buyback_of
+from chain.commit import Progress
 from chain.commit_checks import Commitment, Terms
 from chain.commit_flow import Flow
 from chain.commit_state import StateFile
@@ -67,6 +72,7 @@ class Place:
     """A node that grows, a connection to it, and a ledger that follows it."""
 
     node: GrowingNode
+    url: str
     chain: WritingNode
     services: Services
     ledger: Ledger
@@ -108,7 +114,7 @@ def node_and_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]
         )
         follower = Follower(services, chain, "test", node.netuid)
         follower.catch_up()
-        yield Place(node, chain, services, ledger, follower)
+        yield Place(node, url, chain, services, ledger, follower)
         chain.close()
     services.close()
 
@@ -322,3 +328,78 @@ def run_until_done(run: Callable[[], Any]) -> None:
             continue
         return
     pytest.fail("it never came to an end")
+
+
+# -- as a person runs it, with a wallet on the disk ------------------------------------------------
+
+
+@pytest.fixture
+def wallets(tmp_path: Path) -> Path:
+    """Wallets of files as the SDK writes them, without a password."""
+    import bittensor
+
+    folder = tmp_path / "wallets"
+    for name, cold, hot in (("treasury", "//Treasury", "//Ours"), ("miner", "//Cold", "//Hot")):
+        wallet = bittensor.Wallet(name=name, hotkey="hot", path=str(folder))
+        key = Keypair.create_from_uri(cold)
+        wallet.coldkey_file.set_keypair(key, encrypt=False)
+        wallet.coldkeypub_file.set_keypair(key, encrypt=False)
+        wallet.hotkey_file.set_keypair(Keypair.create_from_uri(hot), encrypt=False)
+    return folder
+
+
+@pytest.fixture
+def command(place: Place, wallets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line, on this node and this ledger."""
+    monkeypatch.setenv("LEDGER_DATABASE_URL", place.services.settings.database_url)
+    monkeypatch.setenv("LEDGER_NETWORK", "test")
+    monkeypatch.setenv("LEDGER_NETUID", str(place.node.netuid))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    secrets = [
+        str(value).removeprefix("0x")
+        for file in (*wallets.glob("*/coldkey"), *wallets.glob("*/hotkeys/*"))
+        for name, value in json.loads(file.read_text("utf-8")).items()
+        if value and name in {"secretSeed", "secretPhrase", "privateKey"}
+    ]
+
+    def run(*words: str, wallet: str | None = None) -> str:
+        node = ["--node", place.url]
+        opened = [] if wallet is None else ["--wallet", wallet, "--wallet-path", str(wallets)]
+        result = CliRunner().invoke(app, [*words, *node, *opened])
+        assert result.exit_code == 0, result.output
+        assert secrets
+        assert [one for one in secrets if one in result.output] == []
+        return result.stdout
+
+    yield run
+    structlog.reset_defaults()
+
+
+def test_the_treasurys_wallet_buys_back_on_the_command_line(place: Place, command: Any) -> None:
+    number = approved(place)
+    words = ("treasury", "buyback", "send", str(number), "--hotkey", OURS.ss58_address)
+    said = command(*words, "--dry-run", wallet="treasury")
+    assert "would be sent: add_stake_limit of 1.000000000 TAO" in said
+    assert place.count("add_stake_limit") == 0
+    assert command(*words, wallet="treasury") == f"buyback {number} is executed\n"
+    bought_and_burned(place, number)
+    settled = command("treasury", "buyback", "settle", str(number))
+    assert settled == f"buyback {number} is executed\n"
+
+
+def test_a_miners_wallet_pays_and_commits_on_the_command_line(
+    place: Place, command: Any, digest: str, tmp_path: Path
+) -> None:
+    what = ("--image", IMAGE, "--digest", digest)
+    quoted = command("miner", "quote", *what, "--hotkey", HOT.ss58_address, "--format", "json")
+    assert f'"owner":"{COLD.ss58_address}"' in quoted
+    words = ("miner", "commit", *what, "--hotkey", "hot")
+    assert "would be paid now" in command(*words, "--dry-run", wallet="miner")
+    assert place.count("batch_all") == 0
+    for _ in range(2):
+        assert "committed in block" in command(*words, wallet="miner")
+    assert (place.count("batch_all"), place.count("set_commitment")) == (1, 1)
+    accepted(place, digest)
+    (state,) = (tmp_path / "state" / "cacheon-ledger").glob("*.json")
+    assert set(json.loads(state.read_text("utf-8"))) == set(Progress.__struct_fields__)
