@@ -243,26 +243,24 @@ class NodeChain:
         One that a later commitment overwrote in the same block said what nobody can know any more:
         it is told with an empty payload, which R1 refuses, and is not hidden.
         """
-
-        def parse(value: Any) -> bytes:
-            return b"" if value is None else committed_bytes(value["info"]["fields"]) or b""
-
         return [
             Commit(
                 hotkey=made.hotkey,
                 block=block.ref,
                 index=made.index,
                 form="plain",
-                payload=b""
-                if made.overwritten
-                else self._node.query(
-                    "Commitments", "CommitmentOf", [netuid, made.hotkey], block.hash, parse
-                ),
+                payload=b"" if made.overwritten else self._held(block, netuid, made.hotkey),
                 extrinsic_hash=made.extrinsic_hash,
                 nth=made.nth,
             )
             for made in unshown_commits(block, netuid)
         ]
+
+    def _held(self, block: Block, netuid: int, hotkey: str) -> bytes:
+        def parse(value: Any) -> bytes:
+            return b"" if value is None else committed_bytes(value["info"]["fields"]) or b""
+
+        return self._node.query("Commitments", "CommitmentOf", [netuid, hotkey], block.hash, parse)
 
     def _reveals(self, block: Block, netuid: int) -> list[Commit]:
         """The i-th event of a hotkey belongs to its i-th entry of this block in

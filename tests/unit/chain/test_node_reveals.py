@@ -55,3 +55,24 @@ def test_an_event_whose_entry_the_node_does_not_hold_defers() -> None:
 
 def test_reveals_of_another_subnet_are_not_ours() -> None:
     assert revealed(StoredReveals({}), block_revealing("a", netuid=3)) == []
+
+
+class StoredCommitment(StoredReveals):
+    """As above, with what ``CommitmentOf`` holds of every hotkey."""
+
+    def _held(self, block: Block, netuid: int, hotkey: str) -> bytes:
+        return f"{netuid} {hotkey}".encode()
+
+
+def test_a_commit_that_only_its_event_shows_says_what_the_state_holds() -> None:
+    chain = StoredCommitment({})
+    events = tuple(
+        ChainEvent(i, None, "Commitments", "Commitment", {"netuid": 2, "who": hotkey})
+        for i, hotkey in enumerate(("a", "b", "a"))
+    )
+    commits = chain.commits(Block(7, "0x07", "0x06", None, 293, (), events), 2)
+    assert [(one.index, one.nth, one.hotkey, one.payload) for one in commits] == [
+        (-1, 0, "a", b""),  # a later one of this block took its place, unseen
+        (-1, 1, "b", b"2 b"),
+        (-1, 2, "a", b"2 a"),
+    ]
