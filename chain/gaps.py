@@ -59,12 +59,23 @@ def registry_at(chain: ChainReader, netuid: int, block_hash: str) -> dict[int, t
     }
 
 
-def registry_before(chain: ChainReader, netuid: int, block: Block) -> dict[int, tuple[str, str]]:
-    """Who held what before a block; after it, where its parent's state is no longer held."""
+def holders_before(
+    chain: ChainReader, netuid: int, block: Block
+) -> tuple[dict[int, tuple[str, str]], tuple[str, str] | None]:
+    """Who held what before a block, and who owned the subnet.
+
+    After it, where its parent's state is no longer held.
+    """
     try:
-        return registry_at(chain, netuid, block.parent_hash)
+        return _holders_at(chain, netuid, block.parent_hash)
     except PrunedStateError:
-        return registry_at(chain, netuid, block.hash)
+        return _holders_at(chain, netuid, block.hash)
+
+
+def _holders_at(
+    chain: ChainReader, netuid: int, block_hash: str
+) -> tuple[dict[int, tuple[str, str]], tuple[str, str] | None]:
+    return registry_at(chain, netuid, block_hash), chain.subnet_owner(netuid, block_hash)
 
 
 def treasury_balances(

@@ -13,7 +13,7 @@ from typing import Final
 
 from chain.ahead import read_ahead
 from chain.beside import Beside
-from chain.gaps import can_give, first_given, registry_before
+from chain.gaps import can_give, first_given, holders_before
 from chain.gathering import gather
 from chain.port import Block, ChainReader, OtherChainError, PrunedStateError
 from chain.reader import OnBlock, never
@@ -178,8 +178,9 @@ class LateReader:
         if isinstance(header_of(self._ledger, block.number - 1), BlockObserved | OpeningObserved):
             registry, beside = self._known_at(block.number - 1)
             return dict(registry), beside
-        # Inside a gap the log knows nothing of the block before; what changed since is seen there.
-        return registry_before(self._chain, self._netuid, block), Beside()
+        # Inside a gap the log knows nothing of the block before, so the chain is asked.
+        registry, owner = holders_before(self._chain, self._netuid, block)
+        return registry, Beside(subnet_owner=owner)
 
     def _must_fit(self, block: Block) -> None:
         before = header_of(self._ledger, block.number - 1)
