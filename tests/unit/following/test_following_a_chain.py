@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from api import following
 from api.following import Follower
 from chain.gaps import BALANCE_TRIES
+from chain.gathering import evidence_for
 from chain.port import ChainUnavailableError, OtherChainError
 from chain.reader import BlockReader
 from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
@@ -18,6 +21,8 @@ from ledger.observations import AlertRaised, NeuronObserved, OwnerChanged
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import payments
 from ledger.queries.weights import registry
+from ledger.rules.payments import PaymentEvidence
+from tests.pruning import pruning
 from tests.unit.following.support import (
     DIGEST,
     MINER,
@@ -25,6 +30,7 @@ from tests.unit.following.support import (
     NETUID,
     NETWORK,
     OPENS_AT,
+    POLICY,
     TAO,
     TREASURY,
     VALIDATOR_COLD,
@@ -103,6 +109,51 @@ def test_a_payment_the_node_cannot_show_defers_and_is_judged_later(tmp_path: Pat
     assert (caught.judged, caught.deferred) == (1, 0)
     with place.services.at(NETWORK, NETUID) as scope:
         assert [line["status"] for line in submissions(scope)] == ["queued"]
+
+
+def test_a_commit_whose_payment_nobody_holds_is_refused_by_its_age(tmp_path: Path) -> None:
+    rules = POLICY.replace("[weights]", "payment_max_age_blocks = 3\n[weights]")
+    script = {OPENS_AT + 1: [PAY], OPENS_AT + 6: [COMMIT]}
+    place = follow(tmp_path, script, rules=rules)
+    place.advance(2)
+    for _ in range(6):
+        place.chain.advance()
+    _, chain = pruning(place.chain, lambda number: number == OPENS_AT + 1)
+    caught = Follower(place.services, chain, NETWORK, NETUID).catch_up()
+    assert caught.deferred == 0
+    with place.services.at(NETWORK, NETUID) as scope:
+        (line,) = submissions(scope)
+    assert (line["status"], list(line["codes"])) == ("refused", ["payment_expired"])
+
+
+def test_deferred_commits_are_asked_about_a_few_at_a_time_and_ever_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = follow(tmp_path, {OPENS_AT + 1: [PAY], OPENS_AT + 3: [COMMIT]})
+    place.advance(2)
+    _, chain = pruning(place.chain, lambda number: number == OPENS_AT + 1)
+    follower = Follower(place.services, chain, NETWORK, NETUID)
+    asked: list[int] = []
+
+    def asking(*arguments: Any) -> PaymentEvidence:
+        asked.append(place.ledger.head().effective_block - OPENS_AT)
+        return evidence_for(*arguments)
+
+    monkeypatch.setattr(following, "evidence_for", asking)
+    monkeypatch.setattr(following, "DEFERRED_AT_ONCE", 0)
+    place.chain.advance()
+    assert follower.catch_up().deferred == 1
+    assert asked == []
+    monkeypatch.setattr(following, "DEFERRED_AT_ONCE", 1)
+    assert follower.catch_up(stop=lambda: True).deferred == 1
+    assert asked == []
+    for _ in range(16):
+        follower.catch_up()
+        follower.catch_up()  # nothing is new: nothing is asked again but once
+        place.chain.advance()
+    assert asked == [3, 3, 4, 7, 14]
+    caught = Follower(place.services, place.chain, NETWORK, NETUID).catch_up()
+    assert (caught.judged, caught.deferred) == (1, 0)
 
 
 def test_money_of_nobody_stays_visible(tmp_path: Path) -> None:
