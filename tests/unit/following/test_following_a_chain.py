@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from api import following
+from api.app import open_services
 from api.following import Follower
-from chain.gaps import BALANCE_TRIES
+from api.settings import Settings
 from chain.gathering import evidence_for
 from chain.port import ChainUnavailableError, OtherChainError
 from chain.reader import BlockReader
@@ -17,12 +18,12 @@ from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, accoun
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
-from ledger.observations import AlertRaised, NeuronObserved, OwnerChanged
+from ledger.observations import AlertRaised, BalanceObserved, NeuronObserved, OwnerChanged
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import payments
 from ledger.queries.weights import registry
 from ledger.rules.payments import PaymentEvidence
-from tests.pruning import pruning
+from tests.pruning import failing, pruning
 from tests.unit.following.support import (
     DIGEST,
     MINER,
@@ -208,9 +209,37 @@ def test_a_balance_the_node_cannot_give_stays_unknown_and_raises_an_alert(tmp_pa
     assert alert.kind == "balance_unknown"
 
 
-def test_a_balance_that_the_node_gives_when_asked_again_is_known(tmp_path: Path) -> None:
+def test_an_outage_at_the_opening_leaves_no_balance_unknown(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
-    for turn in range(BALANCE_TRIES - 1):
-        place.chain.fail_next("balance_rao", ChainUnavailableError(f"connection {turn} broke"))
-    BlockReader(place.chain, place.ledger, {}).observe_balances()
-    assert place.ledger.newest(AlertRaised) is None
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'unread.db'}"))
+    ledger = open_arena(
+        services.engine,
+        place.ledger.arena,
+        network=NETWORK,
+        at_block=OPENS_AT,
+        policy=policy(),
+        actor="test",
+    )
+    place.chain.advance()
+    made, chain = pruning(place.chain, lambda _: False)
+    reader = Follower(services, chain, NETWORK, NETUID)
+
+    def away(question: str) -> None:
+        if question in {"balance_rao", "stake_alpha"}:
+            msg = "connection refused"
+            raise ChainUnavailableError(msg)
+
+    made.before = away
+    for _ in range(3):  # however often it says the same
+        with pytest.raises(ChainUnavailableError, match="refused"):
+            reader.catch_up()
+        assert ledger.head().effective_block == OPENS_AT
+    made.before = failing(1, "stake_alpha")  # one connection that broke is no such node
+    reader.catch_up()
+    assert ledger.newest(AlertRaised) is None
+    assert ledger.head().effective_block == OPENS_AT + 1
+    for asset in ("TAO", "ALPHA"):
+        seen = ledger.newest(BalanceObserved, where=lambda fact, asset=asset: fact.asset == asset)
+        assert seen is not None
+        assert seen.about_block == OPENS_AT
+    services.close()
