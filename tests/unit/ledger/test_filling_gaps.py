@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.commands.block_facts import EmptiedUid, EpochPaid, Gap, NeuronChange, SeenAnew
+from ledger.commands.block_facts import EmptiedUid, EpochPaid, Gap, LockSeen, NeuronChange, SeenAnew
 from ledger.commands.blocks import record_block
 from ledger.commands.gaps import fill_block
 from ledger.commands.rereading import compare_block
@@ -25,6 +25,7 @@ from ledger.observations import (
 from ledger.queries.emissions import epochs
 from ledger.queries.payouts import all_payouts
 from ledger.queries.standing import gaps, last_safe_block, missing_blocks, safe_block
+from ledger.queries.subnet import locked_hotkeys, locks
 from ledger.queries.weights import registry
 from tests.unit.ledger.scenes import (
     FEE_RAO,
@@ -267,3 +268,18 @@ def test_a_filled_block_read_again_is_compared_with_what_was_filled(scene: Scene
     assert compare_block(scene.ledger, alike) == []
     (difference,) = compare_block(scene.ledger, replace(alike, subnet_owner=("p", "pc")))
     assert "owner_hotkey: 'o' is recorded, 'p' was offered" in difference
+
+
+def test_a_lock_read_late_does_not_bring_back_one_that_went_meanwhile(scene: Scene) -> None:
+    def lock(block: int, alpha: int) -> LockSeen:
+        return LockSeen("cold-A", "A", alpha, 0, block, True, 50, 70)
+
+    scene.block(locks=(lock(scene.head + 1, 500),))
+    first, _ = pass_gap(scene, 2)
+    assert [line.locked_alpha for line in scene.read(locks)] == [500]
+    scene.block(locks=(lock(scene.head + 1, 0),))
+    assert (scene.read(locks), scene.read(locked_hotkeys)) == ([], {})
+    fill_block(scene.ledger, scene.facts_of(first, locks=(lock(first, 700),)))
+    assert (scene.read(locks), scene.read(locked_hotkeys)) == ([], {})
+    scene.block(locks=(lock(scene.head + 1, 30),))
+    assert [line.locked_alpha for line in scene.read(locks)] == [30]
