@@ -29,6 +29,13 @@ TRY_AGAIN_BLOCKS: Final = 300
 """How many blocks later gaps that nobody could fill are tried again: an hour of blocks."""
 
 
+DEFERRED_AT_ONCE: Final = 20
+"""So many deferred commits are asked about before new blocks are looked for."""
+
+LONGEST_WAIT_BLOCKS: Final = 300
+"""The rarest that a deferred commit is asked about again; it doubles up to there: 0, 1, 3, 7 …"""
+
+
 @dataclass(frozen=True, slots=True)
 class Caught:
     """How far a catch-up came: blocks read, the newest one, deferred commits judged and left.
@@ -68,6 +75,18 @@ class _Counted:
     differences: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Wait:
+    """A deferred commit that was asked about in vain, and the block from which it is again."""
+
+    failures: int = 0
+    due: int = 0
+
+    def failed(self, head: int) -> None:
+        self.failures += 1
+        self.due = head + min(2 ** (self.failures - 1) - 1, LONGEST_WAIT_BLOCKS)
+
+
 class Follower:
     """Reads one arena's chain. Made anew after a restart, it goes on where the log stands.
 
@@ -98,6 +117,7 @@ class Follower:
         self._begun = from_block is None
         self._filling_failed_at: int | None = None
         self._counted = _Counted()
+        self._waits: dict[str, _Wait] = {}
 
     def catch_up(
         self,
@@ -121,7 +141,7 @@ class Follower:
         self._begin(until_block, told, stop)
         self._reader.ingest(until_block, on_block=read, stop=stop)
         unfilled = self._fill(until_block, read, told, stop)
-        judged, left = self._judge_deferred()
+        judged, left = self._judge_deferred(stop)
         self._counted = _Counted()
         return Caught(
             blocks=counted.blocks,
@@ -193,14 +213,39 @@ class Follower:
     def _head(self) -> int:
         return self._ledger.head().effective_block
 
-    def _judge_deferred(self) -> tuple[int, int]:
+    def _judge_deferred(self, stop: Callable[[], bool]) -> tuple[int, int]:
+        """Judge the deferred commits that a node can tell of by now: how many, and how many wait.
+
+        Those of one payment in their order, and none of them past one that still waits (R8).
+        """
         with self._services.at(*self._where) as scope:
             waiting = deferred(scope)
-        judged = 0
-        for line in waiting:
-            try:
-                evidence = evidence_for(self._chain, self._ledger, UUID(line["submission_id"]))
-            except ChainUnavailableError:
-                continue  # it stays deferred, which the log and the caller's count both say
-            judged += judge_deferred(self._ledger, UUID(line["submission_id"]), evidence)
+        head = self._head()
+        waits = self._waits
+        self._waits = {}
+        lines: dict[tuple[str, str], list[str]] = {}
+        for row in waiting:
+            identity = row["submission_id"]
+            self._waits[identity] = waits.get(identity) or _Wait()
+            lines.setdefault((row["payment_block"], row["payment_tx"]), []).append(identity)
+        asked = judged = 0
+        # Who waits longest first; those of one payment stay together.
+        for line in sorted(lines.values(), key=lambda line: self._waits[line[0]].due):
+            for identity in line:
+                wait = self._waits[identity]
+                if wait.due > head or asked >= DEFERRED_AT_ONCE or stop():
+                    break
+                asked += 1
+                if not self._judge(UUID(identity)):
+                    wait.failed(head)
+                    break
+                judged += 1
         return judged, len(waiting) - judged
+
+    def _judge(self, submission: UUID) -> bool:
+        """Whether it is judged now; else it stays deferred, as the log and the count both say."""
+        try:
+            evidence = evidence_for(self._chain, self._ledger, submission)
+        except ChainUnavailableError:
+            return False
+        return judge_deferred(self._ledger, submission, evidence)

@@ -53,12 +53,29 @@ MOST_SKIPPED_EPOCHS: Final = 256
 """The rarest that a node is asked again for alpha which it could not tell."""
 
 
+def alpha_told(chain: ChainReader, treasury: str, netuid: int, block_hash: str) -> int | str:
+    """The treasury's alpha in the state of a block, or why nobody can tell it.
+
+    Not every node can; one that tells the TAO beside it and fails at alpha twice is such a node.
+    Raises what the chain raises where it tells neither: that is an outage, or the state is gone.
+    """
+    try:
+        return chain.stake_alpha(treasury, netuid, block_hash)
+    except ChainUnavailableError:
+        chain.balance_rao(treasury, block_hash)
+    try:
+        return chain.stake_alpha(treasury, netuid, block_hash)
+    except ChainUnavailableError as error:
+        return f"the ALPHA balance of {treasury} is unknown: {error}"
+
+
 @dataclass(slots=True)
 class AlphaQuestions:
     """Asks for the treasury's alpha, ever more rarely of a node that cannot tell it.
 
-    A node's failure leaves the balance unknown at that block; the first one after an answer is
-    worth an alert, a node that never answered has had its alert at the opening.
+    The balance is then unknown at that block; the first one after an answer is worth an alert, a
+    node that never answered has had its alert at the opening. An outage is none of this, and is
+    raised.
     """
 
     answered: bool = False
@@ -70,16 +87,15 @@ class AlphaQuestions:
         if self._to_skip:
             self._to_skip -= 1
             return None
-        try:
-            alpha = chain.stake_alpha(treasury, netuid, block.hash)
-        except ChainUnavailableError as error:
-            news = f"the ALPHA balance of {treasury} is unknown: {error}" if self.answered else None
+        answer = alpha_told(chain, treasury, netuid, block.hash)
+        if isinstance(answer, str):
+            news = answer if self.answered else None
             self.answered = False
             self._failures += 1
             self._to_skip = min(2**self._failures, MOST_SKIPPED_EPOCHS)
             return news
         self.answered, self._failures = True, 0
-        return alpha
+        return answer
 
 
 @dataclass(slots=True)

@@ -8,13 +8,10 @@ missing blocks cost some forty questions and not a million.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
-from chain.port import Block, ChainReader, ChainUnavailableError, PrunedStateError
+from chain.beside import alpha_told
+from chain.port import Block, ChainReader, PrunedStateError
 from ledger.commands.block_facts import Gap, SeenAnew
-
-BALANCE_TRIES: Final = 3
-"""How often a balance is asked for before it is unknown for ever."""
 
 
 def can_give(chain: ChainReader, number: int) -> bool:
@@ -81,36 +78,21 @@ def _holders_at(
 def treasury_balances(
     chain: ChainReader, treasury: str, netuid: int, block_hash: str
 ) -> tuple[tuple[tuple[str, str, int, str], ...], tuple[str, ...]]:
-    """The treasury's balances in the state of a block, and why some are not known."""
-    asked: tuple[tuple[str, Callable[[], int]], ...] = (
-        ("TAO", lambda: chain.balance_rao(treasury, block_hash)),
-        ("ALPHA", lambda: chain.stake_alpha(treasury, netuid, block_hash)),
-    )
+    """The treasury's balances in the state of a block, and why some are not known.
+
+    Unknown for ever, for there is no later block to ask at: so only where the state is gone, or
+    where a node tells TAO and cannot tell alpha. Raises what else the chain raises.
+    """
     known: list[tuple[str, str, int, str]] = []
-    unknown: list[str] = []
-    for asset, ask in asked:
-        try:
-            known.append((asset, treasury, _asked_again(ask), "chain"))
-        except ChainUnavailableError as error:
-            unknown.append(f"the {asset} balance of {treasury} is unknown: {error}")
-    return tuple(known), tuple(unknown)
-
-
-def _asked_again(ask: Callable[[], int]) -> int:
-    """The answer, asked for :data:`BALANCE_TRIES` times, for there is no later block to ask it at;
-    fewer where what fails is the same twice in a row, as with a node that cannot answer at all."""
-    said = ""
-    for left in reversed(range(BALANCE_TRIES)):
-        try:
-            return ask()
-        except PrunedStateError:
-            raise
-        except ChainUnavailableError as error:
-            if not left or str(error) == said:
-                raise
-            said = str(error)
-    msg = "a balance is asked for at least once"
-    raise AssertionError(msg)
+    try:
+        known.append(("TAO", treasury, chain.balance_rao(treasury, block_hash), "chain"))
+        alpha = alpha_told(chain, treasury, netuid, block_hash)
+    except PrunedStateError as error:
+        missing = "ALPHA balance" if known else "TAO and the ALPHA balance"
+        return tuple(known), (f"the {missing} of {treasury} is unknown: {error}",)
+    if isinstance(alpha, str):
+        return tuple(known), (alpha,)
+    return (*known, ("ALPHA", treasury, alpha, "chain")), ()
 
 
 def seen_anew(

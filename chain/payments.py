@@ -19,6 +19,7 @@ from chain.port import (
     ChainReader,
     ChainUnavailableError,
     Extrinsic,
+    PrunedStateError,
     UnknownBlockError,
 )
 from chain.runs import UnreadableRunError, runs_of
@@ -75,8 +76,10 @@ def gather_payment(
 
     A block the chain does not have, or one after the commit's, gives evidence without an extrinsic
     (R2). :class:`~chain.port.ChainUnavailableError` propagates: a node that cannot answer defers,
-    it never refuses; nor does one that has not come as far as the commit. Who consumed the payment
-    is the ledger's to add (:meth:`~ledger.rules.payments.PaymentEvidence.consumed`).
+    it never refuses; nor does one that has not come as far as the commit. Where all threw away what
+    the block held, the evidence says so and has its number: that alone may be too old (R10). Who
+    consumed the payment is the ledger's to add
+    (:meth:`~ledger.rules.payments.PaymentEvidence.consumed`).
     """
     try:
         ref = reader.block_ref(payload.payment_block)
@@ -91,14 +94,17 @@ def gather_payment(
         return PaymentEvidence()
     if ref.number > commit_block_number:
         return PaymentEvidence(block_number=ref.number)
-    block = reader.block(ref.number)
+    try:
+        block = reader.block(ref.number)
+        owner = reader.owner(hotkey, ref.hash)
+    except PrunedStateError as error:
+        return PaymentEvidence(ref.number, unread=str(error))
     if block.hash != ref.hash:
         msg = (
             f"the node gave block {block.hash} for number {ref.number} after naming {ref.hash}; "
             "ask again"
         )
         raise ChainUnavailableError(msg)
-    owner = reader.owner(hotkey, ref.hash)
     for extrinsic in block.extrinsics:
         if extrinsic.hash.lower() == payload.payment_tx:
             return PaymentEvidence(ref.number, payment_extrinsic(block, extrinsic), owner)

@@ -118,8 +118,8 @@ class BlockReader:
     def observe_balances(self) -> None:
         """Record the treasury's finalized balances at the log's newest block.
 
-        One that the node cannot give stays unknown, which the books show as such, and raises an
-        alert; asking again later at the same block fills it in.
+        One that nobody can give stays unknown, which the books show as such, and raises an alert;
+        asking again later at the same block fills it in. An outage raises what the chain raises.
         """
         block = self._chain.block(self._head())
         treasury = self._treasury(block.number)

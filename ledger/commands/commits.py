@@ -10,7 +10,7 @@ from ledger.application import Ledger, Unit
 from ledger.codes import RefusalCode
 from ledger.commands.block_facts import BlockFacts, CommitFound, SealedFound
 from ledger.commands.money import fee_policy, kept_remarks
-from ledger.decisions.payment import Payment, PaymentConsumed
+from ledger.decisions.payment import Payment, PaymentConsumed, PaymentCredited
 from ledger.decisions.proof import Proof
 from ledger.decisions.submission import Submission
 from ledger.keys import payment_id, proof_id, submission_id
@@ -20,6 +20,7 @@ from ledger.rules.payments import (
     CommitFacts,
     PaymentEvidence,
     PaymentRefused,
+    expired,
     judge_payment,
     reached,
 )
@@ -73,12 +74,14 @@ def record_commit(unit: Unit, facts: BlockFacts, commit: CommitFound) -> None:
     else:
         proof = _proof(unit, parsed, expected_new=True)
         first = _not_judged_before(unit, proof, identity)
-        if commit.evidence is None or first is not None:
-            deferred = submission.defer(unit.context, commit.unanswered or _behind(first))
+        evidence = commit.evidence
+        if first is not None or evidence is None or not _can_judge(unit, judged, evidence):
+            unread = evidence.unread if evidence else ""
+            deferred = submission.defer(unit.context, commit.unanswered or unread or _behind(first))
             if deferred is not None:
                 proof.wait(unit.context.because(deferred), identity)
         else:
-            _judge(unit, submission, judged, commit.evidence)
+            _judge(unit, submission, judged, evidence)
     unit.context = outer
 
 
@@ -105,6 +108,7 @@ def judge_deferred(ledger: Ledger, submission: UUID, evidence: PaymentEvidence) 
     """Judge a deferred commit, now that the node answered; whether it is judged now.
 
     It is not while an earlier commit that names the same payment is not: that one comes first (R8).
+    Nor where nobody can show the payment, unless that has expired and no credit could forgive it.
     """
 
     def work(unit: Unit) -> bool:
@@ -123,11 +127,33 @@ def judge_deferred(ledger: Ledger, submission: UUID, evidence: PaymentEvidence) 
         else:
             parsed = MalformedPayload("the payload was malformed when it was recorded")
         facts = CommitFacts(str(found.id), commit.hotkey, commit.block, parsed)
+        if not _can_judge(unit, facts, evidence):
+            return False
         unit.because(commit)
         _judge(unit, found, facts, evidence)
         return True
 
     return ledger.decide(work)
+
+
+def _can_judge(unit: Unit, commit: CommitFacts, evidence: PaymentEvidence) -> bool:
+    """Whether the verdict is certain: also unread, an expired payment is refused (R10).
+
+    But not where the hotkey has a credit, which may be of that payment and forgives its age.
+    """
+    if not evidence.unread:
+        return True
+    paid_at = commit.block_number if evidence.block_number is None else evidence.block_number
+    if not expired(commit, evidence, fee_policy(unit.arena, paid_at)):
+        return False
+    credited = unit.ledger.newest(
+        PaymentCredited,
+        where=lambda fact: (
+            fact.hotkey == commit.hotkey
+            and unit.get(Payment, fact.originator_id).credit_of == commit.hotkey
+        ),
+    )
+    return credited is None
 
 
 def _judge(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
-from ledger.projections.statements import Statements, statements_of
+from ledger.projections.statements import SMALLEST_BOUND, Statements, statements_of
 from ledger.projections.tables import keys_of
 from ledger.store.many_rows import execute_each, insert_rows
 
@@ -86,7 +86,7 @@ class Rows:
             self.put_new(table, position, *key, **changes)
             return
         statements = self._statements(table)
-        changes = _storable(changes)
+        changes = _storable(statements, changes)
         if old.until is not None:  # there was such a row once: nothing of it is kept
             values = statements.whole({}, changes)
         elif old.since == position:
@@ -102,7 +102,8 @@ class Rows:
 
     def put_new(self, table: Table, position: int, *key: Any, **values: Any) -> None:
         """From ``position`` on there is this row, whose key no fact before it named."""
-        whole = self._statements(table).whole({}, _storable(values))
+        statements = self._statements(table)
+        whole = statements.whole({}, _storable(statements, values))
         self._open(table, key, _Version(position, whole, begins=True, stored=False))
 
     def end(self, table: Table, position: int, *key: Any) -> None:
@@ -113,8 +114,9 @@ class Rows:
 
     def append(self, table: Table, position: int, **values: Any) -> None:
         """Add a row to an appended table; every column is named."""
-        values = _storable(values)
-        columns = self._statements(table).columns[3:]
+        statements = self._statements(table)
+        values = _storable(statements, values)
+        columns = statements.columns[3:]
         if len(values) != len(columns):
             msg = f"a row of {table.name} names {sorted(values)}, not {sorted(columns)}"
             raise TypeError(msg)
@@ -123,8 +125,8 @@ class Rows:
     def extend(self, table: Table, position: int, rows: Iterable[Values]) -> None:
         """Add many rows to an appended table: values in the order of its own columns.
 
-        Texts are written as they are: whoever calls makes sure that none holds a NUL character
-        (see :func:`storable_text`).
+        They are written as they are: whoever calls makes sure that no text holds a NUL character
+        (see :func:`storable_text`) and that every number fits, as money and alpha that moved do.
         """
         line = self._lines.get((table, position), 0)
         log_id, buffer = self._log_id, self._appended.setdefault(table, [])
@@ -211,10 +213,22 @@ def storable_text(text: str) -> str:
     return text.replace("\0", "\u2400") if "\0" in text else text
 
 
-def _storable(values: dict[str, Any]) -> dict[str, Any]:
+def _storable(statements: Statements, values: dict[str, Any]) -> dict[str, Any]:
+    """The values as a database can keep them.
+
+    A number beyond its column becomes the last one that fits: chains have unsigned numbers of 64
+    bits that anybody may choose, databases signed ones, and a fact that cannot be folded would stop
+    its view for ever. The log has the number itself.
+    """
     for name, value in values.items():
-        if type(value) is str and "\0" in value:
-            values[name] = storable_text(value)
+        kind = type(value)
+        if kind is str:
+            if "\0" in value:
+                values[name] = storable_text(value)
+        elif kind is int and not -SMALLEST_BOUND <= value < SMALLEST_BOUND:
+            bound = statements.bounds.get(name)
+            if bound is not None:
+                values[name] = max(-bound, min(value, bound - 1))
     return values
 
 

@@ -7,12 +7,16 @@ the runner's few statements are kept as text in the driver's parameter style.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from sqlalchemy import Table
+from sqlalchemy import BigInteger, Integer, Table
 
 from ledger.projections.tables import PLACE_COLUMNS, keys_of, kind_of
 from ledger.store.many_rows import Insertion, parameter, quoted
+
+SMALLEST_BOUND: Final = 2**31
+BIGGEST_BOUND: Final = 2**63
+"""Integers and big integers are signed: from minus this up to, not including, this."""
 
 
 class Version(Protocol):
@@ -25,12 +29,22 @@ class Version(Protocol):
 
 
 class Statements:
-    """What the runner says about one table: ``newest``, ``all_current``, ``end``, ``insertion``."""
+    """What the runner says about one table: ``newest``, ``all_current``, ``end``, ``insertion``.
+
+    ``bounds`` has the bound of each column of whole numbers.
+    """
 
     def __init__(self, table: Table, dialect: str, suffix: str) -> None:
         self.table = table
         self.columns = tuple(str(column.name) for column in table.columns)
         self.insertion = Insertion.into(table, dialect, suffix)
+        self.bounds = {
+            str(column.name): BIGGEST_BOUND
+            if isinstance(column.type, BigInteger)
+            else SMALLEST_BOUND
+            for column in table.columns
+            if isinstance(column.type, Integer)
+        }
         keys = keys_of(table)
         self.values = tuple(
             name for name in self.columns if name not in PLACE_COLUMNS and name not in keys

@@ -74,7 +74,10 @@ sealed: Final = appended(
     Column("reveal_round", BigInteger),
     Column("succeeded", Boolean, nullable=False),
 )
-"""Every timelocked commitment as it was made; what became of it shows beside the others."""
+"""Every timelocked commitment as it was made; what became of it shows beside the others.
+
+Anybody may name any round of 64 bits: one from 2^63 on shows as 2^63 - 1, far beyond all others.
+"""
 
 
 def _codes(*codes: str) -> str:

@@ -68,6 +68,7 @@ locks: Final = versioned(
         Column("maturity_blocks", BigInteger, nullable=False),
     ],
 )
+"""One that is gone keeps its row, which locks 0: what is read late must not bring it back."""
 
 alerts: Final = appended(
     "subnet_alerts",
@@ -150,10 +151,7 @@ def _fold_burn(rows: Rows, position: int, fact: AlphaBurnSeen) -> None:
 def _fold_lock(rows: Rows, position: int, fact: LockObserved) -> None:
     known = rows.get(locks, fact.coldkey)
     if known is not None and known["last_update"] > fact.last_update:
-        return  # read late, out of a gap: the lock was touched since
-    if not fact.locked_alpha:
-        rows.end(locks, position, fact.coldkey)
-        return
+        return  # read late, out of a gap: the lock was touched since, or went
     rows.put(
         locks,
         position,

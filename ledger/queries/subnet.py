@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from sqlalchemy import RowMapping
 
 from ledger.projections import subnet as view
 from ledger.projections import weights
@@ -60,7 +61,7 @@ def locks(scope: Scope) -> list[LockLine]:
     """The conviction locks at the scope's block, the most convicted first."""
     owner = subnet_owner(scope)
     lines = []
-    for row in scope.rows(view.locks):
+    for row in _standing_locks(scope):
         owns = owner is not None and row["hotkey"] == owner[0]
         state = roll_forward(
             LockState(row["locked_alpha"], row["conviction_alpha"]),
@@ -88,7 +89,11 @@ def locks(scope: Scope) -> list[LockLine]:
 
 def locked_hotkeys(scope: Scope) -> dict[str, str]:
     """The hotkey of each coldkey's lock."""
-    return {row["coldkey"]: row["hotkey"] for row in scope.rows(view.locks)}
+    return {row["coldkey"]: row["hotkey"] for row in _standing_locks(scope)}
+
+
+def _standing_locks(scope: Scope) -> list[RowMapping]:
+    return [row for row in scope.rows(view.locks) if row["locked_alpha"]]
 
 
 def held_digests(scope: Scope) -> dict[str, tuple[str, int | None]]:

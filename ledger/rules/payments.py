@@ -95,12 +95,14 @@ class PaymentEvidence:
     ``block_number`` is None when no finalized block has the hash ``payment_block``; ``extrinsic``
     is None when that block does not hold ``payment_tx``; ``owner`` is the hotkey's coldkey in the
     state of that block; ``consumed_by`` the submission that already took the payment, if any.
+    ``unread`` says why nobody can show what the block holds any longer; empty where it was read.
     """
 
     block_number: int | None = None
     extrinsic: PaymentExtrinsic | None = None
     owner: str | None = None
     consumed_by: str | None = None
+    unread: str = ""
 
     def consumed(self, submission_id: str | None) -> PaymentEvidence:
         """The same evidence with who took the payment, which the ledger knows and the chain not."""
@@ -131,12 +133,27 @@ PaymentVerdict = PaymentAccepted | PaymentRefused
 
 
 def judge_payment(commit: CommitFacts, evidence: PaymentEvidence, fee: FeePolicy) -> PaymentVerdict:
-    """Apply R1 to R10. ``fee`` is the policy in force at the payment's block (R5)."""
+    """Apply R1 to R10. ``fee`` is the policy in force at the payment's block (R5).
+
+    Of an unread payment only what its block's number says is known. Raises ``ValueError`` for one
+    that has not expired: whether it holds cannot be told.
+    """
     broken = _broken_rules(commit, evidence, fee)
+    if evidence.unread and not broken:
+        msg = (
+            f"only an expired payment is judged unread, and {evidence.block_number} is not too old"
+        )
+        raise ValueError(msg)
     if broken:
         return PaymentRefused(tuple(code for code in MOST_SPECIFIC_FIRST if code in broken))
     paid_rao = executed_to(evidence.extrinsic, fee.treasury_ss58)
     return PaymentAccepted(paid_rao=paid_rao, overpaid_rao=paid_rao - fee.fee_rao)
+
+
+def expired(commit: CommitFacts, evidence: PaymentEvidence, fee: FeePolicy) -> bool:
+    """Whether the payment's block lies too far before the commit's (R10)."""
+    number = evidence.block_number
+    return number is not None and commit.block_number - number > fee.payment_max_age_blocks
 
 
 def expected_remark(hotkey: str, digest: str) -> str:
@@ -182,10 +199,12 @@ def _broken_rules(
     if evidence.block_number is None or evidence.block_number > commit.block_number:
         return {RefusalCode.PAYMENT_BLOCK_UNKNOWN}
     broken: set[RefusalCode] = set()
-    if commit.block_number - evidence.block_number > fee.payment_max_age_blocks:
+    if expired(commit, evidence, fee):
         broken.add(RefusalCode.PAYMENT_EXPIRED)
     if evidence.consumed_by is not None and evidence.consumed_by != commit.submission_id:
         broken.add(RefusalCode.PAYMENT_ALREADY_USED)
+    if evidence.unread:
+        return broken
     extrinsic = evidence.extrinsic
     if extrinsic is None:
         return broken | {RefusalCode.PAYMENT_TX_NOT_IN_BLOCK}

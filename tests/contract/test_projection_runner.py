@@ -11,10 +11,13 @@ from sqlalchemy import Engine, Table, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger.application import Ledger
+from ledger.commands.block_facts import LockSeen, SealedFound
 from ledger.facts import FACTS, Fact
-from ledger.observations import AlertRaised
+from ledger.observations import AlertRaised, SealedCommitSeen
 from ledger.projections import rows as rows_module
 from ledger.projections import runner
+from ledger.projections import submissions as submissions_view
+from ledger.projections import subnet as subnet_view
 from ledger.projections.all import PROJECTIONS
 from ledger.projections.rows import Rows
 from ledger.projections.runner import FoldFailedError, catch_up, follow
@@ -298,3 +301,24 @@ def test_a_stored_fact_that_does_not_fit_is_named_where_it_is_streamed(engine: E
     with pytest.raises(Exception, match=r"a stored 'seen\.alert\.v1' does not fit its schema"):
         logs.decoded([(1, "seen.alert.v1", b"{}")])
     assert FactMapper().to_stored_event(read[-1].fact).fact_key == "alert:whole"
+
+
+# -- numbers that no database keeps -----------------------------------------------------------
+
+
+def test_a_number_beyond_64_bits_with_a_sign_stops_no_view(engine: Engine) -> None:
+    """The round of a sealed commit is whatever its sender says, also where the commit fails."""
+    scene = Scene(engine)
+    most = 2**64 - 1
+    sealed = SealedFound("A", "cold-A", 1, 2**32 - 1, 0, "0x", most, succeeded=False)
+    lock = LockSeen("cold-A", "A", most, 5, most, False, most, 2**63 - 1)
+    scene.block(sealed=(sealed,), locks=(lock,))
+    catch_up(engine, PROJECTIONS)
+    (fact,) = scene.facts(SealedCommitSeen)
+    assert fact.reveal_round == most
+    with engine.connect() as connection:
+        (row,) = connection.execute(select(submissions_view.sealed)).mappings()
+        (kept,) = connection.execute(select(subnet_view.locks)).mappings()
+    assert (row["reveal_round"], row["place"]) == (2**63 - 1, 2**31 - 1)
+    assert (kept["locked_alpha"], kept["conviction_alpha"]) == (2**63 - 1, 5)
+    assert (kept["unlock_blocks"], kept["maturity_blocks"]) == (2**63 - 1, 2**63 - 1)

@@ -18,6 +18,7 @@ from chain.port import (
     ChainEvent,
     ChainUnavailableError,
     Extrinsic,
+    PrunedStateError,
     UnknownBlockError,
 )
 from ledger.rules.payload import CommitPayload
@@ -180,3 +181,13 @@ def test_a_node_that_contradicts_itself_is_asked_again() -> None:
     reader = OneBlock(Block(5, "0x" + "9" * 64, "0x04", 0, 293, (), blk.events))
     with pytest.raises(ChainUnavailableError, match="ask again"):
         gathered(reader)
+
+
+def test_of_a_block_that_was_thrown_away_its_number_is_known() -> None:
+    class Pruned(OneBlock):
+        def block(self, number: int) -> Block:
+            msg = f"block {number} is gone"
+            raise PrunedStateError(msg)
+
+    evidence = gathered(Pruned(block(events=())))
+    assert evidence == PaymentEvidence(5, unread="block 5 is gone")

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from api import following
+from api.app import open_services
 from api.following import Follower
-from chain.gaps import BALANCE_TRIES
+from api.settings import Settings
+from chain.gathering import evidence_for
 from chain.port import ChainUnavailableError, OtherChainError
 from chain.reader import BlockReader
 from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
-from ledger.observations import AlertRaised, NeuronObserved, OwnerChanged
+from ledger.observations import AlertRaised, BalanceObserved, NeuronObserved, OwnerChanged
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import payments
 from ledger.queries.weights import registry
+from ledger.rules.payments import PaymentEvidence
+from tests.pruning import failing, pruning
 from tests.unit.following.support import (
     DIGEST,
     MINER,
@@ -25,6 +31,7 @@ from tests.unit.following.support import (
     NETUID,
     NETWORK,
     OPENS_AT,
+    POLICY,
     TAO,
     TREASURY,
     VALIDATOR_COLD,
@@ -105,6 +112,51 @@ def test_a_payment_the_node_cannot_show_defers_and_is_judged_later(tmp_path: Pat
         assert [line["status"] for line in submissions(scope)] == ["queued"]
 
 
+def test_a_commit_whose_payment_nobody_holds_is_refused_by_its_age(tmp_path: Path) -> None:
+    rules = POLICY.replace("[weights]", "payment_max_age_blocks = 3\n[weights]")
+    script = {OPENS_AT + 1: [PAY], OPENS_AT + 6: [COMMIT]}
+    place = follow(tmp_path, script, rules=rules)
+    place.advance(2)
+    for _ in range(6):
+        place.chain.advance()
+    _, chain = pruning(place.chain, lambda number: number == OPENS_AT + 1)
+    caught = Follower(place.services, chain, NETWORK, NETUID).catch_up()
+    assert caught.deferred == 0
+    with place.services.at(NETWORK, NETUID) as scope:
+        (line,) = submissions(scope)
+    assert (line["status"], list(line["codes"])) == ("refused", ["payment_expired"])
+
+
+def test_deferred_commits_are_asked_about_a_few_at_a_time_and_ever_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = follow(tmp_path, {OPENS_AT + 1: [PAY], OPENS_AT + 3: [COMMIT]})
+    place.advance(2)
+    _, chain = pruning(place.chain, lambda number: number == OPENS_AT + 1)
+    follower = Follower(place.services, chain, NETWORK, NETUID)
+    asked: list[int] = []
+
+    def asking(*arguments: Any) -> PaymentEvidence:
+        asked.append(place.ledger.head().effective_block - OPENS_AT)
+        return evidence_for(*arguments)
+
+    monkeypatch.setattr(following, "evidence_for", asking)
+    monkeypatch.setattr(following, "DEFERRED_AT_ONCE", 0)
+    place.chain.advance()
+    assert follower.catch_up().deferred == 1
+    assert asked == []
+    monkeypatch.setattr(following, "DEFERRED_AT_ONCE", 1)
+    assert follower.catch_up(stop=lambda: True).deferred == 1
+    assert asked == []
+    for _ in range(16):
+        follower.catch_up()
+        follower.catch_up()  # nothing is new: nothing is asked again but once
+        place.chain.advance()
+    assert asked == [3, 3, 4, 7, 14]
+    caught = Follower(place.services, place.chain, NETWORK, NETUID).catch_up()
+    assert (caught.judged, caught.deferred) == (1, 0)
+
+
 def test_money_of_nobody_stays_visible(tmp_path: Path) -> None:
     gift = Transfer(source=MINER_COLD, destination=TREASURY, rao=TAO)
     place = follow(tmp_path, {OPENS_AT + 1: [gift]})
@@ -157,9 +209,37 @@ def test_a_balance_the_node_cannot_give_stays_unknown_and_raises_an_alert(tmp_pa
     assert alert.kind == "balance_unknown"
 
 
-def test_a_balance_that_the_node_gives_when_asked_again_is_known(tmp_path: Path) -> None:
+def test_an_outage_at_the_opening_leaves_no_balance_unknown(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
-    for turn in range(BALANCE_TRIES - 1):
-        place.chain.fail_next("balance_rao", ChainUnavailableError(f"connection {turn} broke"))
-    BlockReader(place.chain, place.ledger, {}).observe_balances()
-    assert place.ledger.newest(AlertRaised) is None
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'unread.db'}"))
+    ledger = open_arena(
+        services.engine,
+        place.ledger.arena,
+        network=NETWORK,
+        at_block=OPENS_AT,
+        policy=policy(),
+        actor="test",
+    )
+    place.chain.advance()
+    made, chain = pruning(place.chain, lambda _: False)
+    reader = Follower(services, chain, NETWORK, NETUID)
+
+    def away(question: str) -> None:
+        if question in {"balance_rao", "stake_alpha"}:
+            msg = "connection refused"
+            raise ChainUnavailableError(msg)
+
+    made.before = away
+    for _ in range(3):  # however often it says the same
+        with pytest.raises(ChainUnavailableError, match="refused"):
+            reader.catch_up()
+        assert ledger.head().effective_block == OPENS_AT
+    made.before = failing(1, "stake_alpha")  # one connection that broke is no such node
+    reader.catch_up()
+    assert ledger.newest(AlertRaised) is None
+    assert ledger.head().effective_block == OPENS_AT + 1
+    for asset in ("TAO", "ALPHA"):
+        seen = ledger.newest(BalanceObserved, where=lambda fact, asset=asset: fact.asset == asset)
+        assert seen is not None
+        assert seen.about_block == OPENS_AT
+    services.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api.following import Follower
 from chain.beside import Beside
 from chain.port import ChainUnavailableError
@@ -41,6 +43,7 @@ from ledger.observations import (
 from ledger.queries.subnet import alerts, burns, locks, pools
 from ledger.queries.weights import registry
 from ledger.store.logs import read_log
+from tests.pruning import pruning
 from tests.unit.following.support import (
     MINER,
     MINER_COLD,
@@ -243,6 +246,30 @@ def test_alpha_a_node_cannot_tell_stays_unknown_with_one_alert(tmp_path: Path) -
     alpha = [fact for fact in facts(place, BalanceObserved) if fact.asset == "ALPHA"]
     assert [fact.about_block for fact in alpha] == [OPENS_AT, EPOCH]
     assert [fact.kind for fact in facts(place, AlertRaised)] == ["balance_unknown"]
+
+
+def test_an_outage_at_an_epoch_skips_no_alpha(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    made, chain = pruning(place.chain, lambda _: False)
+    place.chain.advance_to(EPOCH)
+    Follower(place.services, chain, NETWORK, NETUID).catch_up()
+
+    def away(question: str) -> None:
+        if question in {"balance_rao", "stake_alpha"}:
+            raise ChainUnavailableError(question)
+
+    follower = Follower(place.services, chain, NETWORK, NETUID)
+    place.chain.advance_to(EPOCH + 21)
+    made.before = away
+    for _ in range(3):
+        with pytest.raises(ChainUnavailableError):
+            follower.catch_up()
+    assert place.ledger.head().effective_block == EPOCH + 6
+    made.before = lambda _: None
+    follower.catch_up()
+    alpha = [fact for fact in facts(place, BalanceObserved) if fact.asset == "ALPHA"]
+    assert [fact.about_block for fact in alpha] == [OPENS_AT, *range(EPOCH, EPOCH + 22, 7)]
+    assert facts(place, AlertRaised) == []
 
 
 def test_a_burn_uid_that_stops_being_the_owners_is_told_in_its_block(tmp_path: Path) -> None:

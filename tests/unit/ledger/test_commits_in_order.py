@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
+from ledger.codes import VoidCause
 from ledger.commands.block_facts import Deposit, SealedFound
 from ledger.commands.commits import judge_deferred
+from ledger.commands.contests import void_contest
 from ledger.decisions.payment import Payment, PaymentConsumed, PaymentSeen
 from ledger.decisions.submission import SubmissionAccepted, SubmissionRefused
 from ledger.observations import SealedCommitSeen
@@ -208,3 +210,44 @@ def test_a_deposit_s_remarks_and_place_are_shown_with_unclaimed_money(scene: Sce
     assert (line["sender"], line["amount_rao"]) == ("cold-Z", 5)
     assert line["remarks"] == ["hello", "0xff"]
     assert line["outer_call"] == "Balances.transfer_all"
+
+
+UNREAD = "the node no longer holds the state of the block"
+
+
+def unread(paid: Paid) -> PaymentEvidence:
+    return PaymentEvidence(paid.block, unread=UNREAD)
+
+
+def test_an_expired_payment_that_nobody_can_show_is_refused_and_a_younger_one_waits(
+    scene: Scene,
+) -> None:
+    paid = scene.pay("A", "a")
+    found = commit(paid, evidence=unread(paid))
+    young = scene.identity(found, scene.block(commits=(found,)))
+    assert scene.status(young) == "deferred"
+    assert judge_deferred(scene.ledger, young, unread(paid)) is False
+    assert judge_deferred(scene.ledger, young, paid.evidence) is True
+    spent = scene.pay("B", "b")
+    for _ in range(51):
+        scene.block()
+    found = commit(spent, evidence=unread(spent))
+    old = scene.identity(found, scene.block(commits=(found,)))
+    assert (scene.status(young), scene.status(old)) == ("queued", "refused")
+    assert scene.facts(SubmissionRefused)[-1].codes == ("payment_expired",)
+
+
+def test_an_expired_payment_that_nobody_can_show_may_still_be_a_credit(scene: Scene) -> None:
+    paid = scene.pay("A", "a")
+    waiting = scene.identity(commit(paid), scene.block(commits=(commit(paid),)))
+    for attempt in (1, 2):
+        contest = scene.plan(waiting, attempt=attempt)
+        void_contest(scene.ledger, contest, cause=VoidCause.BASELINE_FAILED, detail="x")
+    assert scene.status(waiting) == "credited"
+    for _ in range(51):
+        scene.block()
+    again = commit(paid, payload=paid.payload(digest("a2")), evidence=unread(paid))
+    late = scene.identity(again, scene.block(commits=(again,)))
+    assert scene.status(late) == "deferred"
+    assert judge_deferred(scene.ledger, late, paid.evidence) is True
+    assert scene.status(late) == "queued"

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import Engine
 
-from ledger.commands.block_facts import EmptiedUid, EpochPaid, Gap, NeuronChange, SeenAnew
+from ledger.commands.block_facts import (
+    AlphaBurned,
+    EmptiedUid,
+    EpochPaid,
+    Gap,
+    LockSeen,
+    NeuronChange,
+    SeenAnew,
+)
 from ledger.commands.blocks import record_block
 from ledger.commands.gaps import fill_block
 from ledger.commands.rereading import compare_block
@@ -25,26 +34,31 @@ from ledger.observations import (
 from ledger.queries.emissions import epochs
 from ledger.queries.payouts import all_payouts
 from ledger.queries.standing import gaps, last_safe_block, missing_blocks, safe_block
+from ledger.queries.subnet import locked_hotkeys, locks
 from ledger.queries.weights import registry
 from tests.unit.ledger.scenes import (
     FEE_RAO,
     OPENED_AT,
+    OTHER_ARENA,
     TREASURY,
     Paid,
     Scene,
     block_hash,
     commit,
     digest,
+    treasury_of,
 )
 from tests.unit.ledger.test_payouts import HOTKEYS, send
 
 
-def pass_gap(scene: Scene, length: int, **anew: object) -> tuple[int, int]:
+def pass_gap(
+    scene: Scene, length: int, emptied: tuple[EmptiedUid, ...] = (), **anew: object
+) -> tuple[int, int]:
     """Go on after ``length`` missing blocks; the first and the last of them."""
     first = scene.head + 1
     last = first + length - 1
     seen = SeenAnew(Gap(first, last, "pruned"), **anew)  # type: ignore[arg-type]
-    record_block(scene.ledger, scene.facts_of(last + 1, seen_anew=seen))
+    record_block(scene.ledger, scene.facts_of(last + 1, emptied=emptied, seen_anew=seen))
     return first, last
 
 
@@ -84,9 +98,11 @@ def test_who_moved_to_another_uid_keeps_its_throne(scene: Scene) -> None:
     scene.register((1, "A", None), (2, "B", None))
     scene.contest({scene.submit("A"): 300})
     first = scene.head + 1
-    anew = SeenAnew(Gap(first, first, "pruned"), emptied=(EmptiedUid(2, "B"),))
+    anew = SeenAnew(Gap(first, first, "pruned"))
     moved = (NeuronChange(1, "B", "cold-B", "A"), NeuronChange(0, "A", "cold-A", None))
-    record_block(scene.ledger, scene.facts_of(first + 1, neurons=moved, seen_anew=anew))
+    left = (EmptiedUid(2, "B"),)
+    facts = scene.facts_of(first + 1, neurons=moved, emptied=left, seen_anew=anew)
+    record_block(scene.ledger, facts)
     assert scene.read(registry) == {0: ("A", "cold-A"), 1: ("B", "cold-B")}
     assert scene.king() == "A"
 
@@ -267,3 +283,45 @@ def test_a_filled_block_read_again_is_compared_with_what_was_filled(scene: Scene
     assert compare_block(scene.ledger, alike) == []
     (difference,) = compare_block(scene.ledger, replace(alike, subnet_owner=("p", "pc")))
     assert "owner_hotkey: 'o' is recorded, 'p' was offered" in difference
+
+
+def test_a_lock_read_late_does_not_bring_back_one_that_went_meanwhile(scene: Scene) -> None:
+    def lock(block: int, alpha: int) -> LockSeen:
+        return LockSeen("cold-A", "A", alpha, 0, block, True, 50, 70)
+
+    scene.block(locks=(lock(scene.head + 1, 500),))
+    first, _ = pass_gap(scene, 2)
+    assert [line.locked_alpha for line in scene.read(locks)] == [500]
+    scene.block(locks=(lock(scene.head + 1, 0),))
+    assert (scene.read(locks), scene.read(locked_hotkeys)) == ([], {})
+    fill_block(scene.ledger, scene.facts_of(first, locks=(lock(first, 700),)))
+    assert (scene.read(locks), scene.read(locked_hotkeys)) == ([], {})
+    scene.block(locks=(lock(scene.head + 1, 30),))
+    assert [line.locked_alpha for line in scene.read(locks)] == [30]
+
+
+def test_a_payment_to_two_arenas_treasuries_is_read_again_alike_in_both(engine: Engine) -> None:
+    scenes = [Scene(engine), Scene(engine, OTHER_ARENA)]
+    treasuries = (TREASURY, treasury_of(OTHER_ARENA.netuid))
+    mine = [Paid("A", digest("a"), OPENED_AT + 1, 3, FEE_RAO, one) for one in treasuries]
+    for scene, paid in zip(scenes, mine, strict=True):
+        scene.block(deposits=(paid.deposit,))
+    for scene, paid in zip(scenes, mine, strict=True):
+        (seen,) = scene.facts(PaymentSeen)
+        assert seen.treasury == paid.treasury
+        facts = scene.facts_of(OPENED_AT + 1, deposits=(paid.deposit,))
+        assert compare_block(scene.ledger, facts) == []
+        (missing,) = compare_block(scene.ledger, scene.facts_of(OPENED_AT + 1))
+        assert f"'{seen.fact_key}' is in the log and not in block" in missing
+        assert scene.facts(FactConflictSeen) == []
+
+
+def test_burns_that_an_older_program_did_not_note_are_no_difference(scene: Scene) -> None:
+    number = scene.block()
+    anybodys, ours = (
+        AlphaBurned(2, "0x2", "burn_alpha", coldkey, "A", 14, None, 5)
+        for coldkey in ("cold-A", TREASURY)
+    )
+    assert compare_block(scene.ledger, scene.facts_of(number, burns=(anybodys,))) == []
+    (missing,) = compare_block(scene.ledger, scene.facts_of(number, burns=(ours,)))
+    assert "is not in the log" in missing

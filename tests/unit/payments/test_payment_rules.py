@@ -74,6 +74,13 @@ def test_a_payment_expires_after_the_last_allowed_block(age: int, refused: bool)
     assert codes(evidence=evidence) == ((RefusalCode.PAYMENT_EXPIRED,) if refused else ())
 
 
+def test_an_unread_payment_is_judged_by_its_age_alone() -> None:
+    old = PaymentEvidence(10_000 - 7_201, unread="thrown away")
+    assert codes(evidence=old) == ("payment_expired",)
+    with pytest.raises(ValueError, match="only an expired payment is judged unread"):
+        codes(evidence=PaymentEvidence(10_000 - 7_200, unread="thrown away"))
+
+
 def test_a_payment_after_the_commit_is_unknown_to_it() -> None:
     evidence = replace(EVIDENCE, block_number=COMMIT.block_number + 1)
     assert codes(evidence=evidence) == (RefusalCode.PAYMENT_BLOCK_UNKNOWN,)
