@@ -12,7 +12,7 @@ from ledger.commands.block_facts import BlockFacts, CommitFound, SealedFound
 from ledger.commands.money import fee_policy, kept_remarks
 from ledger.decisions.payment import Payment, PaymentConsumed, PaymentCredited
 from ledger.decisions.proof import Proof
-from ledger.decisions.submission import Submission
+from ledger.decisions.submission import CommitSeen, Submission
 from ledger.keys import payment_id, proof_id, submission_id
 from ledger.observations import SealedCommitSeen
 from ledger.rules.payload import CommitPayload, MalformedPayload
@@ -73,13 +73,13 @@ def record_commit(unit: Unit, facts: BlockFacts, commit: CommitFound) -> None:
         _judge(unit, submission, judged, PaymentEvidence())
     else:
         proof = _proof(unit, parsed, expected_new=True)
-        first = _not_judged_before(unit, proof, identity)
+        first = _not_judged_before(unit, proof, seen)
         evidence = commit.evidence
         if first is not None or evidence is None or not _can_judge(unit, judged, evidence):
             unread = evidence.unread if evidence else ""
             deferred = submission.defer(unit.context, commit.unanswered or unread or _behind(first))
             if deferred is not None:
-                proof.wait(unit.context.because(deferred), identity)
+                proof.wait(unit.context.because(deferred), seen)
         else:
             _judge(unit, submission, judged, evidence)
     unit.context = outer
@@ -122,7 +122,7 @@ def judge_deferred(ledger: Ledger, submission: UUID, evidence: PaymentEvidence) 
                 commit.image, commit.digest, commit.payment_tx, commit.payment_block
             )
             proof = _proof(unit, parsed, expected_new=False)
-            if _not_judged_before(unit, proof, found.id) is not None:
+            if _not_judged_before(unit, proof, commit) is not None:
                 return False
         else:
             parsed = MalformedPayload("the payload was malformed when it was recorded")
@@ -220,9 +220,9 @@ def _proof(unit: Unit, payload: CommitPayload, *, expected_new: bool) -> Proof:
     return unit.begin(Proof, identity) if expected_new else unit.get(Proof, identity)
 
 
-def _not_judged_before(unit: Unit, proof: Proof, submission: UUID) -> UUID | None:
+def _not_judged_before(unit: Unit, proof: Proof, commit: CommitSeen) -> UUID | None:
     """The first commit before this one that names the same proof and still waits."""
-    for earlier in proof.before(submission):
+    for earlier in proof.before(commit):
         if unit.get(Submission, earlier).status == "deferred":
             return earlier
     return None
