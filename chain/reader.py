@@ -56,6 +56,10 @@ class NotFinalizedError(UnknownBlockError):
     """The block that the operator wants to begin at is not finalized yet."""
 
 
+class NothingToReadError(PrunedStateError):
+    """Nobody can give any of the blocks that were to be read, though later ones: see further."""
+
+
 def never() -> bool:
     """Nobody asks the cursor to stop."""
     return False
@@ -140,12 +144,13 @@ class BlockReader:
 
         ``on_block(number, last)`` is told of each one; ``stop`` is asked after each. Raises what
         the chain raises; everything recorded before it stands. :class:`PrunedStateError` only where
-        no block up to the head can be given, or none up to ``until_block``.
+        no block up to the head can be given, as :class:`NothingToReadError` where none up to
+        ``until_block`` can. A block is missed only if it is denied twice.
         """
         finalized = self._chain.finalized_head().number
         last = finalized if until_block is None else min(until_block, finalized)
         told = on_block or (lambda *_: None)
-        next_block, recorded = self._head() + 1, 0
+        next_block, recorded, denied = self._head() + 1, 0, -1
         while next_block <= last and not stop():
             try:
                 with closing(self._blocks(next_block, last)) as blocks:
@@ -156,6 +161,9 @@ class BlockReader:
                         if stop():
                             return recorded
             except PrunedStateError as error:
+                if denied != next_block:  # behind one address others may answer, who have it
+                    denied = next_block
+                    continue
                 after = self._pass_gap(next_block, last, finalized, error)
                 recorded, next_block = recorded + 1, after + 1
                 told(after, last)
@@ -261,7 +269,8 @@ class BlockReader:
     ) -> int:
         """Go on after blocks that nobody can give, of which ``pruned`` is one; where.
 
-        Raises ``error`` where no later block can be given either.
+        Raises ``error`` where no later block can be given either, and :class:`NothingToReadError`
+        where none up to ``last`` can.
         """
         first = pruned if since is None else since
         reason = str(error)[:MAX_REASON_CHARS]
@@ -274,7 +283,7 @@ class BlockReader:
                     f"blocks {first} to {after - 1} can be given by nobody, and no block up to "
                     f"{last} was to be read but those; read further, or give an archive node"
                 )
-                raise PrunedStateError(msg) from error
+                raise NothingToReadError(msg) from error
             try:
                 self._record_anew(after, Gap(first, after - 1, reason))
             except PrunedStateError:

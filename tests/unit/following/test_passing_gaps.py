@@ -17,7 +17,7 @@ from api.opening import open_from_node
 from api.settings import Settings
 from api.status import status_of
 from chain.port import Block, ChainReader, ChainUnavailableError, OtherChainError, PrunedStateError
-from chain.reader import NotFinalizedError
+from chain.reader import NotFinalizedError, NothingToReadError
 from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
 from chain.watchdog import BlockWatchdog
 from ledger.commands.arena import open_arena
@@ -400,6 +400,36 @@ def test_a_beginning_that_is_not_final_ends_also_a_run_that_follows(tmp_path: Pa
     with pytest.raises(NotFinalizedError, match="not finalized yet"):
         run.follow(BlockWatchdog(OneNode(), clock=lambda: 0.0))
     assert place.ledger.newest(AlertRaised) is None
+
+
+def test_an_end_inside_what_nobody_holds_ends_also_a_run_that_follows(tmp_path: Path) -> None:
+    place, _, chain = place_with(tmp_path, *range(1, 8))
+    run = Ingest(
+        place.ledger,
+        lambda: follower(place, chain),
+        until_block=OPENS_AT + 5,
+        stop=Clock(5),
+        say=lambda _: None,
+    )
+    with pytest.raises(NothingToReadError, match="read further, or give an archive node"):
+        run.follow(BlockWatchdog(OneNode(), clock=lambda: 0.0))
+    assert lines(place) == []
+    assert place.ledger.head().effective_block == OPENS_AT
+
+
+def test_a_block_that_is_denied_once_is_no_gap(tmp_path: Path) -> None:
+    place, made, chain = place_with(tmp_path)
+    denied: list[int] = []
+
+    def once(number: int) -> bool:
+        if number == OPENS_AT + 6 and not denied:
+            denied.append(number)
+            return True
+        return False
+
+    made.pruned = once
+    assert follower(place, chain).catch_up().blocks == BLOCKS
+    assert (denied, lines(place)) == ([OPENS_AT + 6], [])
 
 
 def test_recorded_blocks_are_read_again_and_found_alike(tmp_path: Path) -> None:
