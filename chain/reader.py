@@ -117,6 +117,14 @@ class BlockReader:
         self._registry_unknown = False
         record_opening(self._ledger, state)
         self._beside.subnet_owner = state.subnet_owner
+        self._beside.burn_uid_is_new = True
+        self._beside.burn_uid = (
+            self._ledger.arena_state().policy_at(head.effective_block).weights.burn_uid
+        )
+        for kind, detail in burn_uid_alerts(
+            None, {}, head.effective_block, self._registry, self._beside
+        ):
+            raise_alert(self._ledger, kind, detail)
         self.observe_balances()
 
     def observe_balances(self) -> None:
@@ -204,7 +212,7 @@ class BlockReader:
         # A copy, until the block is recorded: one that fails half-way is read again from before.
         registry, beside = dict(self._registry), self._beside.copy()
         policy = self._ledger.arena_state().policy_at(block.number)
-        beside.burn_uid = policy.weights.burn_uid
+        self._set_burn_uid(beside, block.number, known_at=block.number - 1)
         facts = gather(
             self._chain,
             block,
@@ -237,7 +245,8 @@ class BlockReader:
             beside=beside,
         )
         owner = self._chain.subnet_owner(self._netuid, block.hash)
-        beside.burn_uid, beside.subnet_owner = policy.weights.burn_uid, owner
+        beside.subnet_owner = owner
+        self._set_burn_uid(beside, number, known_at=self._head())
         facts = replace(
             facts,
             neurons=changes.neurons,
@@ -247,7 +256,7 @@ class BlockReader:
             weights=facts.weights
             if facts.epoch is not None
             else held_weights(self._chain, self._netuid, block, now, beside, all_of_them=True),
-            alerts=burn_uid_alerts(self._beside.subnet_owner, self._registry, block, now, beside),
+            alerts=burn_uid_alerts(self._beside.subnet_owner, self._registry, number, now, beside),
             seen_anew=seen_anew(
                 self._chain, block, gap=gap, netuid=self._netuid, treasury=treasury
             ),
@@ -292,6 +301,13 @@ class BlockReader:
                 continue
             return after
         raise error
+
+    def _set_burn_uid(self, beside: Beside, number: int, *, known_at: int) -> None:
+        """The burn UID at a block; what is known is of the log's newest one, ``known_at``."""
+        arena = self._ledger.arena_state()
+        beside.burn_uid = arena.policy_at(number).weights.burn_uid
+        before = arena.policy_at(known_at).weights.burn_uid
+        beside.burn_uid_is_new = beside.burn_uid != before
 
     # -- the right chain --------------------------------------------------------------------
 
