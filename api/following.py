@@ -29,6 +29,9 @@ TRY_AGAIN_BLOCKS: Final = 300
 """How many blocks later gaps that nobody could fill are tried again: an hour of blocks."""
 
 
+REREAD_AT_ONCE: Final = 50
+"""Recorded blocks that are read again in one catch-up, for the same reason."""
+
 DEFERRED_AT_ONCE: Final = 20
 """So many deferred commits are asked about before new blocks are looked for."""
 
@@ -42,7 +45,8 @@ class Caught:
 
     Blocks that earlier catch-ups read before they failed count, too. ``filled`` blocks of gaps were
     read late and ``missing`` ones are not in the log still; ``unfilled`` says why where a node
-    failed at it. ``reread`` blocks were read again, with ``differences`` to what the log has.
+    failed at it. ``reread`` blocks were read again, with ``differences`` to what the log has, and
+    ``to_reread`` are left for the next catch-ups.
     """
 
     blocks: int
@@ -54,6 +58,7 @@ class Caught:
     unfilled: str = ""
     reread: int = 0
     differences: tuple[str, ...] = ()
+    to_reread: int = 0
 
 
 def beside_at(scope: Scope) -> Beside:
@@ -92,7 +97,8 @@ class Follower:
 
     ``workers`` blocks are fetched at once. ``from_block`` is where the operator wants it to begin:
     after the next block of the log, the blocks between are a recorded gap; at or before the log's
-    newest, blocks are read again from there and compared first. Gaps before it are left alone.
+    newest, blocks are read again from there and compared, some with each catch-up and after the new
+    ones. Gaps before it are left alone.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Follower:
         self._late = LateReader(chain, self._ledger, self._known_at, workers=workers)
         self._from_block = from_block
         self._begun = from_block is None
+        self._to_reread = range(0)
         self._filling_failed_at: int | None = None
         self._counted = _Counted()
         self._waits: dict[str, _Wait] = {}
@@ -138,9 +145,10 @@ class Follower:
             told(number, last)
 
         self._reader.observe_opening()
-        self._begin(until_block, told, stop)
+        self._begin(until_block)
         self._reader.ingest(until_block, on_block=read, stop=stop)
         unfilled = self._fill(until_block, read, told, stop)
+        self._reread(told, stop)
         judged, left = self._judge_deferred(stop)
         self._counted = _Counted()
         return Caught(
@@ -153,9 +161,10 @@ class Follower:
             unfilled=unfilled,
             reread=counted.reread,
             differences=tuple(counted.differences),
+            to_reread=len(self._to_reread),
         )
 
-    def _begin(self, until_block: int | None, told: OnBlock, stop: Callable[[], bool]) -> None:
+    def _begin(self, until_block: int | None) -> None:
         """Begin where the operator wants it, once."""
         if self._begun or self._from_block is None:
             return
@@ -165,10 +174,18 @@ class Follower:
         else:
             first = max(self._from_block, self._ledger.arena_state().opened_at_block + 1)
             last = head if until_block is None else min(head, until_block)
-            read, differences = self._late.reread(first, last, on_block=told, stop=stop)
-            self._counted.reread += read
-            self._counted.differences += differences
+            self._to_reread = range(first, last + 1)
         self._begun = True
+
+    def _reread(self, told: OnBlock, stop: Callable[[], bool]) -> None:
+        """Read some of the recorded blocks again that the operator wants compared."""
+        some = self._to_reread[:REREAD_AT_ONCE]
+        if not some or stop():
+            return
+        read, differences = self._late.reread(some[0], some[-1], on_block=told, stop=stop)
+        self._counted.reread += read
+        self._counted.differences += differences
+        self._to_reread = self._to_reread[len(some) :]
 
     # -- gaps -------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import msgspec
 
 from api.following import Caught, Follower
 from chain.port import ChainError, OtherChainError
-from chain.reader import NotFinalizedError, OnBlock
+from chain.reader import NotFinalizedError, NothingToReadError, OnBlock
 from chain.watchdog import BlockWatchdog
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
@@ -128,6 +128,8 @@ class Ingest:
     def once(self) -> End:
         """Read what is finalized by now. Raises what the chain raises."""
         caught = self._catch_up()
+        while caught.to_reread and not self._stop.is_set():
+            caught = self._catch_up()
         if self._stop.is_set():
             return "stopped"
         return "until_block" if self._is_done(caught) else "head"
@@ -136,12 +138,13 @@ class Ingest:
         """Go on until stopped, or until the last block that was asked for.
 
         No failure of a node ends it. :class:`OtherChainError` does, which waiting cannot mend, and
-        :class:`NotFinalizedError`, which tells the operator to begin elsewhere.
+        :class:`NotFinalizedError` and :class:`NothingToReadError`, which tell the operator to begin
+        or to end elsewhere.
         """
         while not self._stop.is_set():
             try:
                 caught = self._catch_up()
-            except (NotFinalizedError, OtherChainError):
+            except (NotFinalizedError, NothingToReadError, OtherChainError):
                 raise
             except ChainError as error:
                 self._look(watchdog, None)
@@ -151,6 +154,8 @@ class Ingest:
             if self._is_done(caught):
                 return "until_block"
             self._look(watchdog, caught.head_block)
+            if caught.to_reread:
+                continue
             self._stop.wait(POLL_S)
         return "stopped"
 
@@ -171,7 +176,8 @@ class Ingest:
             differences = (
                 f"{len(caught.differences)} differences" if caught.differences else "alike"
             )
-            self._say(f"{caught.reread} recorded blocks read again: {differences}")
+            left = f"; {caught.to_reread} are left" if caught.to_reread else ""
+            self._say(f"{caught.reread} recorded blocks read again: {differences}{left}")
         for difference in caught.differences:
             self._say(f"differs: {difference}")
         if first or caught.blocks or caught.judged:
@@ -188,7 +194,8 @@ class Ingest:
             self._say(f"a gap could not be filled now: {caught.unfilled}")
 
     def _is_done(self, caught: Caught) -> bool:
-        return self._until_block is not None and caught.head_block >= self._until_block
+        reached = self._until_block is not None and caught.head_block >= self._until_block
+        return reached and not caught.to_reread
 
     def _wait(self, error: ChainError) -> None:
         self._failures += 1

@@ -103,10 +103,12 @@ class Beside:
     """What the log knows besides the registry, moved on with each block that is gathered.
 
     ``held`` is each validator's last known digest and update, ``locked`` the hotkey of each
-    coldkey's lock. ``burn_uid`` is the policy's; None: nothing is said about it.
+    coldkey's lock. ``burn_uid`` is the policy's; None: nothing is said about it. It
+    ``burn_uid_is_new`` where another one was before, or none.
     """
 
     burn_uid: int | None = None
+    burn_uid_is_new: bool = False
     subnet_owner: tuple[str, str] | None = None
     held: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     locked: dict[str, str] = field(default_factory=dict)

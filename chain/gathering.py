@@ -66,7 +66,7 @@ def gather(
     known_owner, owner = beside.subnet_owner, subnet_owner_after(chain, netuid, block)
     if owner is not None:
         beside.subnet_owner = owner
-    alerts += burn_uid_alerts(known_owner, before, block, registry, beside)
+    alerts += burn_uid_alerts(known_owner, before, block.number, registry, beside)
     look = epoch is not None or treasury_staked(block, treasury)
     return BlockFacts(
         number=block.number,
@@ -99,24 +99,26 @@ def gather(
 def burn_uid_alerts(
     known_owner: tuple[str, str] | None,
     before: Registry,
-    block: Block,
+    number: int,
     after: Registry,
     beside: Beside,
 ) -> tuple[tuple[str, str], ...]:
     """An alert if the burn UID does not belong to the subnet's owner any more after a block.
 
     ``known_owner`` and ``before`` are what was known before it, ``after`` and ``beside`` after it.
+    Of a burn UID that is new nothing was.
     """
     uid = beside.burn_uid
     if uid is None:
         return ()
-    was = burn_uid_eligible(before.get(uid), known_owner)
+    new = beside.burn_uid_is_new
+    was = None if new else burn_uid_eligible(before.get(uid), known_owner)
     eligible = burn_uid_eligible(after.get(uid), beside.subnet_owner)
     if eligible is True or was is False or (was is None and eligible is None):
         return ()
     holder, owner = after.get(uid), beside.subnet_owner
     detail = (
-        f"burn UID {uid} does not belong to the subnet's owner after block {block.number}: "
+        f"burn UID {uid} does not belong to the subnet's owner after block {number}: "
         f"it is held by {' of '.join(holder) if holder else 'nobody'}, and the subnet by "
         f"{' of '.join(owner) if owner else 'nobody known'}"
     )

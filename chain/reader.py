@@ -56,6 +56,10 @@ class NotFinalizedError(UnknownBlockError):
     """The block that the operator wants to begin at is not finalized yet."""
 
 
+class NothingToReadError(PrunedStateError):
+    """Nobody can give any of the blocks that were to be read, though later ones: see further."""
+
+
 def never() -> bool:
     """Nobody asks the cursor to stop."""
     return False
@@ -113,6 +117,14 @@ class BlockReader:
         self._registry_unknown = False
         record_opening(self._ledger, state)
         self._beside.subnet_owner = state.subnet_owner
+        self._beside.burn_uid_is_new = True
+        self._beside.burn_uid = (
+            self._ledger.arena_state().policy_at(head.effective_block).weights.burn_uid
+        )
+        for kind, detail in burn_uid_alerts(
+            None, {}, head.effective_block, self._registry, self._beside
+        ):
+            raise_alert(self._ledger, kind, detail)
         self.observe_balances()
 
     def observe_balances(self) -> None:
@@ -140,12 +152,13 @@ class BlockReader:
 
         ``on_block(number, last)`` is told of each one; ``stop`` is asked after each. Raises what
         the chain raises; everything recorded before it stands. :class:`PrunedStateError` only where
-        no block up to the head can be given, or none up to ``until_block``.
+        no block up to the head can be given, as :class:`NothingToReadError` where none up to
+        ``until_block`` can. A block is missed only if it is denied twice.
         """
         finalized = self._chain.finalized_head().number
         last = finalized if until_block is None else min(until_block, finalized)
         told = on_block or (lambda *_: None)
-        next_block, recorded = self._head() + 1, 0
+        next_block, recorded, denied = self._head() + 1, 0, -1
         while next_block <= last and not stop():
             try:
                 with closing(self._blocks(next_block, last)) as blocks:
@@ -156,6 +169,9 @@ class BlockReader:
                         if stop():
                             return recorded
             except PrunedStateError as error:
+                if denied != next_block:  # behind one address others may answer, who have it
+                    denied = next_block
+                    continue
                 after = self._pass_gap(next_block, last, finalized, error)
                 recorded, next_block = recorded + 1, after + 1
                 told(after, last)
@@ -196,7 +212,7 @@ class BlockReader:
         # A copy, until the block is recorded: one that fails half-way is read again from before.
         registry, beside = dict(self._registry), self._beside.copy()
         policy = self._ledger.arena_state().policy_at(block.number)
-        beside.burn_uid = policy.weights.burn_uid
+        self._set_burn_uid(beside, block.number, known_at=block.number - 1)
         facts = gather(
             self._chain,
             block,
@@ -229,7 +245,8 @@ class BlockReader:
             beside=beside,
         )
         owner = self._chain.subnet_owner(self._netuid, block.hash)
-        beside.burn_uid, beside.subnet_owner = policy.weights.burn_uid, owner
+        beside.subnet_owner = owner
+        self._set_burn_uid(beside, number, known_at=self._head())
         facts = replace(
             facts,
             neurons=changes.neurons,
@@ -239,7 +256,7 @@ class BlockReader:
             weights=facts.weights
             if facts.epoch is not None
             else held_weights(self._chain, self._netuid, block, now, beside, all_of_them=True),
-            alerts=burn_uid_alerts(self._beside.subnet_owner, self._registry, block, now, beside),
+            alerts=burn_uid_alerts(self._beside.subnet_owner, self._registry, number, now, beside),
             seen_anew=seen_anew(
                 self._chain, block, gap=gap, netuid=self._netuid, treasury=treasury
             ),
@@ -261,7 +278,8 @@ class BlockReader:
     ) -> int:
         """Go on after blocks that nobody can give, of which ``pruned`` is one; where.
 
-        Raises ``error`` where no later block can be given either.
+        Raises ``error`` where no later block can be given either, and :class:`NothingToReadError`
+        where none up to ``last`` can.
         """
         first = pruned if since is None else since
         reason = str(error)[:MAX_REASON_CHARS]
@@ -274,7 +292,7 @@ class BlockReader:
                     f"blocks {first} to {after - 1} can be given by nobody, and no block up to "
                     f"{last} was to be read but those; read further, or give an archive node"
                 )
-                raise PrunedStateError(msg) from error
+                raise NothingToReadError(msg) from error
             try:
                 self._record_anew(after, Gap(first, after - 1, reason))
             except PrunedStateError:
@@ -283,6 +301,13 @@ class BlockReader:
                 continue
             return after
         raise error
+
+    def _set_burn_uid(self, beside: Beside, number: int, *, known_at: int) -> None:
+        """The burn UID at a block; what is known is of the log's newest one, ``known_at``."""
+        arena = self._ledger.arena_state()
+        beside.burn_uid = arena.policy_at(number).weights.burn_uid
+        before = arena.policy_at(known_at).weights.burn_uid
+        beside.burn_uid_is_new = beside.burn_uid != before
 
     # -- the right chain --------------------------------------------------------------------
 

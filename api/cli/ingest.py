@@ -41,7 +41,8 @@ def ingest(
             min=0,
             max=MAX_BLOCK,
             help="Begin at this block: blocks before it that are not in the log are left out as a "
-            "gap, recorded ones from it on are read again and compared.",
+            "gap, recorded ones from it on are read again and compared, besides the new ones. Each "
+            "run begins with this anew: leave it out where a service restarts the command.",
         ),
     ] = None,
     until_block: Annotated[

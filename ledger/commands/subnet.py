@@ -41,7 +41,7 @@ def record_subnet(unit: Unit, facts: BlockFacts) -> None:
         balance = ("ALPHA", treasury, facts.treasury_alpha, CHAIN)
         note_balances(unit, (balance,), about_block=facts.number)
     if facts.epoch is not None:
-        _miss_epoch(unit, facts.epoch)
+        _miss_epoch(unit, facts.number, facts.epoch)
     for held in facts.weights:
         record_held(unit, facts.number, held)
     for lock in facts.locks:
@@ -60,7 +60,7 @@ def record_subnet(unit: Unit, facts: BlockFacts) -> None:
         )
 
 
-def _miss_epoch(unit: Unit, epoch: EpochPaid) -> None:
+def _miss_epoch(unit: Unit, number: int, epoch: EpochPaid) -> None:
     """Raise an alert where the chain says that an epoch ran which the log does not have."""
     previous = epoch.previous_block
     if previous is None or previous <= unit.arena.opened_at_block:
@@ -68,7 +68,7 @@ def _miss_epoch(unit: Unit, epoch: EpochPaid) -> None:
     if unit.ledger.known(f"epoch:{unit.context.arena}:{previous}") is None:
         detail = (
             f"the epoch of block {previous} is not in the log, though the one of block "
-            f"{unit.block} followed it: what it paid is unknown until that block is read"
+            f"{number} followed it: what it paid is unknown until that block is read"
         )
         note_alert(unit, "epoch_missed", detail)
 

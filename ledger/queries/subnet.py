@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, Table
 
 from ledger.projections import subnet as view
 from ledger.projections import weights
@@ -34,27 +34,27 @@ class LockLine(msgspec.Struct, frozen=True):
 
 def pools(scope: Scope) -> list[dict[str, Any]]:
     """The pool at every block it was observed at, oldest first."""
-    return [plain(row) for row in scope.rows(view.pools)]
+    return _oldest_first(scope, view.pools, "block")
 
 
 def prices(scope: Scope) -> list[dict[str, Any]]:
     """Every price observed, oldest first."""
-    return [plain(row) for row in scope.rows(view.prices)]
+    return _oldest_first(scope, view.prices, "about_block")
 
 
 def burns(scope: Scope) -> list[dict[str, Any]]:
     """Alpha burned or recycled on the subnet by anybody, oldest first."""
-    return [plain(row) for row in scope.rows(view.burns)]
+    return _oldest_first(scope, view.burns, "block")
 
 
 def registration_costs(scope: Scope) -> list[dict[str, Any]]:
     """What registrations cost, where the chain showed it, oldest first."""
-    return [plain(row) for row in scope.rows(view.registrations)]
+    return _oldest_first(scope, view.registrations, "block")
 
 
 def alerts(scope: Scope) -> list[dict[str, Any]]:
     """Everything that needed a person, oldest first."""
-    return [plain(row) for row in scope.rows(view.alerts)]
+    return _oldest_first(scope, view.alerts, "block")
 
 
 def locks(scope: Scope) -> list[LockLine]:
@@ -102,3 +102,8 @@ def held_digests(scope: Scope) -> dict[str, tuple[str, int | None]]:
         row["validator_hotkey"]: (row["digest"], row["last_update"])
         for row in scope.rows(weights.held)
     }
+
+
+def _oldest_first(scope: Scope, table: Table, block: str) -> list[dict[str, Any]]:
+    """By the block each row is about: what was read late, out of a gap, was recorded later."""
+    return sorted((plain(row) for row in scope.rows(table)), key=lambda row: int(row[block]))

@@ -25,6 +25,7 @@ from chain.simulated import (
     TrimUids,
     account,
 )
+from ledger.commands.arena import adopt_policy
 from ledger.facts import Fact
 from ledger.observations import (
     AlertRaised,
@@ -40,6 +41,7 @@ from ledger.observations import (
     UidEmptied,
     WeightsReadBack,
 )
+from ledger.policy import parse_policy_toml
 from ledger.queries.subnet import alerts, burns, locks, pools
 from ledger.queries.weights import registry
 from ledger.store.logs import read_log
@@ -52,6 +54,7 @@ from tests.unit.following.support import (
     OPENS_AT,
     OWNER,
     OWNER_COLD,
+    POLICY,
     TAO,
     TREASURY,
     VALIDATOR,
@@ -60,6 +63,7 @@ from tests.unit.following.support import (
     follow,
 )
 
+BURNS_ELSEWHERE = POLICY.replace("[weights]", "[weights]\nburn_uid = 2")
 EPOCH = next(block for block in range(OPENS_AT + 1, OPENS_AT + 20) if (block + NETUID + 1) % 7 == 6)
 """The first epoch after the opening."""
 
@@ -282,6 +286,27 @@ def test_a_burn_uid_that_stops_being_the_owners_is_told_in_its_block(tmp_path: P
     assert OWNER in alert.detail
     with place.services.at(NETWORK, NETUID) as scope:
         assert len(alerts(scope)) == 1
+
+
+def test_an_opening_with_a_burn_uid_that_is_not_the_owners_is_told_once(tmp_path: Path) -> None:
+    place = follow(tmp_path, {}, rules=BURNS_ELSEWHERE)
+    place.advance(4)
+    (alert,) = facts(place, AlertRaised)
+    assert (alert.kind, alert.block) == ("burn_uid_not_eligible", OPENS_AT)
+    assert (
+        f"burn UID 2 does not belong to the subnet's owner after block {OPENS_AT}" in alert.detail
+    )
+
+
+def test_a_policy_with_a_burn_uid_that_is_not_the_owners_is_told_at_its_block(
+    tmp_path: Path,
+) -> None:
+    place = follow(tmp_path, {})
+    rules = parse_policy_toml(BURNS_ELSEWHERE)
+    adopt_policy(place.ledger, rules, from_block=OPENS_AT + 3, actor="op")
+    place.advance(5)
+    (alert,) = facts(place, AlertRaised)
+    assert (alert.kind, alert.block) == ("burn_uid_not_eligible", OPENS_AT + 3)
 
 
 def test_a_new_reader_knows_the_owner_and_notices_that_the_burn_uid_went(tmp_path: Path) -> None:

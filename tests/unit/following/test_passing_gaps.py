@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from api import following
 from api.app import open_services
 from api.following import Follower
 from api.ingesting import LONGEST_PAUSE_S, OUTAGE_AFTER_TRIES, Ingest
@@ -16,7 +17,7 @@ from api.opening import open_from_node
 from api.settings import Settings
 from api.status import status_of
 from chain.port import Block, ChainReader, ChainUnavailableError, OtherChainError, PrunedStateError
-from chain.reader import NotFinalizedError
+from chain.reader import NotFinalizedError, NothingToReadError
 from chain.simulated import Commit, Pay, Register, SwapColdkey, Transfer, account, paid_payload
 from chain.watchdog import BlockWatchdog
 from ledger.commands.arena import open_arena
@@ -401,12 +402,82 @@ def test_a_beginning_that_is_not_final_ends_also_a_run_that_follows(tmp_path: Pa
     assert place.ledger.newest(AlertRaised) is None
 
 
+def test_an_end_inside_what_nobody_holds_ends_also_a_run_that_follows(tmp_path: Path) -> None:
+    place, _, chain = place_with(tmp_path, *range(1, 8))
+    run = Ingest(
+        place.ledger,
+        lambda: follower(place, chain),
+        until_block=OPENS_AT + 5,
+        stop=Clock(5),
+        say=lambda _: None,
+    )
+    with pytest.raises(NothingToReadError, match="read further, or give an archive node"):
+        run.follow(BlockWatchdog(OneNode(), clock=lambda: 0.0))
+    assert lines(place) == []
+    assert place.ledger.head().effective_block == OPENS_AT
+
+
+def test_a_block_that_is_denied_once_is_no_gap(tmp_path: Path) -> None:
+    place, made, chain = place_with(tmp_path)
+    denied: list[int] = []
+
+    def once(number: int) -> bool:
+        if number == OPENS_AT + 6 and not denied:
+            denied.append(number)
+            return True
+        return False
+
+    made.pruned = once
+    assert follower(place, chain).catch_up().blocks == BLOCKS
+    assert (denied, lines(place)) == ([OPENS_AT + 6], [])
+
+
 def test_recorded_blocks_are_read_again_and_found_alike(tmp_path: Path) -> None:
     place, _, chain = place_with(tmp_path)
     follower(place, chain).catch_up(OPENS_AT + 10)
     caught = follower(place, chain, from_block=OPENS_AT).catch_up()
     assert (caught.reread, caught.differences, caught.blocks) == (10, (), BLOCKS - 10)
     assert place.ledger.newest(AlertRaised) is None
+
+
+def test_reading_again_never_holds_new_blocks_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, made, chain = place_with(tmp_path)
+    follower(place, chain).catch_up()
+    monkeypatch.setattr(following, "REREAD_AT_ONCE", 4)
+    again = follower(place, chain, from_block=OPENS_AT + 1)
+    caught = []
+    for _ in range(5):
+        place.chain.advance()
+        made.asked.clear()
+        caught.append(again.catch_up())
+        if caught[-1].blocks:
+            assert made.asked[0] == caught[-1].head_block
+    assert [(one.blocks, one.reread, one.to_reread) for one in caught] == [
+        *[(1, 4, 10), (1, 4, 6), (1, 4, 2), (1, 2, 0), (1, 0, 0)]
+    ]
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_run_reads_all_of_them_again_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, follows: bool
+) -> None:
+    place, _, chain = place_with(tmp_path)
+    follower(place, chain).catch_up()
+    monkeypatch.setattr(following, "REREAD_AT_ONCE", 4)
+    stop = Clock(1)
+    run = Ingest(
+        place.ledger,
+        lambda: follower(place, chain, from_block=OPENS_AT + 1),
+        until_block=OPENS_AT + BLOCKS,
+        stop=stop,
+        say=lambda _: None,
+    )
+    watchdog = BlockWatchdog(OneNode(), clock=lambda: 0.0)
+    assert (run.follow(watchdog) if follows else run.once()) == "until_block"
+    assert run.totals.reread == BLOCKS
+    assert stop.waited == []
 
 
 def test_a_recorded_block_that_is_another_one_now_is_a_conflict(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from ledger.commands.block_facts import (
     Gap,
     LockSeen,
     NeuronChange,
+    PoolSeen,
+    RegistrationPaid,
     SeenAnew,
 )
 from ledger.commands.blocks import record_block
@@ -34,7 +36,14 @@ from ledger.observations import (
 from ledger.queries.emissions import epochs
 from ledger.queries.payouts import all_payouts
 from ledger.queries.standing import gaps, last_safe_block, missing_blocks, safe_block
-from ledger.queries.subnet import locked_hotkeys, locks
+from ledger.queries.subnet import (
+    burns,
+    locked_hotkeys,
+    locks,
+    pools,
+    prices,
+    registration_costs,
+)
 from ledger.queries.weights import registry
 from tests.unit.ledger.scenes import (
     FEE_RAO,
@@ -325,3 +334,31 @@ def test_burns_that_an_older_program_did_not_note_are_no_difference(scene: Scene
     assert compare_block(scene.ledger, scene.facts_of(number, burns=(anybodys,))) == []
     (missing,) = compare_block(scene.ledger, scene.facts_of(number, burns=(ours,)))
     assert "is not in the log" in missing
+
+
+def test_what_was_read_late_is_listed_by_its_block(scene: Scene) -> None:
+    def shown(number: int) -> dict[str, object]:
+        burn = AlphaBurned(2, "0x2", "burn_alpha", "cold-A", "A", 14, None, number)
+        cost = RegistrationPaid(3, 1, "A", "cold-A", number)
+        pool = PoolSeen(number, 1, 1, number)
+        return {"burns": (burn,), "registrations": (cost,), "pool": pool}
+
+    first, last = pass_gap(scene, 1)
+    scene.block(**shown(last + 2))
+    fill_block(scene.ledger, scene.facts_of(first, **shown(first)))
+    expected = [first, last + 2]
+    assert [row["alpha"] for row in scene.read(burns)] == expected
+    assert [row["tao_rao"] for row in scene.read(pools)] == expected
+    assert [row["price"] for row in scene.read(prices)] == expected
+    assert [row["cost_rao"] for row in scene.read(registration_costs)] == expected
+
+
+def test_an_epoch_missed_before_a_block_read_late_names_that_block(scene: Scene) -> None:
+    scene.block()
+    first, last = pass_gap(scene, 3)
+    scene.block()
+    epoch = replace(paid_epoch(), previous_block=first)
+    fill_block(scene.ledger, scene.facts_of(last, epoch=epoch))
+    (alert,) = (fact for fact in scene.facts(AlertRaised) if fact.kind == "epoch_missed")
+    assert f"the epoch of block {first} is not in the log" in alert.detail
+    assert f"the one of block {last} followed it" in alert.detail
