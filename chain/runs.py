@@ -19,7 +19,8 @@ from chain.port import Call, ChainEvent, Extrinsic
 BATCH_CALLS: Final = frozenset({"Utility.batch", "Utility.batch_all", "Utility.force_batch"})
 
 MAX_NESTING: Final = 64
-"""Calls wrapped deeper than this are not looked into; runtimes refuse far shallower ones."""
+"""Calls wrapped deeper than this are not looked into, though a runtime carries out 256 levels: what
+they did shows in its events alone."""
 
 _EXECUTED: Final = "Multisig.MultisigExecuted"
 _APPROVALS: Final = ("Multisig.NewMultisig", "Multisig.MultisigApproval")
