@@ -204,6 +204,10 @@ class NodeConnection:
         """Run ``read`` on a ``SubstrateInterface`` of the runtime that made a block."""
         return self._guarded(what, lambda: self._decoded(block_hash, read))
 
+    def fetch_ahead(self, requests: Sequence[Request]) -> None:
+        """Inside of :meth:`ask_at`: have answers at hand that it will need, in one round."""
+        self._within(lambda: self._fetch(requests))
+
     def read_block(
         self, what: str, block_hash: str, parent_hash: str | None, read: Callable[[Decoder], T]
     ) -> T:
