@@ -145,7 +145,7 @@ class BlockReader:
         finalized = self._chain.finalized_head().number
         last = finalized if until_block is None else min(until_block, finalized)
         told = on_block or (lambda *_: None)
-        next_block, recorded = self._head() + 1, 0
+        next_block, recorded, doubted = self._head() + 1, 0, -1
         while next_block <= last and not stop():
             try:
                 with closing(self._blocks(next_block, last)) as blocks:
@@ -156,6 +156,9 @@ class BlockReader:
                         if stop():
                             return recorded
             except PrunedStateError as error:
+                if doubted < next_block:
+                    doubted = next_block  # once more, before it is given up for good
+                    continue
                 after = self._pass_gap(next_block, last, finalized, error)
                 recorded, next_block = recorded + 1, after + 1
                 told(after, last)
@@ -310,6 +313,8 @@ class BlockReader:
     def _has(self, header: Header) -> bool:
         try:
             return self._chain.block_ref(header.hash).number == header.number
+        except PrunedStateError as error:
+            raise _no_header_of(header.number) from error
         except UnknownBlockError as error:
             try:
                 # It knows a block of that number, though not that one; or it holds no header of it.
@@ -317,11 +322,7 @@ class BlockReader:
             except PrunedStateError:
                 return False
             except UnknownBlockError:
-                msg = (
-                    f"the node has no header of block {header.number}, which the log has; wait "
-                    "until it has all headers, or give another node"
-                )
-                raise ChainUnavailableError(msg) from error
+                raise _no_header_of(header.number) from error
 
     def _must_follow(self, block: Block) -> Header | Block | None:
         """The block must follow the one before it in the log, which is given back.
@@ -358,6 +359,13 @@ class BlockReader:
     def _treasury(self, block: int) -> str:
         arena = self._ledger.arena_state()
         return arena.policy_at(block).fee.treasury_ss58
+
+
+def _no_header_of(number: int) -> ChainUnavailableError:
+    return ChainUnavailableError(
+        f"the node has no header of block {number}, which the log has; wait until it has all "
+        "headers, or give another node"
+    )
 
 
 def opening_state(
