@@ -30,7 +30,7 @@ from chain.node_connection import (
 from chain.node_decode import (
     account,
     events_from,
-    extrinsic_from,
+    extrinsics_from,
     revealed_bytes,
     revealed_hotkeys,
     timestamp_ms,
@@ -168,9 +168,8 @@ class NodeChain:
             def error_name(module_index: int, error_index: int) -> str:
                 return str(node.metadata.get_module_error(module_index, error_index).name)
 
-            extrinsics = tuple(
-                extrinsic_from(index, item.value, events, error_name)
-                for index, item in enumerate(decoded["extrinsics"])
+            extrinsics = extrinsics_from(
+                [item.value for item in decoded["extrinsics"]], events, error_name
             )
             return Block(
                 number=number,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chain.encoding import bytes_as_shown, unwrap
 from chain.port import Block, Call, ChainEvent, Extrinsic
-from chain.runs import BATCH_CALLS, MAX_NESTING
+from chain.runs import BATCH_CALLS, MAX_NESTING, by_extrinsic
 
 NO_ACCOUNT: Final = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 """The address of 32 zero bytes: what an account map of the pallet answers where it has no entry."""
@@ -63,6 +63,17 @@ def events_from(records: Sequence[Mapping[str, Any]]) -> tuple[ChainEvent, ...]:
             attributes=_attributes(record["event"]["attributes"]),
         )
         for index, record in enumerate(records)
+    )
+
+
+def extrinsics_from(
+    values: Sequence[Mapping[str, Any]], events: Sequence[ChainEvent], error_name: ErrorName
+) -> tuple[Extrinsic, ...]:
+    """All extrinsics of a block, whose events these are."""
+    own = by_extrinsic(events)
+    return tuple(
+        extrinsic_from(index, value, own.get(index, ()), error_name)
+        for index, value in enumerate(values)
     )
 
 
