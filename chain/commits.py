@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from chain.encoding import bytes_as_shown, unwrap
 from chain.port import Block, BlockRef, Call, ChainEvent, Commit, Extrinsic
-from chain.runs import Run, UnreadableRunError, event_name, runs_of
+from chain.runs import Run, UnreadableRunError, by_extrinsic, event_name, runs_of
 
 SET_COMMITMENT: Final = "Commitments.set_commitment"
 
@@ -167,26 +167,28 @@ def _entries(fields: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 def _made(block: Block, netuid: int) -> Iterator[_Made]:
     """By extrinsic, then what the runtime itself dispatched."""
+    own = by_extrinsic(block.events)
     for extrinsic in block.extrinsics:
-        yield from _made_by(extrinsic, block, netuid)
-    for nth, event in enumerate(_proofs(block.events, netuid, None)):
+        yield from _made_by(extrinsic, own.get(extrinsic.index, ()), netuid)
+    for nth, event in enumerate(_proofs(own.get(None, ()), netuid)):
         yield _Made(None, nth, str(event.attributes["who"]), None, event)
 
 
-def _made_by(extrinsic: Extrinsic, block: Block, netuid: int) -> Iterator[_Made]:
-    proofs = _proofs(block.events, netuid, extrinsic.index)
+def _made_by(extrinsic: Extrinsic, events: Sequence[ChainEvent], netuid: int) -> Iterator[_Made]:
+    """What an extrinsic committed, by its own events."""
+    proofs = _proofs(events, netuid)
     if not proofs and not any(_commits_to(call, netuid) for call in _all_calls(extrinsic.call)):
         return
     found: list[tuple[str | None, Sequence[Any] | None, ChainEvent | None]]
     try:
-        runs = runs_of(extrinsic, block.events)
+        runs = runs_of(extrinsic, events)
     except UnreadableRunError:
         found = _paired(extrinsic, proofs, netuid)
     else:
         found = []
         proven: set[int] = set()
         for run in runs:
-            own = _proofs(run.events, netuid, extrinsic.index)
+            own = _proofs(run.events, netuid)
             if _commits_to(run.call, netuid):
                 proof = own[0] if run.done and own else None
                 proven |= {proof.index} if proof else set()
@@ -236,14 +238,11 @@ def _commits_to(call: Call, netuid: int) -> bool:
     return call.name == SET_COMMITMENT and int(call.args["netuid"]) == netuid
 
 
-def _proofs(
-    events: Sequence[ChainEvent], netuid: int, extrinsic_index: int | None
-) -> list[ChainEvent]:
+def _proofs(events: Sequence[ChainEvent], netuid: int) -> list[ChainEvent]:
     return [
         event
         for event in events
         if event.module == "Commitments"
         and event_name(event) in {_COMMITTED, _SEALED}
-        and event.extrinsic_index == extrinsic_index
         and int(event.attributes["netuid"]) == netuid
     ]

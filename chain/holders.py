@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from chain.burns import subtensor_events
+from chain.node_decode import TOO_DEEP
 from chain.port import Block, Call, ChainReader, ChainUnavailableError, Epoch
 
 HOLDERS_MAY_CHANGE: Final = frozenset(
@@ -100,14 +101,15 @@ def _must_look(block: Block) -> bool:
     if any(event.name in HOLDERS_MAY_CHANGE for event in subtensor_events(block)):
         return True
     return any(
-        name in HOLDERS_MAY_CHANGE_CALLS
+        name in HOLDERS_MAY_CHANGE_CALLS or name == TOO_DEEP
         for extrinsic in block.extrinsics
         for name in _functions(extrinsic.call)
     )
 
 
 def _functions(call: Call) -> Iterator[str]:
-    """The names of a call's function and of all calls inside it, however they are wrapped."""
+    """The names of a call's function and of all calls inside it, however they are wrapped; and
+    :data:`~chain.node_decode.TOO_DEEP` where some of them are not looked into."""
     yield call.function
     for child in call.children:
         yield from _functions(child)
@@ -115,7 +117,9 @@ def _functions(call: Call) -> Iterator[str]:
 
 
 def _nested(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if value == TOO_DEEP:
+        yield TOO_DEEP
+    elif isinstance(value, Mapping):
         if isinstance(value.get("call_function"), str):
             yield value["call_function"]
         for item in value.values():

@@ -18,11 +18,19 @@ from typing import Any, Final
 from chain.commits import committed_bytes, plain_commits, unshown_commits
 from chain.kept import Kept
 from chain.node_answers import HEADER, block_hash_from
-from chain.node_connection import AskAll, NodeCannotError, NodeConnection, Parse, T
+from chain.node_connection import (
+    FINALIZED_HEAD,
+    AskAll,
+    NodeCannotError,
+    NodeConnection,
+    Parse,
+    T,
+    number_from,
+)
 from chain.node_decode import (
     account,
     events_from,
-    extrinsic_from,
+    extrinsics_from,
     revealed_bytes,
     revealed_hotkeys,
     timestamp_ms,
@@ -58,7 +66,12 @@ MAX_KEPT_BLOCKS: Final = 32
 """Decoded blocks kept, for payments are looked up in blocks that were read a moment ago."""
 MAX_KEPT_HASHES: Final = 4_096
 """Hashes of finalized blocks kept, by number."""
-_FINALIZED_HEAD: Final[Request] = ("chain_getFinalizedHead", [])
+HEADERS_LOOKED_AT: Final = 64
+HEADERS_BETWEEN: Final = 512
+"""Before a node may deny a block by its hash, that many headers of its finalized chain, so far
+apart, are looked at, and others at doubling distances from its head down to block 1: a node that
+began at a recent state has none of what was before, or fetches them by and by. A payment may be
+7,200 blocks old."""
 _BLOCK_HASH: Final = "chain_getBlockHash"
 
 
@@ -97,8 +110,8 @@ class NodeChain:
         """The newest finalized block that the node ever told of."""
 
         def talk(ask: AskAll) -> BlockRef:
-            head = block_hash_from(ask(_FINALIZED_HEAD)[0])
-            return BlockRef(_number(ask((HEADER, [head]))[0]), head)
+            head = block_hash_from(ask(FINALIZED_HEAD)[0])
+            return BlockRef(number_from(ask((HEADER, [head]))[0]), head)
 
         told = self._node.converse("its finalized head", talk)
         self.told_head = told.number
@@ -126,7 +139,7 @@ class NodeChain:
         wanted = block_hash.lower()
         number = self._node.rpc(HEADER, [wanted], _number_or_none)
         if number is None:
-            number = _number(self._deny(f"block {wanted}", (HEADER, [wanted])))
+            number = number_from(self._deny(f"block {wanted}", (HEADER, [wanted])))
         self._check_finalized(number, wanted)
         if self._hash_of(number) != wanted:
             msg = f"block {wanted} is not on the finalized chain of {self.place}"
@@ -155,9 +168,8 @@ class NodeChain:
             def error_name(module_index: int, error_index: int) -> str:
                 return str(node.metadata.get_module_error(module_index, error_index).name)
 
-            extrinsics = tuple(
-                extrinsic_from(index, item.value, events, error_name)
-                for index, item in enumerate(decoded["extrinsics"])
+            extrinsics = extrinsics_from(
+                [item.value for item in decoded["extrinsics"]], events, error_name
             )
             return Block(
                 number=number,
@@ -181,10 +193,20 @@ class NodeChain:
         numbers = [number]
         if number > 0 and self._hashes.get(number - 1) is None:
             numbers.append(number - 1)
-        found = self._node.converse(
-            _BLOCK_HASH,
-            lambda ask: [_hash_or_none(h) for h in ask(*((_BLOCK_HASH, [n]) for n in numbers))],
-        )
+
+        def talk(ask: AskAll) -> list[str | None]:
+            # By number a node tells its best chain, which past its own finalized head may be a fork
+            # that is not finalized ever.
+            reached = self._node.finalized_here(number)
+            if reached < number:
+                msg = (
+                    f"{self.place} is at block {reached}, before {number}, which is finalized; ask "
+                    "again later"
+                )
+                raise NodeCannotError(msg)
+            return [_hash_or_none(h) for h in ask(*((_BLOCK_HASH, [n]) for n in numbers))]
+
+        found = self._node.converse(_BLOCK_HASH, talk)
         mine = found[0] or block_hash_from(self._deny(f"block {number}", (_BLOCK_HASH, [number])))
         for each, block_hash in zip(numbers, [mine, *found[1:]], strict=True):
             if block_hash is not None:
@@ -204,14 +226,19 @@ class NodeChain:
 
         A node still catching up does not know what it lacks: it defers, it never refuses. So does
         one behind the head that is known, which may be another one of several behind the URL. One
-        that is up to date and lacks a finalized block by its number has thrown it away.
+        that is up to date and lacks a finalized block by its number has thrown it away. And one
+        that lacks headers of its own chain cannot know whether a hash is among them.
         """
 
-        def talk(ask: AskAll) -> tuple[bool, int, Any]:
-            health, head = ask(("system_health", []), _FINALIZED_HEAD)
-            return bool(health["isSyncing"]), _number(ask((HEADER, [head]))[0]), ask(request)[0]
+        def talk(ask: AskAll) -> tuple[bool, int, Any, int | None]:
+            health, finalized = ask(("system_health", []), FINALIZED_HEAD)
+            (header,) = ask((HEADER, [finalized]))
+            head = number_from(header)
+            answer, *hashes = ask(request, *((_BLOCK_HASH, [n]) for n in _looked_at(head)))
+            lacks = [n for n, h in zip(_looked_at(head), hashes, strict=True) if h is None]
+            return bool(health["isSyncing"]), head, answer, max(lacks, default=None)
 
-        is_syncing, head, answer = self._node.converse(what, talk)
+        is_syncing, head, answer, lacks = self._node.converse(what, talk)
         if answer is not None:
             return answer
         if is_syncing:
@@ -226,6 +253,12 @@ class NodeChain:
             raise NodeCannotError(msg)
         if request[0] == _BLOCK_HASH:
             msg = f"{self.place} no longer holds {what}; ask an archive node"
+            raise PrunedStateError(msg)
+        if lacks is not None:
+            msg = (
+                f"{self.place} does not have {what}, nor some blocks of its own chain, such as "
+                f"{lacks}; ask an archive node"
+            )
             raise PrunedStateError(msg)
         msg = f"{self.place} has no {what}"
         raise UnknownBlockError(msg)
@@ -436,9 +469,12 @@ def _hash_or_none(value: Any) -> str | None:
     return None if value is None else block_hash_from(value)
 
 
-def _number(header: Any) -> int:
-    return int(header["number"], 16)
+def _looked_at(head: int) -> list[int]:
+    """The blocks whose headers a node must have to deny a hash, in order."""
+    evenly = {head - place * HEADERS_BETWEEN for place in range(HEADERS_LOOKED_AT)}
+    doubling = {head - (1 << power) for power in range(head.bit_length())}
+    return sorted(number for number in {1, *evenly, *doubling} if 0 < number <= head)
 
 
 def _number_or_none(header: Any) -> int | None:
-    return None if header is None else _number(header)
+    return None if header is None else number_from(header)

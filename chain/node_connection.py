@@ -40,6 +40,7 @@ STATE_IS_GONE: Final = "already discarded"
 """What a node says of a pruned state: code 4003, "State already discarded for 0x…". Of a block that
 it never had it says, under the same code, that the header was not found."""
 MAX_REASON_CHARS: Final = 300
+FINALIZED_HEAD: Final[Request] = ("chain_getFinalizedHead", [])
 
 T = TypeVar("T")
 Parse = Callable[[Any], T]
@@ -137,6 +138,21 @@ class NodeConnection:
 
         return self._guarded(what, lambda: talk(ask))
 
+    def finalized_here(self, at_least: int) -> int:
+        """Inside of :meth:`converse`: the finalized head of the very node that is asked.
+
+        Asked for only where it is not known to have reached ``at_least``: it never goes back.
+        """
+        wire = self._asking.wire
+        if wire is None:
+            msg = "a node's finalized head was asked for outside of a conversation"
+            raise RuntimeError(msg)
+        if wire.finalized < at_least:
+            (head,) = self._ask_wire([FINALIZED_HEAD])
+            (header,) = self._ask_wire([(HEADER, [block_hash_from(_result(head))])])
+            wire.finalized = max(wire.finalized, number_from(_result(header)))
+        return wire.finalized
+
     def query(
         self, module: str, name: str, params: list[Any], block_hash: str, parse: Parse[T]
     ) -> T:
@@ -202,7 +218,11 @@ class NodeConnection:
 
     def ask_at(self, what: str, block_hash: str, read: Callable[[Decoder], T]) -> T:
         """Run ``read`` on a ``SubstrateInterface`` of the runtime that made a block."""
-        return self._guarded(what, lambda: self._decoded(block_hash, read))
+        return self._guarded(what, lambda: self._decoded(block_hash, read), block_hash)
+
+    def fetch_ahead(self, requests: Sequence[Request]) -> None:
+        """Inside of :meth:`ask_at`: have answers at hand that it will need, in one round."""
+        self._within(lambda: self._fetch(requests))
 
     def read_block(
         self, what: str, block_hash: str, parent_hash: str | None, read: Callable[[Decoder], T]
@@ -227,12 +247,49 @@ class NodeConnection:
             )
             block = _result(self._asking.ready[_spelled(body)])
             if block is None:
-                msg = f"{self.place} knows {what} but no longer holds it; ask an archive node"
-                raise PrunedStateError(msg)
+                block = self._asked_again(what, block_hash, body)
+                self._asking.ready[_spelled(body)] = {"result": block}
             self._known.keep((HEADER, [block_hash]), {"result": block["block"]["header"]})
             return self._decoded(block_hash, read)
 
-        return self._guarded(what, in_turn)
+        return self._guarded(what, in_turn, block_hash)
+
+    def _asked_again(self, what: str, block_hash: str, body: Request) -> Any:
+        """A body that was null, from the same node; raises why it may be where it is again."""
+        self._must_be_gone(what, block_hash)
+        (reply,) = self._ask_wire([body])
+        block = _result(reply)
+        if block is None:
+            msg = f"{self.place} knows {what} but no longer holds it; ask an archive node"
+            raise PrunedStateError(msg)
+        return block
+
+    def _must_be_gone(self, what: str, block_hash: str | None) -> None:
+        """What this thread's node lacks of a block it must have had; else it may come yet.
+
+        Behind one URL there may be several nodes, and this one may be behind the one that told of
+        the block. A node that is syncing says of a state which it does not have yet that it is
+        discarded. Raises :class:`NodeCannotError`.
+        """
+        header: Request = (HEADER, [block_hash])
+        asked = [("system_health", []), FINALIZED_HEAD, *([] if block_hash is None else [header])]
+        health, head, *found = [_result(reply) for reply in self._ask_wire(asked)]
+        if health["isSyncing"]:
+            msg = f"{self.place} is still syncing and may not have {what} yet; ask again later"
+            raise NodeCannotError(msg)
+        if block_hash is None:
+            return
+        if found[0] is None:
+            msg = f"{self.place} does not know {what} and may not have it yet; ask again later"
+            raise NodeCannotError(msg)
+        (reply,) = self._ask_wire([(HEADER, [block_hash_from(head)])])
+        number, reached = number_from(found[0]), number_from(_result(reply))
+        if reached < number:
+            msg = (
+                f"{self.place} is at block {reached}, before {number}, and does not have {what} "
+                "yet; ask again later"
+            )
+            raise NodeCannotError(msg)
 
     def _decoded(self, block_hash: str, read: Callable[[Decoder], T]) -> T:
         decoder = self._prepare().of(self._version(block_hash), block_hash)
@@ -264,7 +321,20 @@ class NodeConnection:
         try:
             return parse(within(self._timeout_s + CLEAN_UP_S, run))
         except (bittensor.BittensorError, *_failures()) as error:
+            if STATE_IS_GONE in _said(error):
+                self._must_lack_state(f"bittensor's {name}", block_hash, error)
             raise self._unavailable(f"bittensor's {name}", error) from error
+
+    def _must_lack_state(self, what: str, block_hash: str, error: Exception) -> None:
+        """Whoever told bittensor that a state is gone may have been syncing: the node asked over
+        our own connection decides. Raises what follows where it has the state."""
+        self.ask_at(
+            f"the state for {what}",
+            block_hash,
+            lambda node: node.value("System", "Number", [], block_hash),
+        )
+        msg = f"{self.place} did not answer {what}: {self._url.masked(_said(error))}"
+        raise NodeCannotError(msg[:MAX_REASON_CHARS]) from error
 
     def with_sdk(self, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run ``work`` on a connected ``bittensor.RpcSubstrate`` to the same node, with a deadline.
@@ -300,11 +370,12 @@ class NodeConnection:
 
     # --- one question at a time -----------------------------------------------------------------
 
-    def _guarded(self, what: str, work: Callable[[], T]) -> T:
+    def _guarded(self, what: str, work: Callable[[], T], block_hash: str | None = None) -> T:
         """Run ``work`` with a wire for this thread; a failure drops the wire, a refusal does not.
 
-        Only an error that the node itself sent keeps the connection: after any other one an answer
-        may still be on its way, and the next question must not take it for its own.
+        ``block_hash`` is the block whose state it reads, if it is one. Only an error that the node
+        itself sent keeps the connection: after any other one an answer may still be on its way, and
+        the next question must not take it for its own.
         """
         from substrateinterface.exceptions import SubstrateRequestException
 
@@ -313,7 +384,12 @@ class NodeConnection:
         try:
             with self._wire() as wire:
                 self._asking.wire = wire
-                return work()
+                try:
+                    return work()
+                except SubstrateRequestException as error:
+                    if STATE_IS_GONE in _said(error):
+                        self._must_be_gone(what, block_hash)
+                    raise
         except SubstrateRequestException as error:
             raise self._unavailable(what, error) from error
         except _failures() as error:
@@ -481,9 +557,7 @@ class NodeConnection:
     def _unavailable(self, what: str, error: Exception) -> ChainUnavailableError:
         from substrateinterface.exceptions import SubstrateRequestException
 
-        said = error.args[0] if error.args else None
-        text = said.get("message") if isinstance(said, dict) else str(error)
-        reason = self._url.masked(str(text or type(error).__name__))[:MAX_REASON_CHARS]
+        reason = self._url.masked(_said(error))[:MAX_REASON_CHARS]
         if STATE_IS_GONE in reason:
             msg = f"{self.place} no longer holds the state for {what}: {reason}"
             return PrunedStateError(msg)
@@ -493,6 +567,17 @@ class NodeConnection:
             else ChainUnavailableError
         )
         return kind(f"{self.place} did not answer {what}: {reason}")
+
+
+def number_from(header: Any) -> int:
+    """The number in a block's header."""
+    return int(header["number"], 16)
+
+
+def _said(error: Exception) -> str:
+    said = error.args[0] if error.args else None
+    text = said.get("message") if isinstance(said, dict) else str(error)
+    return str(text or type(error).__name__)
 
 
 def _spelled(request: Request) -> str:

@@ -13,23 +13,37 @@ from typing import Any, Final
 
 from chain.encoding import bytes_as_shown, unwrap
 from chain.port import Block, Call, ChainEvent, Extrinsic
-from chain.runs import BATCH_CALLS
+from chain.runs import BATCH_CALLS, MAX_NESTING, by_extrinsic
 
 NO_ACCOUNT: Final = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 """The address of 32 zero bytes: what an account map of the pallet answers where it has no entry."""
+
+TOO_DEEP: Final = "a call wrapped too deep to be looked into"
+"""What stands for the calls inside one that is :data:`~chain.runs.MAX_NESTING` levels deep."""
 
 ErrorName = Callable[[int, int], str]
 """(pallet index, error index) → the error's name in the runtime's metadata."""
 
 
-def call_from(value: Mapping[str, Any]) -> Call:
-    """A decoded call, with the calls it wraps: a batch's children, a proxy's or multisig's call."""
-    args = {str(arg["name"]): _plain(arg["value"]) for arg in value["call_args"]}
-    args = {key: call_from(held) if _is_call(held) else held for key, held in args.items()}
+def call_from(value: Mapping[str, Any], depth: int = 0) -> Call:
+    """A decoded call, with the calls it wraps: a batch's children, a proxy's or multisig's call.
+
+    Calls more than :data:`~chain.runs.MAX_NESTING` levels deep are left out.
+    """
     name = f"{value['call_module']}.{value['call_function']}"
-    children = tuple(call_from(child) for child in args["calls"]) if name in BATCH_CALLS else ()
+    args = {str(arg["name"]): _plain(arg["value"]) for arg in value["call_args"]}
+    children: tuple[Call, ...] = ()
+    is_deepest = depth >= MAX_NESTING
+    for key, held in args.items():
+        if _is_call(held):
+            args[key] = TOO_DEEP if is_deepest else call_from(held, depth + 1)
+        elif key == "calls" and name in BATCH_CALLS:
+            if is_deepest:
+                args[key] = TOO_DEEP if held else held
+            else:
+                children = tuple(call_from(child, depth + 1) for child in held)
     if children:
-        args = {key: value for key, value in args.items() if key != "calls"}
+        del args["calls"]
     return Call(
         module=str(value["call_module"]),
         function=str(value["call_function"]),
@@ -49,6 +63,17 @@ def events_from(records: Sequence[Mapping[str, Any]]) -> tuple[ChainEvent, ...]:
             attributes=_attributes(record["event"]["attributes"]),
         )
         for index, record in enumerate(records)
+    )
+
+
+def extrinsics_from(
+    values: Sequence[Mapping[str, Any]], events: Sequence[ChainEvent], error_name: ErrorName
+) -> tuple[Extrinsic, ...]:
+    """All extrinsics of a block, whose events these are."""
+    own = by_extrinsic(events)
+    return tuple(
+        extrinsic_from(index, value, own.get(index, ()), error_name)
+        for index, value in enumerate(values)
     )
 
 

@@ -16,6 +16,7 @@ waited for.
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -41,6 +42,12 @@ EVENTS_KEY: Final = "0x" + bytes(xxh128(b"System") + xxh128(b"Events")).hex()
 """The storage key of ``System.Events``, the same in every runtime."""
 
 DECODING: Final = threading.Lock()
+
+MAX_FRAMES: Final = 10_000
+"""How deep Python may go. A runtime carries out calls nested 256 deep, anybody may send them, and
+scalecodec goes some 13 frames down for each level: Python's own 1,000 would end at a valid block.
+"""
+sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_FRAMES))
 
 Call = Callable[[str, list[Any]], dict[str, Any]]
 """(method, params) → the reply with its result; raises what the transport raises."""

@@ -7,8 +7,10 @@ the block's own runtime, so an item that a runtime does not have is told from on
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from chain.node_answers import STORAGE
 from chain.node_connection import NodeConnection
 from chain.port import Reserves, StakeLock, ValidatorWeights
 
@@ -21,6 +23,11 @@ CONVICTION_FRACTION_BITS: Final = 64
 """The pallet keeps conviction as ``U64F64``: that many bits of it are the fraction."""
 LOCK_RATE_BLOCKS: Final = 934_866
 """``UnlockRate`` and ``MaturityRate`` where the chain has set neither (DOMAIN 6)."""
+
+LOCKS_AT_ONCE: Final = 64
+"""Coldkeys whose locks are asked for together."""
+LOCKS_PAGE: Final = 100
+"""Locks of one coldkey on one subnet that are read at once; a coldkey has one."""
 
 
 class Item(NamedTuple):
@@ -117,27 +124,62 @@ def read_locks(
     (coldkey, netuid, hotkey) holds ``{locked_mass, conviction, last_update}``; ``DecayingLock`` by
     (coldkey, netuid) is there and false for a perpetual one; ``UnlockRate`` and ``MaturityRate``
     are blocks. Unverified until a recording has it.
+
+    A block may touch as many coldkeys as it has room for transfers: they are asked for
+    :data:`LOCKS_AT_ONCE` together, each time with a deadline of its own.
     """
+    ordered = sorted(coldkeys)
+    locks: list[StakeLock] = []
+    for start in range(0, len(ordered), LOCKS_AT_ONCE):
+        some = ordered[start : start + LOCKS_AT_ONCE]
+        locks += node.ask_at(
+            f"{SUBTENSOR}.Lock", block_hash, partial(_locks_of, node, netuid, some, block_hash)
+        )
+    return locks
 
-    def read(runtime: Decoder) -> list[StakeLock]:
-        if runtime.get_metadata_storage_function(SUBTENSOR, "Lock") is None:
-            return []
 
-        def value(name: str, keys: list[Any]) -> Any:
-            return runtime.query(SUBTENSOR, name, keys, block_hash=block_hash).value
+def _locks_of(
+    node: NodeConnection,
+    netuid: int,
+    coldkeys: Sequence[str],
+    block_hash: str,
+    runtime: Decoder,
+) -> list[StakeLock]:
+    """In one round, and one more for each coldkey that has a lock."""
+    if runtime.get_metadata_storage_function(SUBTENSOR, "Lock") is None:
+        return []
 
-        rates = value("UnlockRate", []), value("MaturityRate", [])
-        locks: list[StakeLock] = []
-        for coldkey in sorted(coldkeys):
-            rows = runtime.query_map(SUBTENSOR, "Lock", [coldkey, netuid], block_hash=block_hash)
-            decaying = value("DecayingLock", [coldkey, netuid])
-            locks += [
-                lock_from(coldkey, str(hotkey.value), state.value, decaying, rates)
-                for hotkey, state in rows
-            ]
-        return locks
+    def key(name: str, *keys: Any) -> str:
+        return str(runtime.storage_key(SUBTENSOR, name, list(keys)).to_hex())
 
-    return node.ask_at(f"{SUBTENSOR}.Lock", block_hash, read)
+    def value(name: str, *keys: Any) -> Any:
+        return runtime.value(SUBTENSOR, name, list(keys), block_hash).value
+
+    rows_of = {coldkey: key("Lock", coldkey, netuid) for coldkey in coldkeys}
+    values = [key("UnlockRate"), key("MaturityRate")]
+    values += [key("DecayingLock", coldkey, netuid) for coldkey in coldkeys]
+    node.fetch_ahead(
+        [
+            *(("state_getKeysPaged", [p, LOCKS_PAGE, p, block_hash]) for p in rows_of.values()),
+            *((STORAGE, [one, block_hash]) for one in values),
+        ]
+    )
+    rates = value("UnlockRate"), value("MaturityRate")
+    locks: list[StakeLock] = []
+    for coldkey in coldkeys:
+        # Its records: whoever iterates over the result asks for another page.
+        rows = runtime.query_map(
+            SUBTENSOR, "Lock", [coldkey, netuid], block_hash=block_hash, page_size=LOCKS_PAGE
+        ).records
+        if len(rows) >= LOCKS_PAGE:
+            msg = f"{coldkey} has {LOCKS_PAGE} locks or more on one subnet, where it can have one"
+            raise ValueError(msg)
+        decaying = value("DecayingLock", coldkey, netuid)
+        locks += [
+            lock_from(coldkey, str(hotkey.value), state.value, decaying, rates)
+            for hotkey, state in rows
+        ]
+    return locks
 
 
 def lock_from(

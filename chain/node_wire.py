@@ -42,6 +42,8 @@ class Wire:
         self._last_id = 0
         self.used_at = time.monotonic()
         """When it was last heard of, by the monotonic clock."""
+        self.finalized = 0
+        """The newest finalized block that whoever is at the other end told of over it."""
         self._late = False
 
     def ask(self, requests: Sequence[Request], timeout_s: float) -> list[Reply]:

@@ -335,6 +335,8 @@ class BlockReader:
     def _has(self, header: Header) -> bool:
         try:
             return self._chain.block_ref(header.hash).number == header.number
+        except PrunedStateError as error:
+            raise _no_header_of(header.number) from error
         except UnknownBlockError as error:
             try:
                 # It knows a block of that number, though not that one; or it holds no header of it.
@@ -342,11 +344,7 @@ class BlockReader:
             except PrunedStateError:
                 return False
             except UnknownBlockError:
-                msg = (
-                    f"the node has no header of block {header.number}, which the log has; wait "
-                    "until it has all headers, or give another node"
-                )
-                raise ChainUnavailableError(msg) from error
+                raise _no_header_of(header.number) from error
 
     def _must_follow(self, block: Block) -> Header | Block | None:
         """The block must follow the one before it in the log, which is given back.
@@ -383,6 +381,13 @@ class BlockReader:
     def _treasury(self, block: int) -> str:
         arena = self._ledger.arena_state()
         return arena.policy_at(block).fee.treasury_ss58
+
+
+def _no_header_of(number: int) -> ChainUnavailableError:
+    return ChainUnavailableError(
+        f"the node has no header of block {number}, which the log has; wait until it has all "
+        "headers, or give another node"
+    )
 
 
 def opening_state(

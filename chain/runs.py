@@ -19,7 +19,8 @@ from chain.port import Call, ChainEvent, Extrinsic
 BATCH_CALLS: Final = frozenset({"Utility.batch", "Utility.batch_all", "Utility.force_batch"})
 
 MAX_NESTING: Final = 64
-"""Calls wrapped deeper than this are not looked into; runtimes refuse far shallower ones."""
+"""Calls wrapped deeper than this are not looked into, though a runtime carries out 256 levels: what
+they did shows in its events alone."""
 
 _EXECUTED: Final = "Multisig.MultisigExecuted"
 _APPROVALS: Final = ("Multisig.NewMultisig", "Multisig.MultisigApproval")
@@ -64,12 +65,23 @@ class UnreadableRunError(Exception):
 def runs_of(extrinsic: Extrinsic, events: Sequence[ChainEvent]) -> list[Run]:
     """What became of every innermost call of an extrinsic, in the order of the calls.
 
-    ``events`` are those of the block. A wrapper that did not run gives its inner calls as not done.
+    ``events`` are those of the block, or its own. A wrapper that did not run gives its inner calls as not done.
     Raises :class:`UnreadableRunError`.
     """
     reading = _Reading([event for event in events if event.extrinsic_index == extrinsic.index])
     reading.walk(extrinsic.call, extrinsic.signer, done=extrinsic.success, depth=0)
     return reading.finish()
+
+
+def by_extrinsic(events: Sequence[ChainEvent]) -> dict[int | None, list[ChainEvent]]:
+    """A block's events by the extrinsic that caused them; None: the runtime itself.
+
+    Looked through once: a block has thousands of extrinsics, and each one's events are wanted.
+    """
+    own: dict[int | None, list[ChainEvent]] = {}
+    for event in events:
+        own.setdefault(event.extrinsic_index, []).append(event)
+    return own
 
 
 def event_name(event: ChainEvent) -> str:
@@ -162,10 +174,12 @@ class _Reading:
 
     def _pop_if(self, name: str, call: Call) -> ChainEvent | None:
         """The mark before where it is of that name, for the one call that newer runtimes mark."""
-        marks = [event for event in self._own[: self._end] if event_name(event) in _MARKS]
-        if call.name != "Multisig.as_multi_threshold_1" or not marks:
+        if call.name != "Multisig.as_multi_threshold_1":
             return None
-        return self._pop(name) if event_name(marks[-1]) == name else None
+        for place in range(self._end - 1, -1, -1):
+            if event_name(self._own[place]) in _MARKS:
+                return self._pop(name) if event_name(self._own[place]) == name else None
+        return None
 
     def _pop(self, *names: str) -> ChainEvent:
         """Go back to the mark before, which must be one of ``names``."""

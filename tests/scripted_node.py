@@ -103,6 +103,12 @@ class Script:
     upgrades: Mapping[int, int] = field(default_factory=dict)
     late_s: float = 1.0
     is_strange: bool = False
+    lags: tuple[int, ...] = (0,)
+    """One number for each backend behind the URL: the blocks that it is behind. A new connection
+    is made to the next of them."""
+    headers_from: int = 0
+    """The blocks before this one, but block 0, are unknown, by hash and by number."""
+    is_syncing: bool = False
 
 
 class _ErrorAnswerError(Exception):
@@ -131,6 +137,8 @@ class ScriptedNode:
         self._random = random.Random(str(script.seed))
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._backend = threading.local()
+        """The thread's connection: ``lag``, how far behind whoever answers it is."""
 
     # -- what it says ----------------------------------------------------------------------------
 
@@ -138,10 +146,18 @@ class ScriptedNode:
         """What the node says if nothing goes wrong; raises for an error of its own."""
         if method == "chain_getFinalizedHead":
             with self._lock:
-                told = self.head
+                told = max(0, self.head - self._lag())
                 self.head = min(self.head + self.script.grows, len(self._hashes) - 1)
             return self._hashes[told]
+        if method == "system_health":
+            return {"peers": 1, "isSyncing": self.script.is_syncing, "shouldHavePeers": True}
+        if method == "chain_getBlockHash" and params and not self._has(params[0]):
+            return None
         self._must_hold(method, params)
+        if method in {"chain_getBlock", "chain_getHeader"} and params:
+            number = self._numbers.get(params[0])
+            if number is not None and not self._has(number):
+                return None
         if method == "chain_getBlock" and self.script.prunes_bodies and self._is_old(params[-1]):
             return None
         if method == "state_getMetadata":
@@ -162,7 +178,19 @@ class ScriptedNode:
         since = [block for block in self.script.upgrades if block <= number]
         return self.script.upgrades[max(since)] if since else int(recorded["specVersion"])
 
+    def _lag(self) -> int:
+        return getattr(self._backend, "lag", 0)
+
+    def _has(self, number: int) -> bool:
+        """Whether whoever answers here knows that block at all."""
+        newest = max(self.head, self.script.head) - self._lag() if self._lag() else number
+        return number == 0 or self.script.headers_from <= number <= newest
+
     def _must_hold(self, method: str, params: list[Any]) -> None:
+        number = self._numbers.get(str(params[-1])) if params else None
+        if method in STATE_METHODS and number is not None and not self._has(number):
+            msg = "Client error: UnknownBlock: Header was not found in the database"
+            raise _ErrorAnswerError(4003, msg)
         if method in STATE_METHODS and params and self._is_old(params[-1]):
             msg = f"Client error: UnknownBlock: State already discarded for {params[-1]}"
             raise _ErrorAnswerError(4003, msg)
@@ -189,7 +217,10 @@ class ScriptedNode:
 
     def serve(self, connection: ServerConnection) -> None:
         """Answer one connection until it ends."""
-        self.connections += 1
+        with self._lock:
+            lags = self.script.lags
+            self._backend.lag = lags[self.connections % len(lags)]
+            self.connections += 1
         strange = self.script.is_strange or self._fault(STRANGE) is not None
         held: list[str] = []
         try:

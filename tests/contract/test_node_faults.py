@@ -20,7 +20,7 @@ def healthy(method: str, params: list[Any]) -> Any:
     if method == "chain_getFinalizedHead":
         return FINAL
     if method == "chain_getBlockHash":
-        return {0: GENESIS, 4: PARENT, 5: FINAL, 6: LATER}.get(params[0])
+        return {0: GENESIS, 4: PARENT, 5: FINAL, 6: LATER}.get(params[0], f"0x{params[0]:064x}")
     if method == "chain_getHeader":
         number = HEADERS.get(params[0])
         return None if number is None else {"number": number, "parentHash": "0x" + "0" * 64}
