@@ -15,7 +15,7 @@ import msgspec
 
 from api.following import Caught, Follower
 from chain.port import ChainError, OtherChainError
-from chain.reader import NotFinalizedError, OnBlock
+from chain.reader import NotFinalizedError, OnBlock, UntilPrunedError
 from chain.watchdog import BlockWatchdog
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
@@ -136,12 +136,13 @@ class Ingest:
         """Go on until stopped, or until the last block that was asked for.
 
         No failure of a node ends it. :class:`OtherChainError` does, which waiting cannot mend, and
-        :class:`NotFinalizedError`, which tells the operator to begin elsewhere.
+        :class:`NotFinalizedError` and :class:`UntilPrunedError`, which tell the operator to begin
+        or to end elsewhere.
         """
         while not self._stop.is_set():
             try:
                 caught = self._catch_up()
-            except (NotFinalizedError, OtherChainError):
+            except (NotFinalizedError, UntilPrunedError, OtherChainError):
                 raise
             except ChainError as error:
                 self._look(watchdog, None)

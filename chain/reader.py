@@ -57,6 +57,10 @@ class NotFinalizedError(UnknownBlockError):
     """The block that the operator wants to begin at is not finalized yet."""
 
 
+class UntilPrunedError(PrunedStateError):
+    """The last block that the operator wants is among those that nobody can give."""
+
+
 def never() -> bool:
     """Nobody asks the cursor to stop."""
     return False
@@ -289,7 +293,7 @@ class BlockReader:
                     f"blocks {first} to {after - 1} can be given by nobody, and no block up to "
                     f"{last} was to be read but those; read further, or give an archive node"
                 )
-                raise PrunedStateError(msg) from error
+                raise UntilPrunedError(msg) from error
             try:
                 self._record_anew(after, Gap(first, after - 1, reason))
             except PrunedStateError:
