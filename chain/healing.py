@@ -13,9 +13,10 @@ from typing import Final
 
 from chain.ahead import read_ahead
 from chain.beside import Beside
+from chain.foreign import ForeignBlockError, disowned
 from chain.gaps import can_give, first_given, holders_before
 from chain.gathering import gather
-from chain.port import Block, ChainReader, OtherChainError, PrunedStateError
+from chain.port import Block, ChainReader, PrunedStateError
 from chain.reader import OnBlock, never
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
@@ -79,7 +80,12 @@ class LateReader:
             start: int | None = first if short else self._start(first, last)
             while start is not None and start <= last and filled < limit and not stop():
                 end = min(last, start + limit - filled - 1)
-                done, reached = self._fill_run(start, end, on_block, stop)
+                try:
+                    done, reached = self._fill_run(start, end, on_block, stop)
+                except ForeignBlockError as error:
+                    if not disowned(self._chain, error):
+                        raise
+                    break  # what it gave before is recorded; the rest is tried again
                 filled += done
                 # The block that nobody can give is passed over, but for a long run only once.
                 start = reached + 1 if short or reached == end else None
@@ -192,4 +198,4 @@ class LateReader:
                 f"block {block.number} of the node is {block.hash} after {block.parent_hash}, "
                 "which does not fit its recorded neighbours; the node is on another chain"
             )
-            raise OtherChainError(msg)
+            raise ForeignBlockError(msg, block.ref)

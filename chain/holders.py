@@ -119,6 +119,8 @@ def _functions(call: Call) -> Iterator[str]:
 def _nested(value: Any) -> Iterator[str]:
     if value == TOO_DEEP:
         yield TOO_DEEP
+    elif isinstance(value, Call):
+        yield from _functions(value)
     elif isinstance(value, Mapping):
         if isinstance(value.get("call_function"), str):
             yield value["call_function"]

@@ -134,6 +134,10 @@ class NodeChain:
             raise OtherChainError(msg)
         return known
 
+    def forget_head(self) -> None:
+        """Forget the finalized head: whoever told of it is of another chain."""
+        self._finalized = None
+
     def block_ref(self, block_hash: str) -> BlockRef:
         """The finalized block of that hash; a block on a fork or not final yet is unknown."""
         wanted = block_hash.lower()

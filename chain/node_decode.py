@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from chain.encoding import bytes_as_shown, unwrap
-from chain.port import Block, Call, ChainEvent, Extrinsic
+from chain.port import Block, Call, ChainEvent, ChainUnavailableError, Extrinsic
 from chain.runs import BATCH_CALLS, MAX_NESTING, by_extrinsic
 
 NO_ACCOUNT: Final = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
@@ -23,6 +23,25 @@ TOO_DEEP: Final = "a call wrapped too deep to be looked into"
 
 ErrorName = Callable[[int, int], str]
 """(pallet index, error index) → the error's name in the runtime's metadata."""
+
+
+class Shown(dict[str, Any]):
+    """What the chain shows of a call or an event, by name.
+
+    One that a runtime does not show, or no longer under that name, is no answer to go on with: its
+    lack is a :class:`~chain.port.ChainUnavailableError`, which stops the cursor and is told.
+    """
+
+    def __init__(self, of: str, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._of = of
+
+    def __missing__(self, name: str) -> Any:
+        msg = (
+            f"the runtime shows {self._of} without {name!r} (but {', '.join(self) or 'nothing'}), "
+            "which this program does not know to read; update it"
+        )
+        raise ChainUnavailableError(msg)
 
 
 def call_from(value: Mapping[str, Any], depth: int = 0) -> Call:
@@ -47,7 +66,7 @@ def call_from(value: Mapping[str, Any], depth: int = 0) -> Call:
     return Call(
         module=str(value["call_module"]),
         function=str(value["call_function"]),
-        args=args,
+        args=Shown(f"the call {name}", args),
         children=children,
     )
 
@@ -60,7 +79,10 @@ def events_from(records: Sequence[Mapping[str, Any]]) -> tuple[ChainEvent, ...]:
             extrinsic_index=record["extrinsic_idx"],
             module=str(record["event"]["module_id"]),
             name=str(record["event"]["event_id"]),
-            attributes=_attributes(record["event"]["attributes"]),
+            attributes=Shown(
+                f"the event {record['event']['module_id']}.{record['event']['event_id']}",
+                _attributes(record["event"]["attributes"]),
+            ),
         )
         for index, record in enumerate(records)
     )

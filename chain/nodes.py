@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from chain.kept import Kept
 from chain.node import NodeChain
 from chain.node_connection import NodeCannotError
 from chain.port import (
@@ -40,10 +41,15 @@ from chain.port import (
 FIRST_BACK_OFF_S: Final = 1.0
 """How long a node that failed once is left alone; it doubles with each failure in a row."""
 LONGEST_BACK_OFF_S: Final = 60.0
+DISOWNED_S: Final = 3_600.0
+"""How long a node that gave a block of another chain is not asked at all."""
 LOOK_AROUND_S: Final = 60.0
 """How often every node is asked for its head, to see who lags."""
 FAR_BEHIND_BLOCKS: Final = 10
 """A node this far behind the best is asked after the others."""
+
+MAX_GIVERS: Final = 256
+"""Blocks of which is remembered who gave them; those read ahead are fewer."""
 
 _SAYS_SO: Final = (NodeCannotError, PrunedStateError, UnknownBlockError)
 """Refusals of a node that is there and answers."""
@@ -59,6 +65,7 @@ class _Candidate:
     left_until: float = 0.0
     lags: bool = False
     is_foreign: bool = False
+    disowned_until: float = 0.0
 
     def failed(self, now: float, error: ChainError | None = None) -> None:
         self.is_foreign = isinstance(error, OtherChainError)
@@ -103,6 +110,7 @@ class Nodes:
         self._genesis = genesis
         self._head: BlockRef | None = None
         self._looked_around: float | None = None
+        self._givers: Kept[str, _Candidate] = Kept(MAX_GIVERS)
 
     @property
     def place(self) -> str:
@@ -126,6 +134,30 @@ class Nodes:
         left.chain.close()
         return self.place
 
+    def disown(self, block: BlockRef) -> bool:
+        """Ask the node that gave ``block``, or told of it as head, no more.
+
+        For when it is of another chain than the log's. Whether somebody else is left to be asked;
+        if not, nothing changes. The head that is known may be that node's, and is forgotten.
+        """
+        giver = self._givers.get(block.hash)
+        with self._lock:
+            now = self._clock()
+            others = [node for node in self._in_use(now) if node is not giver]
+            if giver is None or not others:
+                return False
+            giver.is_foreign, giver.disowned_until = True, now + DISOWNED_S
+            if self._current is giver:
+                self._current = others[0]
+            for node in others:
+                if node.is_foreign:  # it may be the one that was right
+                    node.is_foreign, node.failures, node.left_until = False, 0, 0.0
+            self._head = None
+        giver.chain.close()
+        for chain in self._chains():
+            chain.forget_head()
+        return True
+
     # --- the port -------------------------------------------------------------------------------
 
     def genesis_hash(self) -> str:
@@ -143,11 +175,15 @@ class Nodes:
         """The newest finalized block that any node told of; it never goes back."""
         self.genesis_hash()
         self._look_around()
-        return self._learn(self._ask("the finalized head", lambda node: node.finalized_head()))
+        head, giver = self._ask_whom("the finalized head", lambda node: node.finalized_head())
+        return self._learn(head, giver)
 
     def block(self, number: int) -> Block:
         """The finalized block of that number, decoded by the runtime that made it."""
-        return self._ask(f"block {number}", lambda node: node.block(number))
+        answer, giver = self._ask_whom(f"block {number}", lambda node: node.block(number))
+        if giver is not None:
+            self._givers.put(answer.hash, giver)
+        return answer
 
     def block_ref(self, block_hash: str) -> BlockRef:
         """The finalized block of that hash; unknown only if nobody who is up to date knows it."""
@@ -205,6 +241,10 @@ class Nodes:
 
     def _ask(self, what: str, question: Question[T]) -> T:
         """Ask one node after the other until one answers; the archive for what they lack."""
+        return self._ask_whom(what, question)[0]
+
+    def _ask_whom(self, what: str, question: Question[T]) -> tuple[T, _Candidate | None]:
+        """The answer and who gave it, None for the archive."""
         refusals: list[ChainError] = []
         with self._lock:
             order = self._order()
@@ -222,15 +262,17 @@ class Nodes:
                 self._failed(node, error)
             else:
                 self._answered(node)
-                return answer
+                return answer, node
         with self._lock:
             others = [node for node in self._nodes if node not in order[:asked]]
             away = sum(not node.is_foreign for node in others)
         if self._archive is not None and _of(refusals, PrunedStateError, UnknownBlockError):
             try:
-                return question(self._archive)
-            except (PrunedStateError, UnknownBlockError) as error:
+                return question(self._archive), None
+            except UnknownBlockError as error:
                 raise error
+            except PrunedStateError as error:
+                refusals.append(error)
             except ChainError as error:
                 refusals.append(error)
                 raise self._nobody(what, refusals) from error
@@ -258,12 +300,16 @@ class Nodes:
     def _order(self) -> list[_Candidate]:
         """Whom to ask, in order: never nobody. Holds the lock."""
         now = self._clock()
-        ready = [node for node in self._nodes if node.left_until <= now]
-        left = [node for node in self._nodes if node.left_until > now]
+        ready = [node for node in self._in_use(now) if node.left_until <= now]
+        left = [node for node in self._in_use(now) if node.left_until > now]
         # Sorting keeps the order of preference among equals. Should all of them fail, the one that
         # was left alone for longest is asked before nobody is.
         ready.sort(key=lambda node: (node.lags, node is not self._current))
         return ready + sorted(left, key=lambda node: node.left_until)[:1]
+
+    def _in_use(self, now: float) -> list[_Candidate]:
+        """All nodes but those disowned, of which one is always left."""
+        return [node for node in self._nodes if node.disowned_until <= now]
 
     def _failed(self, node: _Candidate, error: ChainError) -> None:
         with self._lock:
@@ -284,13 +330,13 @@ class Nodes:
             if self._looked_around is not None and now - self._looked_around < LOOK_AROUND_S:
                 return
             self._looked_around = now
-            around = [node for node in self._nodes if node.left_until <= now]
+            around = [node for node in self._in_use(now) if node.left_until <= now]
         if len(self._nodes) == 1:
             return
         heads: list[tuple[_Candidate, int]] = []
         for node in around:
             try:
-                self._learn(node.chain.finalized_head())
+                self._learn(node.chain.finalized_head(), node)
             except ChainError as error:
                 self._failed(node, error)  # a question that needs it will tell why
                 continue
@@ -300,11 +346,13 @@ class Nodes:
             for node, head in heads:
                 node.lags = best - head > FAR_BEHIND_BLOCKS
 
-    def _learn(self, head: BlockRef) -> BlockRef:
-        """Let all nodes know of a finalized head; the newest one known."""
+    def _learn(self, head: BlockRef, giver: _Candidate | None = None) -> BlockRef:
+        """Let all nodes know of a finalized head, and note who told of it; the newest one known."""
         with self._lock:
             if self._head is None or head.number > self._head.number:
                 self._head = head
+                if giver is not None:
+                    self._givers.put(head.hash, giver)
             newest = self._head
         for chain in self._chains():
             chain.learn_head(newest)

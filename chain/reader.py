@@ -16,6 +16,7 @@ from typing import Final
 
 from chain.ahead import read_ahead
 from chain.beside import Beside, held_from, held_weights, pool_of
+from chain.foreign import ForeignBlockError, disowned
 from chain.gaps import (
     can_give,
     first_given,
@@ -95,7 +96,13 @@ class BlockReader:
                 f"{ledger.arena.genesis}; give the right node"
             )
             raise OtherChainError(msg)
-        self._must_hold_the_log()
+        while True:
+            try:
+                self._must_hold_the_log()
+                return
+            except ForeignBlockError as error:
+                if not disowned(chain, error):
+                    raise
 
     def observe_opening(self) -> None:
         """Record who held what at the block the arena opened at; recording it again is a no-op.
@@ -175,6 +182,11 @@ class BlockReader:
                 after = self._pass_gap(next_block, last, finalized, error)
                 recorded, next_block = recorded + 1, after + 1
                 told(after, last)
+            except ForeignBlockError as error:
+                if not disowned(self._chain, error):
+                    raise
+                finalized = self._chain.finalized_head().number  # of those that are left
+                last = finalized if until_block is None else min(until_block, finalized)
         return recorded
 
     def leave_out(self, from_block: int) -> bool:
@@ -299,6 +311,10 @@ class BlockReader:
                 # The chain moved on and threw this one away, too, while it was being read.
                 pruned = after
                 continue
+            except ForeignBlockError as foreign:
+                if not disowned(self._chain, foreign):
+                    raise
+                continue
             return after
         raise error
 
@@ -320,17 +336,17 @@ class BlockReader:
         Its header is enough: a node that was away for long holds no more of it.
         """
         head = self._head()
-        finalized = self._chain.finalized_head().number
-        if finalized < head:
+        finalized = self._chain.finalized_head()
+        if finalized.number < head:
             msg = (
-                f"the node is at block {finalized} and the log at block {head}: wait until the "
-                "node has caught up, or give the one the log was read from"
+                f"the node is at block {finalized.number} and the log at block {head}: wait until "
+                "the node has caught up, or give the one the log was read from"
             )
             raise ChainUnavailableError(msg)
         newest = header_of(self._ledger, head)
         if newest is not None and not self._has(newest):
             msg = f"the node's block {head} is not the one recorded; the node is on another chain"
-            raise OtherChainError(msg)
+            raise ForeignBlockError(msg, finalized)
 
     def _has(self, header: Header) -> bool:
         try:
@@ -359,7 +375,7 @@ class BlockReader:
                 f"block {block.number} follows {block.parent_hash}, but block {before.number} is "
                 f"recorded as {before.hash}; the node is on another chain"
             )
-            raise OtherChainError(msg)
+            raise ForeignBlockError(msg, block.ref)
         return before
 
     def _must_lead_on(self, block: Block) -> Header | None:

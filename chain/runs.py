@@ -65,8 +65,8 @@ class UnreadableRunError(Exception):
 def runs_of(extrinsic: Extrinsic, events: Sequence[ChainEvent]) -> list[Run]:
     """What became of every innermost call of an extrinsic, in the order of the calls.
 
-    ``events`` are those of the block, or its own. A wrapper that did not run gives its inner calls as not done.
-    Raises :class:`UnreadableRunError`.
+    ``events`` are those of the block, or its own. A wrapper that did not run gives its inner calls
+    as not done. Raises :class:`UnreadableRunError`.
     """
     reading = _Reading([event for event in events if event.extrinsic_index == extrinsic.index])
     reading.walk(extrinsic.call, extrinsic.signer, done=extrinsic.success, depth=0)

@@ -151,19 +151,11 @@ class ScriptedNode:
             return self._hashes[told]
         if method == "system_health":
             return {"peers": 1, "isSyncing": self.script.is_syncing, "shouldHavePeers": True}
-        if method == "chain_getBlockHash" and params and not self._has(params[0]):
-            return None
         self._must_hold(method, params)
-        if method in {"chain_getBlock", "chain_getHeader"} and params:
-            number = self._numbers.get(params[0])
-            if number is not None and not self._has(number):
-                return None
-        if method == "chain_getBlock" and self.script.prunes_bodies and self._is_old(params[-1]):
+        if self._lacks(method, params):
             return None
         if method == "state_getMetadata":
             self.metadata_of.append(params[0] if params else None)
-        if method == "chain_getHeader" and params and params[0] not in {*self._numbers, None}:
-            return None
         try:
             found = self._cassette.answer(method, params)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -185,6 +177,21 @@ class ScriptedNode:
         """Whether whoever answers here knows that block at all."""
         newest = max(self.head, self.script.head) - self._lag() if self._lag() else number
         return number == 0 or self.script.headers_from <= number <= newest
+
+    def _lacks(self, method: str, params: list[Any]) -> bool:
+        """Whether the answer to a question about a block is null."""
+        if not params or params[0] is None:
+            return False
+        if method == "chain_getBlockHash":
+            return not self._has(params[0])
+        if method not in {"chain_getBlock", "chain_getHeader"}:
+            return False
+        number = self._numbers.get(params[0])
+        if method == "chain_getHeader":
+            return number is None or not self._has(number)
+        if number is None:
+            return False
+        return not self._has(number) or (self.script.prunes_bodies and self._is_old(params[0]))
 
     def _must_hold(self, method: str, params: list[Any]) -> None:
         number = self._numbers.get(str(params[-1])) if params else None

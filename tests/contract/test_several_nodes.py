@@ -406,6 +406,20 @@ def test_what_somebody_may_still_hold_who_does_not_answer_is_merely_unavailable(
             assert not isinstance(failed.value, PrunedStateError)
 
 
+def test_a_pruned_archive_does_not_speak_for_a_node_that_did_not_answer(clock: Clock) -> None:
+    with ExitStack() as stack:
+        several = Several(stack, clock, PRUNED, Script(), archive=PRUNED, timeout_s=SHORT_S)
+        several.chain.finalized_head()
+        several.nodes[1].is_silent = True
+        for _ in range(2):
+            with pytest.raises(ChainUnavailableError, match="no node could tell") as failed:
+                several.chain.block(OLD)
+            assert not isinstance(failed.value, PrunedStateError)
+        several.nodes[1].is_silent = False
+        clock.now += FIRST_BACK_OFF_S * 2
+        assert several.chain.block(OLD).number == OLD
+
+
 def test_an_archive_knows_the_old_block_that_a_node_denies(clock: Clock) -> None:
     def answer(method: str, params: list[Any]) -> Any:
         if method == "chain_getHeader" and params == [block_hash(OLD)]:

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import structlog
+from typer.testing import CliRunner
 
 from api.app import Services, open_services
+from api.cli.main import app
 from api.following import Follower
 from api.settings import Settings
 from chain.node import NodeChain
@@ -25,17 +28,28 @@ from ledger.commands.arena import open_arena
 from ledger.decisions.submission import PaymentCheckDeferred
 from ledger.facts import Fact, Observation
 from ledger.keys import ArenaKey
-from ledger.observations import AlertRaised, BalanceObserved
+from ledger.observations import AlertRaised, BalanceObserved, GapObserved
 from ledger.queries.submissions import submissions
 from ledger.store import logs
 from tests.cassette import needs_cassette, replay_server, truth
 from tests.contract.test_season_in_the_ledger import OPENS_AT, season_policy
-from tests.scripted_node import ALL_FAULTS, STRANGE, Script, ScriptedNode, scripted_node
+from tests.scripted_node import (
+    ALL_FAULTS,
+    DRIP,
+    HANG,
+    LATE,
+    STRANGE,
+    Script,
+    ScriptedNode,
+    scripted_node,
+)
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
 
 TIMEOUT_S: Final = 0.6
 LATE_S: Final = 0.9
+KEEPS: Final = 6
+"""States that a pruning node keeps before its head."""
 SHARE: Final = 0.03
 """Of the answers, spoilt."""
 MAX_TRIES: Final = 300
@@ -166,4 +180,56 @@ def test_one_node_that_does_one_thing_wrong_again_and_again_is_read_in_the_end(
         chain.close()
     assert observed(facts_of(services)) == observed(undisturbed[0]), node.did
     assert judged(services) == undisturbed[1], node.did
+    services.close()
+
+
+@pytest.mark.slow
+def test_ingest_follow_over_backends_at_different_heights_that_prune_is_the_season(
+    undisturbed: tuple[list[Fact], list[Any]],
+    tmp_path: Path,
+    seed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command itself, as a user runs it: nothing is a gap that somebody holds."""
+    for name in ("POLL_S", "FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(f"api.ingesting.{name}", 0.01)
+    chance = random.Random(f"{seed}/follow")
+    scripts = [
+        Script(
+            seed=chance.random(),
+            faults=tuple(fault for fault in ALL_FAULTS if fault not in {HANG, DRIP, LATE}),
+            share=SHARE,
+            head=OPENS_AT + 8,
+            grows=grows,
+            lags=lags,
+            keeps_states=KEEPS,
+            prunes_bodies=prunes_bodies,
+        )
+        for grows, lags, prunes_bodies in ((2, (0, 3, 6), True), (1, (5, 0), False))
+    ]
+    opened(tmp_path).close()
+    said = truth()
+    monkeypatch.setenv("LEDGER_DATABASE_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(scripted_node(script)) for script in scripts]
+        archive = stack.enter_context(scripted_node(Script()))
+        words = ["ingest", "--network", "season", "--netuid", str(said["netuid"]), "--follow"]
+        words += ["--until-block", str(said["head"]), "--timeout-s", "5"]
+        words += [word for node in nodes for word in ("--node", node.url)]
+        result = CliRunner().invoke(app, [*words, "--archive-node", archive.url])
+    structlog.reset_defaults()
+    assert result.exit_code == 0, result.output
+    did = sum((node.did for node in nodes), Counter())
+    assert did.total() > 0
+    assert min(node.connections for node in nodes) > 1  # several backends answered
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'ledger.db'}"))
+    mine = facts_of(services)
+    assert archive.asked["chain_getBlock"] > 0
+    assert not [fact for fact in mine if isinstance(fact, GapObserved)], result.output
+    assert observed(mine) == observed(undisturbed[0]), did
+    with replay_server() as url:  # for a commit that was deferred at the very end
+        chain = NodeChain(url)
+        read_whole(services, chain, 1)
+        chain.close()
+    assert judged(services) == undisturbed[1], did
     services.close()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from chain.beside import Beside, held_weights, touched_locks
 from chain.node_decode import (
     NO_ACCOUNT,
     account,
@@ -13,6 +14,7 @@ from chain.node_decode import (
     extrinsic_from,
     timestamp_ms,
 )
+from chain.port import Block, ChainUnavailableError
 
 HOTKEY = "5Hotkey"
 
@@ -55,6 +57,19 @@ def test_a_call_that_another_one_wraps_is_a_call() -> None:
 def test_an_address_is_plain_whether_shown_as_an_id_or_not() -> None:
     for shown in ("5Dest", {"Id": "5Dest"}):
         assert call_from(raw_call("Balances", "transfer", dest=shown)).args["dest"] == "5Dest"
+
+
+def test_an_event_or_a_call_of_an_unknown_shape_is_an_error_of_the_chain() -> None:
+    """A runtime may rename a field; the process must not end, and says what it cannot read."""
+    shown = {"who": "5Cold", "amount": 1}
+    for name in ("StakeLocked", "WeightsSet", "PerpetualLockUpdated"):
+        events = events_from([record("SubtensorModule", name, attributes=shown)])
+        block = Block(9, "0xaa", "0xbb", None, 500, (), events)
+        with pytest.raises(ChainUnavailableError, match=rf"SubtensorModule\.{name} without"):
+            touched_locks(None, 2, block, Beside())  # type: ignore[arg-type]
+            held_weights(None, 2, block, {}, Beside(), all_of_them=False)  # type: ignore[arg-type]
+    with pytest.raises(ChainUnavailableError, match=r"call System\.remark without 'remark'"):
+        call_from(raw_call("System", "remark", data="hi")).args["remark"]
 
 
 def test_an_extrinsic_without_its_own_success_event_did_not_succeed() -> None:

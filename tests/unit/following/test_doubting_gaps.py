@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from api.following import Follower
+from api.ingesting import Ingest
 from chain.port import ChainUnavailableError, PrunedStateError
+from chain.reader import NothingToReadError
+from chain.watchdog import BlockWatchdog
 from ledger.observations import GapObserved
 from tests.pruning import pruning
 from tests.unit.following.support import NETUID, NETWORK, OPENS_AT, Following, follow
@@ -52,3 +56,27 @@ def test_a_node_without_the_headers_of_the_log_is_not_of_another_chain(place: Fo
     with pytest.raises(ChainUnavailableError, match="no header of block") as failed:
         Follower(place.services, chain, NETWORK, NETUID)
     assert type(failed.value) is ChainUnavailableError
+
+
+class Alone:
+    """A node that there is no other one for."""
+
+    place = "the node"
+
+    def leave(self) -> str:
+        return self.place
+
+
+def test_to_end_at_a_block_that_nobody_can_give_is_told_at_once(place: Following) -> None:
+    _, chain = pruning(place.chain, lambda number: LATE <= number < LATE + 2)
+    said: list[str] = []
+    run = Ingest(
+        place.ledger,
+        lambda: Follower(place.services, chain, NETWORK, NETUID),
+        until_block=LATE + 1,
+        stop=Event(),
+        say=said.append,
+    )
+    with pytest.raises(NothingToReadError, match="read further, or give an archive node"):
+        run.follow(BlockWatchdog(Alone()))
+    assert not [line for line in said if "trying again" in line]
