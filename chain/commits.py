@@ -19,6 +19,9 @@ from chain.runs import Run, UnreadableRunError, event_name, runs_of
 
 SET_COMMITMENT: Final = "Commitments.set_commitment"
 
+MAX_FAILED_COMMITS: Final = 100
+"""So many failed commitments of a block are told of; any account may put thousands in a batch."""
+
 _COMMITTED: Final = "Commitments.Commitment"
 _SEALED: Final = "Commitments.TimelockCommitment"
 
@@ -165,21 +168,40 @@ def _entries(fields: Sequence[Any]) -> Iterator[tuple[str, Any]]:
             yield from entry.items()
 
 
+def failed_left_out(block: Block, netuid: int) -> int:
+    """How many failed commitments of a block are told of nowhere, for they are too many."""
+    failed = sum(made.event is None for made in _all_made(block, netuid))
+    return max(0, failed - MAX_FAILED_COMMITS)
+
+
 def _made(block: Block, netuid: int) -> Iterator[_Made]:
+    """All that happened, and of what failed no more than is told of."""
+    failed = 0
+    for made in _all_made(block, netuid):
+        failed += made.event is None
+        if made.event is not None or failed <= MAX_FAILED_COMMITS:
+            yield made
+
+
+def _all_made(block: Block, netuid: int) -> Iterator[_Made]:
     """By extrinsic, then what the runtime itself dispatched."""
+    events: dict[int | None, list[ChainEvent]] = {}
+    for event in block.events:
+        events.setdefault(event.extrinsic_index, []).append(event)
     for extrinsic in block.extrinsics:
-        yield from _made_by(extrinsic, block, netuid)
-    for nth, event in enumerate(_proofs(block.events, netuid, None)):
+        yield from _made_by(extrinsic, events.get(extrinsic.index, []), netuid)
+    for nth, event in enumerate(_proofs(events.get(None, []), netuid, None)):
         yield _Made(None, nth, str(event.attributes["who"]), None, event)
 
 
-def _made_by(extrinsic: Extrinsic, block: Block, netuid: int) -> Iterator[_Made]:
-    proofs = _proofs(block.events, netuid, extrinsic.index)
+def _made_by(extrinsic: Extrinsic, events: Sequence[ChainEvent], netuid: int) -> Iterator[_Made]:
+    """``events`` are the extrinsic's own."""
+    proofs = _proofs(events, netuid, extrinsic.index)
     if not proofs and not any(_commits_to(call, netuid) for call in _all_calls(extrinsic.call)):
         return
     found: list[tuple[str | None, Sequence[Any] | None, ChainEvent | None]]
     try:
-        runs = runs_of(extrinsic, block.events)
+        runs = runs_of(extrinsic, events)
     except UnreadableRunError:
         found = _paired(extrinsic, proofs, netuid)
     else:
