@@ -233,7 +233,9 @@ class Follower:
     def _judge_deferred(self, stop: Callable[[], bool]) -> tuple[int, int]:
         """Judge the deferred commits that a node can tell of by now: how many, and how many wait.
 
-        Those of one payment in their order, and none of them past one that still waits (R8).
+        Of one payment, who became known first comes first (R8), which the ledger sees to: that may
+        be a commit of a later block, where this one was read late. So the line is gone through
+        again after each verdict.
         """
         with self._services.at(*self._where) as scope:
             waiting = deferred(scope)
@@ -247,16 +249,24 @@ class Follower:
             lines.setdefault((row["payment_block"], row["payment_tx"]), []).append(identity)
         asked = judged = 0
         # Who waits longest first; those of one payment stay together.
-        for line in sorted(lines.values(), key=lambda line: self._waits[line[0]].due):
-            for identity in line:
-                wait = self._waits[identity]
-                if wait.due > head or asked >= DEFERRED_AT_ONCE or stop():
+        for line in sorted(
+            lines.values(), key=lambda line: min(self._waits[one].due for one in line)
+        ):
+            left = list(line)
+            while left:
+                before = len(left)
+                for identity in tuple(left):
+                    wait = self._waits[identity]
+                    if wait.due > head or asked >= DEFERRED_AT_ONCE or stop():
+                        continue
+                    asked += 1
+                    if self._judge(UUID(identity)):
+                        left.remove(identity)
+                        judged += 1
+                    else:
+                        wait.failed(head)
+                if len(left) == before:
                     break
-                asked += 1
-                if not self._judge(UUID(identity)):
-                    wait.failed(head)
-                    break
-                judged += 1
         return judged, len(waiting) - judged
 
     def _judge(self, submission: UUID) -> bool:

@@ -19,6 +19,9 @@ from chain.runs import Run, UnreadableRunError, by_extrinsic, event_name, runs_o
 
 SET_COMMITMENT: Final = "Commitments.set_commitment"
 
+MAX_FAILED_COMMITS: Final = 100
+"""So many failed commitments of a block are told of; any account may put thousands in a batch."""
+
 _COMMITTED: Final = "Commitments.Commitment"
 _SEALED: Final = "Commitments.TimelockCommitment"
 
@@ -165,7 +168,22 @@ def _entries(fields: Sequence[Any]) -> Iterator[tuple[str, Any]]:
             yield from entry.items()
 
 
+def failed_left_out(block: Block, netuid: int) -> int:
+    """How many failed commitments of a block are told of nowhere, for they are too many."""
+    failed = sum(made.event is None for made in _all_made(block, netuid))
+    return max(0, failed - MAX_FAILED_COMMITS)
+
+
 def _made(block: Block, netuid: int) -> Iterator[_Made]:
+    """All that happened, and of what failed no more than is told of."""
+    failed = 0
+    for made in _all_made(block, netuid):
+        failed += made.event is None
+        if made.event is not None or failed <= MAX_FAILED_COMMITS:
+            yield made
+
+
+def _all_made(block: Block, netuid: int) -> Iterator[_Made]:
     """By extrinsic, then what the runtime itself dispatched."""
     own = by_extrinsic(block.events)
     for extrinsic in block.extrinsics:

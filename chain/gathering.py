@@ -10,7 +10,7 @@ from uuid import UUID
 
 from chain.beside import Beside, held_weights, pool_of, touched_locks, treasury_staked
 from chain.burns import alpha_burns, registration_costs
-from chain.commits import sealed_commits
+from chain.commits import failed_left_out, sealed_commits
 from chain.holders import drift, move_on, subnet_owner_after
 from chain.payments import (
     gather_payment,
@@ -67,6 +67,9 @@ def gather(
     if owner is not None:
         beside.subnet_owner = owner
     alerts += burn_uid_alerts(known_owner, before, block.number, registry, beside)
+    if left_out := failed_left_out(block, netuid):
+        detail = f"{left_out} more failed commits of block {block.number} are listed nowhere"
+        alerts.append(("failed_commits_left_out", detail))
     look = epoch is not None or treasury_staked(block, treasury)
     return BlockFacts(
         number=block.number,

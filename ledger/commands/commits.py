@@ -13,7 +13,7 @@ from ledger.commands.money import fee_policy, kept_remarks
 from ledger.decisions.payment import Payment, PaymentConsumed, PaymentCredited
 from ledger.decisions.proof import Proof
 from ledger.decisions.submission import CommitSeen, Submission
-from ledger.keys import payment_id, proof_id, submission_id
+from ledger.keys import block_key, filled_key, payment_id, proof_id, submission_id
 from ledger.observations import SealedCommitSeen
 from ledger.rules.payload import CommitPayload, MalformedPayload
 from ledger.rules.payments import (
@@ -139,12 +139,13 @@ def judge_deferred(ledger: Ledger, submission: UUID, evidence: PaymentEvidence) 
 def _can_judge(unit: Unit, commit: CommitFacts, evidence: PaymentEvidence) -> bool:
     """Whether the verdict is certain: also unread, an expired payment is refused (R10).
 
-    But not where the hotkey has a credit, which may be of that payment and forgives its age.
+    But not while its block is missing in the log, for filling it shows all that is wrong, nor where
+    the hotkey has a credit, which may be of that payment and forgives its age.
     """
     if not evidence.unread:
         return True
     paid_at = commit.block_number if evidence.block_number is None else evidence.block_number
-    if not expired(commit, evidence, fee_policy(unit.arena, paid_at)):
+    if not expired(commit, evidence, fee_policy(unit.arena, paid_at)) or _is_missing(unit, paid_at):
         return False
     credited = unit.ledger.newest(
         PaymentCredited,
@@ -154,6 +155,15 @@ def _can_judge(unit: Unit, commit: CommitFacts, evidence: PaymentEvidence) -> bo
         ),
     )
     return credited is None
+
+
+def _is_missing(unit: Unit, number: int) -> bool:
+    """Whether a block lies in a gap of the log that is not filled there."""
+    arena = unit.context.arena
+    keys = (block_key(arena, number), filled_key(arena, number))
+    return number > unit.arena.opened_at_block and all(
+        unit.ledger.known(key) is None for key in keys
+    )
 
 
 def _judge(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chain.commits import (
+    MAX_FAILED_COMMITS,
     committed_bytes,
+    failed_left_out,
     plain_commits,
     sealed_commits,
     unshown_commits,
 )
 from chain.node_decode import events_from, extrinsic_from
-from chain.port import Block
+from chain.port import Block, ChainEvent
 
 HOTKEY, REAL, MULTISIG = "5Hotkey", "5Real", "5Multisig"
 OK_RESULT: dict[str, Any] = {"Ok": []}
@@ -208,3 +212,29 @@ def test_a_timelocked_commit_is_sealed_and_not_plain() -> None:
     assert [
         (one.hotkey, one.nth, one.reveal_round, one.succeeded) for one in sealed_commits(block, 2)
     ] == [(HOTKEY, 0, 1_000, True), (HOTKEY, 2, 2_000, False)]
+
+
+def test_of_failed_commits_no_more_than_so_many_are_told_of_and_the_rest_is_counted() -> None:
+    calls = [commitment("{}") for _ in range(MAX_FAILED_COMMITS + 7)]
+    events = [*[NOT_DONE] * len(calls), made(), DONE, SOME, OK]
+    block = block_of(batch("force_batch", *calls, commitment("{}")), *events)
+    commits = plain_commits(block, 2)
+    assert [one.succeeded for one in commits] == [False] * MAX_FAILED_COMMITS + [True]
+    assert [one.nth for one in commits] == [*range(MAX_FAILED_COMMITS), len(calls)]
+    assert failed_left_out(block, 2) == 7
+    assert failed_left_out(block_of(batch("force_batch", *calls[:3]), *[NOT_DONE] * 3, OK), 2) == 0
+
+
+def test_the_events_of_a_block_are_gone_through_once_and_not_for_each_extrinsic() -> None:
+    class Counted(tuple[ChainEvent, ...]):
+        turns = 0
+
+        def __iter__(self) -> Iterator[ChainEvent]:
+            Counted.turns += 1
+            return super().__iter__()
+
+    one = block_of(commitment("{}"), made(), OK)
+    many = tuple(replace(one.extrinsics[0], index=number) for number in range(20))
+    block = replace(one, extrinsics=many, events=Counted(one.events))
+    assert [commit.succeeded for commit in plain_commits(block, 2)] == [True] + [False] * 19
+    assert Counted.turns == 1

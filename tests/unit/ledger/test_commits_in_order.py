@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import Engine
 
 from ledger.codes import VoidCause
-from ledger.commands.block_facts import Deposit, SealedFound
+from ledger.commands.block_facts import Deposit, Gap, SealedFound, SeenAnew
+from ledger.commands.blocks import record_block
 from ledger.commands.commits import judge_deferred
 from ledger.commands.contests import void_contest
+from ledger.commands.gaps import fill_block
 from ledger.decisions.payment import Payment, PaymentConsumed, PaymentSeen
 from ledger.decisions.submission import SubmissionAccepted, SubmissionRefused
 from ledger.observations import SealedCommitSeen
@@ -251,3 +253,19 @@ def test_an_expired_payment_that_nobody_can_show_may_still_be_a_credit(scene: Sc
     assert scene.status(late) == "deferred"
     assert judge_deferred(scene.ledger, late, paid.evidence) is True
     assert scene.status(late) == "queued"
+
+
+def test_an_expired_payment_in_a_gap_waits_until_its_block_is_read(scene: Scene) -> None:
+    first = scene.head + 1
+    gap = SeenAnew(Gap(first, first, "pruned"))
+    record_block(scene.ledger, scene.facts_of(first + 1, seen_anew=gap))
+    paid = Paid("A", digest("a"), first, 3, FEE_RAO)
+    for _ in range(51):
+        scene.block()
+    found = commit(paid, evidence=unread(paid))
+    late = scene.identity(found, scene.block(commits=(found,)))
+    assert judge_deferred(scene.ledger, late, unread(paid)) is False
+    assert scene.status(late) == "deferred"
+    fill_block(scene.ledger, scene.facts_of(first, deposits=(paid.deposit,)))
+    assert judge_deferred(scene.ledger, late, paid.evidence) is True
+    assert scene.facts(SubmissionRefused)[-1].codes == ("payment_expired",)
