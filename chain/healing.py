@@ -173,11 +173,16 @@ class LateReader:
         return facts
 
     def _known_before(self, block: Block) -> tuple[dict[int, tuple[str, str]], Beside]:
-        if self._before is not None and self._before[0] == block.number - 1:
-            return dict(self._before[1]), self._before[2].copy()
+        last = self._before
+        follows = last is not None and last[0] == block.number - 1
+        # One that was come to from inside a gap knows less than the log does after the gap.
+        if last is not None and follows and last[2].subnet_owner is not None:
+            return dict(last[1]), last[2].copy()
         if isinstance(header_of(self._ledger, block.number - 1), BlockObserved | OpeningObserved):
             registry, beside = self._known_at(block.number - 1)
             return dict(registry), beside
+        if last is not None and follows:
+            return dict(last[1]), last[2].copy()
         # Inside a gap the log knows nothing of the block before; what changed since is seen there.
         return registry_before(self._chain, self._netuid, block), Beside()
 
