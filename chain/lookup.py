@@ -15,6 +15,7 @@ from chain.port import (
     ChainReader,
     ChainUnavailableError,
     Extrinsic,
+    Prepared,
     Receipt,
     Sending,
 )
@@ -30,6 +31,12 @@ class Landed:
     def carries(self, order: Order) -> bool:
         """Whether it is what was ordered; if not, something else used the nonce."""
         return order.is_call(self.extrinsic.call)
+
+    def is_sent(self, prepared: Prepared) -> bool:
+        """Whether it is what was prepared: by its content, and by its hash where that is sealed."""
+        if prepared.sealed:
+            return self.extrinsic.hash == prepared.hash
+        return self.carries(prepared.order)
 
     @property
     def receipt(self) -> Receipt:

@@ -12,7 +12,7 @@ from typing import Final
 
 from chain.beside import held_from
 from chain.lookup import look_up, next_sending
-from chain.orders import SEALED_WEIGHTS, WeightsOrder
+from chain.orders import WeightsOrder
 from chain.port import (
     MORTAL_BLOCKS,
     Block,
@@ -79,7 +79,7 @@ class WeightPublisher:
         outlook = look_up(self._reader, sending)
         if outlook.landed is not None:
             extrinsic, block = outlook.landed.extrinsic, outlook.landed.block
-            if outlook.landed.carries(self._order(intent)):
+            if self._is_it(intent, extrinsic):
                 self._receive(intent, block, extrinsic)
             else:
                 name, place = extrinsic.call.name, f"block {block.number}"
@@ -119,16 +119,12 @@ class WeightPublisher:
         if standing is None or self._log.is_held(standing) or self._log.is_told(standing):
             return
         head = self._reader.finalized_head()
-        landed = self._reader.block(standing.block)
-        sealed = any(
-            item.hash == standing.receipt.extrinsic_hash and item.call.name in SEALED_WEIGHTS
-            for item in landed.extrinsics
-        )
-        is_old = head.number - landed.number > STATE_KEPT_BLOCKS
-        at = head if sealed or is_old else landed.ref
+        sealed = standing.intent.sealed_hash is not None
+        is_old = head.number - standing.block > STATE_KEPT_BLOCKS
+        at = head if sealed or is_old else self._reader.block(standing.block).ref
         held = self._held(at)
         agrees = held_form(held.uids, held.values).digest == standing.intent.digest
-        if sealed and not agrees and head.number < landed.number + self._reveal_blocks():
+        if sealed and not agrees and head.number < standing.block + self._reveal_blocks():
             return
         self._log.read_back(standing, at, held)
         if not agrees:
@@ -181,7 +177,7 @@ class WeightPublisher:
         if again is not None:
             return Published(outlook, self._send(again, prepared, is_first=False))
         intent = self._log.intend(
-            vector, sending, version_key=order.version_key, reason=outlook.due.reason
+            vector, prepared, version_key=order.version_key, reason=outlook.due.reason
         )
         return Published(outlook, self._send(intent, prepared, is_first=True))
 
@@ -228,6 +224,12 @@ class WeightPublisher:
             values=intent.values,
             version_key=intent.version_key,
         )
+
+    def _is_it(self, intent: WeightsSubmitted, extrinsic: Extrinsic) -> bool:
+        """Whether an extrinsic of the intent's nonce is its own, and not one of another vector."""
+        if intent.sealed_hash is not None:
+            return extrinsic.hash == intent.sealed_hash
+        return self._order(intent).is_call(extrinsic.call)
 
     def _sending(self, intent: WeightsSubmitted) -> Sending | None:
         if intent.nonce is None or intent.sent_after is None:

@@ -18,7 +18,8 @@ from ledger.policy import WeightPolicy
 from ledger.rules.weights import ShareReason, WeightVector
 
 RETRY_BLOCKS: Final = 5
-"""A vector that failed is not tried again sooner, about a minute."""
+"""A vector that failed is not tried again sooner, about a minute; nor are sealed weights whose
+answer is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def why_due(log: WeightsLog, vector: WeightVector, policy: WeightPolicy) -> Due 
         return f"the vector for block {vector.block} was sent before"
     again = known or _unanswered_twin(log, vector, newest)
     if again is not None:
-        return Due("sent before and never answered", again)
+        return _once_more(again, vector)
     failed = _failed_lately(log, vector, newest)
     return _compared(log, vector, policy) if failed is None else failed
 
@@ -88,6 +89,18 @@ def _unanswered_twin(
     if newest is None or newest.digest != vector.digest or newest.nonce is None:
         return None
     return None if log.receipt_of(newest) is not None else newest
+
+
+def _once_more(again: WeightsSubmitted, vector: WeightVector) -> Due | str:
+    """An intent whose answer is open. Of sealed weights each intent has one extrinsic, or nobody
+    could tell which vector landed: they are sent anew, as another intent that takes the nonce."""
+    reason = "sent before and never answered"
+    if again.sealed_hash is None:
+        return Due(reason, again)
+    age = vector.block - again.for_block
+    if age >= RETRY_BLOCKS:
+        return Due(reason)
+    return f"sealed weights were sent {age} blocks ago and have no answer yet"
 
 
 def _failed_lately(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from chain.port import MORTAL_BLOCKS, BlockRef, Sending
+from chain.port import MORTAL_BLOCKS, BlockRef, Prepared
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
 from ledger.commands.block_facts import HeldWeights
@@ -127,9 +127,10 @@ class WeightsLog:
     # -- recording ------------------------------------------------------------------------------
 
     def intend(
-        self, vector: WeightVector, sending: Sending, *, version_key: int, reason: str
+        self, vector: WeightVector, prepared: Prepared, *, version_key: int, reason: str
     ) -> WeightsSubmitted:
-        """Record that ``vector`` is about to be sent as ``sending``."""
+        """Record that ``vector`` is about to be sent as it was prepared."""
+        sending = prepared.sending
         share = dict(vector.shares)
         holder = {line.uid: line.hotkey for line in vector.explained}
 
@@ -149,6 +150,7 @@ class WeightsLog:
                 reason=reason,
                 nonce=sending.nonce,
                 sent_after=sending.after_block,
+                sealed_hash=prepared.hash if prepared.sealed else None,
             )
 
         return self._ledger.decide(note)

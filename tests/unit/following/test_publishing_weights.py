@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from chain.lookup import next_sending
 from chain.orders import WeightsOrder
-from chain.port import MORTAL_BLOCKS, ChainUnavailableError, SendRefusedError, ValidatorWeights
+from chain.port import MORTAL_BLOCKS, ChainUnavailableError, SendRefusedError
 from chain.simulated import SetSubnetOwner, account
 from ledger.application import Unit
 from ledger.observations import (
@@ -133,60 +132,6 @@ def test_nothing_is_sent_while_ingest_lags(tmp_path: Path) -> None:
     assert alert is not None
     assert alert.kind == "ingest_lag"
     assert set_weights_on_chain(place) == 0
-
-
-def sealed(place: Following, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Make the chain hide weights until the list that comes back says True."""
-    monkeypatch.setattr("chain.publish.SEALED_WEIGHTS", frozenset({"SubtensorModule.set_weights"}))
-    monkeypatch.setattr("chain.publish.REVEAL_WAIT_BLOCKS", 5)
-    revealed = [False]
-    shown = place.chain.validator_weights
-
-    def weights(netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
-        return shown(netuid, block_hash) if revealed[0] else []
-
-    monkeypatch.setattr(place.chain, "validator_weights", weights)
-    return revealed
-
-
-def alerts(place: Following) -> list[str]:
-    found: list[str] = []
-    place.ledger.newest(AlertRaised, where=lambda fact: bool(found.append(fact.kind)))
-    return found
-
-
-def test_sealed_weights_are_read_back_when_they_are_revealed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = follow(tmp_path, {})
-    revealed = sealed(place, monkeypatch)
-    receipt = place.publish()
-    assert receipt is not None
-    assert receipt.success
-    place.chain.advance()
-    place.publisher().settle()
-    assert place.ledger.newest(WeightsReadBack) is None
-    revealed[0] = True
-    place.publisher().settle()
-    held = place.ledger.newest(WeightsReadBack)
-    assert held is not None
-    assert (held.digest, held.block) == (receipt.digest, OPENS_AT + 2)
-    assert alerts(place) == []
-
-
-def test_sealed_weights_that_are_never_revealed_are_an_alert_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = follow(tmp_path, {})
-    sealed(place, monkeypatch)
-    place.publish()
-    for _ in range(5):
-        place.publisher().settle()
-        assert alerts(place) == []
-        place.chain.advance()
-    place.publisher().settle()
-    place.publisher().settle()
-    assert alerts(place) == ["weights_not_held"]
 
 
 @pytest.mark.parametrize("landed", [True, False])
