@@ -81,6 +81,22 @@ def look_up(reader: ChainReader, sending: Sending, *, from_block: int | None = N
     return Outlook(None, head, may_still_land=head < sending.last_block)
 
 
+def can_no_longer_land(reader: ChainReader, sending: Sending) -> bool:
+    """Whether the chain is past the last block that could have held ``sending``."""
+    return reader.finalized_head().number >= sending.last_block
+
+
+def never_landed(reader: ChainReader, sending: Sending) -> bool:
+    """Whether it is proven that ``sending`` never landed, without reading a block.
+
+    The chain is past its last block and its signer's nonce is still not used. False where the nonce
+    was used: by it or by something else, which only the blocks tell.
+    """
+    # The head first: whatever the nonce says is of that head or a newer one.
+    past = can_no_longer_land(reader, sending)
+    return past and reader.next_nonce(sending.signer) <= sending.nonce
+
+
 def find_in(block: Block, sending: Sending) -> Landed | None:
     """The extrinsic of that signer and nonce in one block."""
     for extrinsic in block.extrinsics:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chain.beside import held_from
-from chain.lookup import look_up, next_sending
+from chain.lookup import can_no_longer_land, look_up, never_landed, next_sending
 from chain.orders import WeightsOrder
 from chain.port import (
     MORTAL_BLOCKS,
@@ -21,6 +21,7 @@ from chain.port import (
     ChainWriter,
     Extrinsic,
     Prepared,
+    PrunedStateError,
     Sending,
     SendRefusedError,
 )
@@ -76,7 +77,11 @@ class WeightPublisher:
         if sending is None:
             self._settle_former(intent)
             return
-        outlook = look_up(self._reader, sending)
+        try:
+            outlook = look_up(self._reader, sending)
+        except PrunedStateError as pruned:
+            self._settle_unseen(intent, sending, pruned)
+            return
         if outlook.landed is not None:
             extrinsic, block = outlook.landed.extrinsic, outlook.landed.block
             if self._is_it(intent, extrinsic):
@@ -89,12 +94,38 @@ class WeightPublisher:
             error = f"not found on chain up to block {outlook.head}, and too late to land"
             self._log.receive(intent, block=None, extrinsic_hash=None, error=error)
 
+    def _settle_unseen(
+        self, intent: WeightsSubmitted, sending: Sending, error: PrunedStateError
+    ) -> None:
+        """An intent so old that no node has its blocks any more: its nonce may tell.
+
+        Weights are set again and again, so one vector of which nobody knows what became of it must
+        not keep back the next, which may be the burn vector of a pause.
+        """
+        if never_landed(self._reader, sending):
+            why = f"nonce {sending.nonce} was never used, and it is too late to land"
+            self._log.receive(intent, block=None, extrinsic_hash=None, error=why)
+        elif can_no_longer_land(self._reader, sending):
+            self._give_up(intent, error)
+        else:
+            raise error
+
+    def _give_up(self, intent: WeightsSubmitted, error: PrunedStateError) -> None:
+        why = f"nobody knows what became of it: {error}"
+        self._log.receive(intent, block=None, extrinsic_hash=None, error=why)
+        detail = f"the weights of {self._validator} for block {intent.for_block}: {why}"
+        raise_alert(self._ledger, "weights_outcome_unknown", detail)
+
     def _settle_former(self, intent: WeightsSubmitted) -> None:
         """An intent of version 1 has no nonce: it is found by its values."""
         order, head = self._order(intent), self._reader.finalized_head().number
         last = intent.for_block + MORTAL_BLOCKS
         for number in range(intent.for_block + 1, min(head, last) + 1):
-            block = self._reader.block(number)
+            try:
+                block = self._reader.block(number)
+            except PrunedStateError as pruned:
+                self._give_up(intent, pruned)
+                return
             for extrinsic in block.extrinsics:
                 if extrinsic.signer == self._validator and order.is_call(extrinsic.call):
                     self._receive(intent, block, extrinsic)

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
 from api.cli.cells import Kind, printable
 from api.cli.ingest import stopping
 from api.cli.options import (
+    ArchiveNode,
     Database,
     Format,
     Netuid,
@@ -54,6 +55,7 @@ def publish(
     wallet: WalletName,
     hotkey: HotkeyName,
     wallet_path: WalletPath = None,
+    archive_node: ArchiveNode = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on looking until interrupted.")
     ] = False,
@@ -78,7 +80,8 @@ def publish(
 
     settings = settings_of(database, network, netuid)
     names = _Names(wallet, hotkey, wallet_path)
-    with _opened(settings, node, names, timeout_s, final_s, dry_run=dry_run) as publishing:
+    nodes = _Nodes(node, archive_node, timeout_s)
+    with _opened(settings, nodes, names, final_s, dry_run=dry_run) as publishing:
         if not follow:
             show(publishing.look(dry_run=dry_run), LAYOUT, output_format)
             return
@@ -95,12 +98,17 @@ class _Names:
         self.path = path
 
 
+class _Nodes(NamedTuple):
+    urls: list[str]
+    archive: str | None
+    timeout_s: float
+
+
 @contextmanager
 def _opened(
     settings: Settings,
-    nodes: list[str],
+    nodes: _Nodes,
     names: _Names,
-    timeout_s: float,
     final_s: float,
     *,
     dry_run: bool,
@@ -120,9 +128,10 @@ def _opened(
         # A dry run opens no key: it has nothing to sign.
         signers = [] if dry_run else [wallet.signer("hotkey")]
         genesis = ledger.arena.genesis
-        reader = Nodes(nodes, genesis=genesis, timeout_s=timeout_s)
+        urls, archive, timeout_s = nodes
+        reader = Nodes(urls, archive=archive, genesis=genesis, timeout_s=timeout_s)
         writer = NodeWriter(
-            nodes[0], reader, signers, genesis=genesis, timeout_s=timeout_s, final_s=final_s
+            urls[0], reader, signers, genesis=genesis, timeout_s=timeout_s, final_s=final_s
         )
         try:
             yield Publishing(

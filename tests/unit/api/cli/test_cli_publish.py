@@ -18,6 +18,7 @@ from api.app import Services, open_services
 from api.following import Follower
 from api.settings import Settings
 from chain.node import NodeChain
+from chain.port import PrunedStateError
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
@@ -25,7 +26,7 @@ from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, We
 from ledger.policy import parse_policy_toml
 from tests.cassette import needs_cassette
 from tests.growing_node import GrowingNode, Mischief, serving
-from tests.unit.api.cli.conftest import POLICY, Run, failed
+from tests.unit.api.cli.conftest import POLICY, TREASURY, Run, failed
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
 
@@ -92,6 +93,7 @@ def opened(folder: Path, run: Run) -> Iterator[Validator]:
     node = GrowingNode()
     node.give_uid(1, wallet.hotkey.ss58_address, wallet.coldkeypub.ss58_address)
     node.give_account(wallet.hotkey.ss58_address)
+    node.give_account(TREASURY)
     url = f"sqlite:///{folder / 'ledger.db'}"
     services = open_services(Settings(database_url=url))
     try:
@@ -164,6 +166,27 @@ def test_a_lost_answer_is_told_and_the_next_run_finds_it(validator: Validator) -
     assert receipt is not None
     assert (receipt.success, receipt.block) == (True, 78)
     assert len(validator.node.submitted) == 1
+
+
+def test_what_the_node_threw_away_is_asked_of_an_archive_node(validator: Validator) -> None:
+    validator.node.mischief.append(Mischief(lose_answer=True))
+    failed(validator.publish(), 12, "looked up before it is sent again")
+    held = NodeChain.block
+
+    def thrown_away(chain: NodeChain, number: int) -> Any:
+        if "localhost" not in chain.place:
+            msg = f"the node no longer holds the state of block {number}"
+            raise PrunedStateError(msg)
+        return held(chain, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NodeChain, "block", thrown_away)
+        failed(validator.publish(), 12, "no longer holds")
+        archive = validator.node_url.replace("127.0.0.1", "localhost")
+        assert validator.publish("--archive-node", archive).exit_code == 0
+    receipt = validator.ledger.newest(WeightsReceipt)
+    assert receipt is not None
+    assert (receipt.success, receipt.block) == (True, 78)
 
 
 def test_what_keeps_it_back_is_an_alert_and_an_answer(validator: Validator) -> None:
