@@ -7,6 +7,7 @@ never sent again, and of all that was sent under one nonce at most one lands.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,7 +26,7 @@ from chain.port import (
     Sending,
     SendRefusedError,
 )
-from chain.weights_due import Outlook, outlook_of, why_due
+from chain.weights_due import Outlook, Run, outlook_of, why_due
 from chain.weights_log import WeightsLog
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
@@ -175,7 +176,12 @@ class WeightPublisher:
     # -- publishing -----------------------------------------------------------------------------
 
     def publish(
-        self, vector: WeightVector, policy: WeightPolicy, *, burn_uid_eligible: bool | None
+        self,
+        vector: WeightVector,
+        policy: WeightPolicy,
+        *,
+        burn_uid_eligible: bool | None,
+        missing: Sequence[Run] = (),
     ) -> Published:
         """Send ``vector`` if :meth:`outlook` says so.
 
@@ -184,7 +190,7 @@ class WeightPublisher:
         answer.
         """
         self.settle()
-        outlook = self.outlook(vector, policy, burn_uid_eligible=burn_uid_eligible)
+        outlook = self.outlook(vector, policy, burn_uid_eligible=burn_uid_eligible, missing=missing)
         if outlook.alert is not None:
             raise_alert(self._ledger, outlook.alert, outlook.why)
         if not outlook.send or outlook.due is None or outlook.terms is None:
@@ -235,15 +241,29 @@ class WeightPublisher:
         return answer
 
     def outlook(
-        self, vector: WeightVector, policy: WeightPolicy, *, burn_uid_eligible: bool | None
+        self,
+        vector: WeightVector,
+        policy: WeightPolicy,
+        *,
+        burn_uid_eligible: bool | None,
+        missing: Sequence[Run] = (),
     ) -> Outlook:
-        """Whether ``vector`` would be sent now, and why. Changes nothing, sends nothing."""
+        """Whether ``vector`` would be sent now, and why. Changes nothing, sends nothing.
+
+        ``missing`` are the blocks that the log lacks.
+        """
         due = why_due(self._log, vector, policy)
         if isinstance(due, str):
             return Outlook(send=False, why=due)
         terms = self._writer.weights_terms(self._ledger.arena.netuid, self._validator)
         return outlook_of(
-            due, vector, policy, terms, burn_uid_eligible=burn_uid_eligible, who=self._validator
+            due,
+            vector,
+            policy,
+            terms,
+            burn_uid_eligible=burn_uid_eligible,
+            missing=missing,
+            who=self._validator,
         )
 
     # -- words ----------------------------------------------------------------------------------

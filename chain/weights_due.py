@@ -3,11 +3,13 @@
 Due at first, when the result changed, or ``stale_after_blocks`` after the last one, but not within
 ``rate_limit_blocks``; the burn vector of a pause is due at once. What is due is kept back while
 ingest lags, the burn UID is not eligible, the validator is not registered or has no permit, and
-until the chain's own rate limit allows it. Nothing here sends or records anything.
+until the chain's own rate limit allows it. What a recent gap of the log could change is kept back,
+too. Nothing here sends or records anything.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +22,10 @@ from ledger.rules.weights import ShareReason, WeightVector
 RETRY_BLOCKS: Final = 5
 """A vector that failed is not tried again sooner, about a minute; nor are sealed weights whose
 answer is open."""
+
+
+Run = tuple[int, int]
+"""Blocks that the log lacks: the first and the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +128,13 @@ def outlook_of(
     terms: WeightsTerms,
     *,
     burn_uid_eligible: bool | None,
+    missing: Sequence[Run],
     who: str,
 ) -> Outlook:
     """What happens to a vector that is due, by what the chain asks of the validator ``who``."""
-    held_back = _held_back(vector, policy, terms, burn_uid_eligible, who)
+    held_back = _held_back(vector, policy, terms, burn_uid_eligible, who) or _gap(
+        vector, policy, terms, missing
+    )
     if held_back is not None:
         kind, detail = held_back
         return Outlook(False, f"weights not sent: {detail}", kind, due, terms)
@@ -160,3 +169,24 @@ def _held_back(
         detail = f"{who} (UID {terms.uid}) has no validator permit; it needs more stake"
         return "validator_without_permit", detail
     return None
+
+
+def _gap(
+    vector: WeightVector, policy: WeightPolicy, terms: WeightsTerms, missing: Sequence[Run]
+) -> tuple[str, str] | None:
+    """As :func:`_held_back`, for the newest blocks that the log lacks.
+
+    They may hold what changes the vector. A gap that is older than ingest may lag holds nothing
+    back, or one that nobody can fill would stop weights for ever: who holds which UID was observed
+    anew after it. A pause burns all, whatever the blocks hold.
+    """
+    if not missing or is_pause(vector):
+        return None
+    first, last = max(missing, key=lambda run: run[1])
+    age, limit = terms.block.number - last, policy.max_ingest_lag_blocks
+    if age > limit:
+        return None
+    return "gap_open", (
+        f"the log lacks blocks {first} to {last}; fill them, or wait until block "
+        f"{last + limit + 1}, when they are older than the {limit} blocks that ingest may lag"
+    )
