@@ -33,6 +33,17 @@ if TYPE_CHECKING:
 POLL_S: Final = 6.0
 """How often `--follow` looks at the log and the chain: twice a block time."""
 
+PASSING: Final = frozenset(
+    {
+        "CHAIN_UNAVAILABLE",
+        "CHAIN_REFUSED",
+        "CONTENTION",
+        "DATABASE_FAILED",
+        "VIEW_BEHIND",
+    }
+)
+"""The exit codes of what `--follow` tells and outlasts, by name: that module is loaded late."""
+
 WalletName = Annotated[str, typer.Option("--wallet", help="The bittensor wallet's name.")]
 HotkeyName = Annotated[str, typer.Option("--hotkey", help="The name of the wallet's hotkey.")]
 WalletPath = Annotated[
@@ -149,15 +160,22 @@ def _opened(
 def _follow(
     publishing: Publishing, stop: Event, output_format: OutputFormat, *, dry_run: bool
 ) -> None:
-    """Look again and again; a result goes to stdout when something was sent, the rest is told."""
-    from chain.port import ChainUnavailableError
+    """Look again and again; a result goes to stdout when something was sent, the rest is told.
+
+    What may be otherwise at the next look (a node, a lock, a view that is behind) is told, too; a
+    defect, and what only a person can put right, ends it.
+    """
+    from api.errors import problem_of
 
     told = ""
     while not stop.is_set():
         try:
             view = publishing.look(dry_run=dry_run)
-        except ChainUnavailableError as error:
-            words = str(error)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.exit_code.name not in PASSING:
+                raise
+            words = problem.message
         else:
             words = _words(view)
             if view.sent is not None:
