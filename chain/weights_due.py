@@ -20,8 +20,13 @@ from ledger.policy import WeightPolicy
 from ledger.rules.weights import ShareReason, WeightVector
 
 RETRY_BLOCKS: Final = 5
-"""A vector that failed is not tried again sooner, about a minute; nor are sealed weights whose
-answer is open."""
+"""After a failure the next try waits so long, about a minute, and twice as long after each further
+one. Sealed weights whose answer is open wait so long, too."""
+MAX_RETRY_BLOCKS: Final = 320
+"""The longest wait, about an hour."""
+PAUSE_RETRY_BLOCKS: Final = 1
+MAX_PAUSE_RETRY_BLOCKS: Final = 20
+"""The same for the burn vector of a pause: a block, and four minutes at most."""
 
 
 Run = tuple[int, int]
@@ -115,10 +120,23 @@ def _failed_lately(
     receipt = None if newest is None else log.receipt_of(newest)
     if receipt is None or receipt.success:
         return None
-    age, wait = vector.block - receipt.for_block, 1 if is_pause(vector) else RETRY_BLOCKS
+    age, wait = vector.block - receipt.for_block, _wait(log, vector)
     if age >= wait:
         return None
     return f"the last one failed {age} blocks ago, and {wait} are waited for ({receipt.error})"
+
+
+def _wait(log: WeightsLog, vector: WeightVector) -> int:
+    """How many blocks are let pass after the last failure."""
+    if is_pause(vector):  # what failed before the pause does not let it wait
+        shortest, longest, failed = (
+            PAUSE_RETRY_BLOCKS,
+            MAX_PAUSE_RETRY_BLOCKS,
+            log.failures(vector.digest),
+        )
+    else:
+        shortest, longest, failed = RETRY_BLOCKS, MAX_RETRY_BLOCKS, log.failures()
+    return min(longest, shortest << max(0, failed - 1))
 
 
 def outlook_of(

@@ -85,7 +85,8 @@ def publish(
 
     What is due: the first vector, changed results, one older than the policy allows, and at once
     the burn vector of a pause. Everything is sent through the first node. With --follow another
-    process must ingest the chain; nothing is sent while the log lags.
+    process must ingest the chain; nothing is sent while the log lags. Without it the command ends
+    with 8 where something keeps due weights back, and with 19 where the chain did not take them.
     """
     from api.cli.session import settings_of
 
@@ -94,10 +95,22 @@ def publish(
     nodes = _Nodes(node, archive_node, timeout_s)
     with _opened(settings, nodes, names, final_s, dry_run=dry_run) as publishing:
         if not follow:
-            show(publishing.look(dry_run=dry_run), LAYOUT, output_format)
+            view = publishing.look(dry_run=dry_run)
+            show(view, LAYOUT, output_format)
+            _end(view)
             return
         with stopping() as stop:
             _follow(publishing, stop, output_format, dry_run=dry_run)
+
+
+def _end(view: PublishView) -> None:
+    """End with a code of its own where weights should have been set and were not."""
+    from api.errors import ExitCode
+
+    if view.sent is not None and not view.sent.success:
+        raise typer.Exit(ExitCode.CHAIN_REFUSED)
+    if view.alert is not None:
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 class _Names:

@@ -26,6 +26,7 @@ from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, We
 from ledger.policy import parse_policy_toml
 from tests.cassette import needs_cassette
 from tests.growing_node import GrowingNode, Mischief, serving
+from tests.growing_runtime import DispatchFailureError
 from tests.unit.api.cli.conftest import POLICY, TREASURY, Run, failed
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
@@ -62,10 +63,10 @@ class Validator:
         who = ("--wallet", "validator", "--hotkey", hotkey, "--wallet-path", self.wallets)
         return self.run(*COMMAND, *where, *who, *words, url=self.url)
 
-    def answer(self, *words: object) -> dict[str, Any]:
-        """What it says as JSON."""
+    def answer(self, *words: object, ends: int = 0) -> dict[str, Any]:
+        """What it says as JSON, and with which exit code."""
         result = self.publish("--format", "json", *words)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == ends, result.output
         found: dict[str, Any] = json.loads(result.stdout)
         return found
 
@@ -192,12 +193,25 @@ def test_what_the_node_threw_away_is_asked_of_an_archive_node(validator: Validat
 def test_what_keeps_it_back_is_an_alert_and_an_answer(validator: Validator) -> None:
     hotkey = bittensor.Wallet("validator", "hot", str(validator.wallets)).hotkeypub.ss58_address
     validator.node.put("SubtensorModule", "Uids", [NETUID, hotkey], None)
-    answer = validator.answer()
+    answer = validator.answer(ends=8)
     assert (answer["send"], answer["alert"]) == (False, "validator_not_registered")
     alert = validator.ledger.newest(AlertRaised)
     assert alert is not None
     assert (alert.kind, alert.detail) == (answer["alert"], answer["why"])
     assert validator.node.submitted == []
+
+
+def test_weights_that_the_chain_did_not_take_are_an_alert_and_an_exit_code(
+    validator: Validator,
+) -> None:
+    failure = DispatchFailureError("SubtensorModule", "SettingWeightsTooFast")
+    validator.node.mischief.append(Mischief(fail_with=failure))
+    answer = validator.answer(ends=19)
+    assert (answer["sent"]["success"], answer["sent"]["block"]) == (False, 78)
+    alert = validator.ledger.newest(AlertRaised)
+    assert alert is not None
+    assert alert.kind == "weights_failed"
+    assert "SettingWeightsTooFast" in alert.detail
 
 
 @pytest.mark.parametrize(
