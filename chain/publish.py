@@ -209,6 +209,8 @@ class WeightPublisher:
             prepared = self._writer.prepare(order, sending)
         except SendRefusedError as error:
             why = f"weights not sent: {error}"
+            if again is not None:  # what was sent of it may have landed by now: settling will say
+                return Published(replace(outlook, send=False, why=why))
             raise_alert(self._ledger, "weights_not_built", why)
             return Published(replace(outlook, send=False, why=why, alert="weights_not_built"))
         if again is not None:

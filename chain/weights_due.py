@@ -173,10 +173,16 @@ def _held_back(
     burn_uid_eligible: bool | None,
     who: str,
 ) -> tuple[str, str] | None:
-    """The kind of alert and a sentence, where something must be put right first."""
-    lag, limit = terms.block.number - vector.block, policy.max_ingest_lag_blocks
-    if lag > limit:
-        return "ingest_lag", f"ingest lags {lag} blocks, {limit} are allowed"
+    """The kind of alert and a sentence, where something must be put right first.
+
+    The sentence is the same in every block that it holds for, or each would raise an alert.
+    """
+    limit = policy.max_ingest_lag_blocks
+    if terms.block.number - vector.block > limit:
+        return "ingest_lag", (
+            f"ingest stands at block {vector.block} and lags more than the {limit} blocks that are "
+            "allowed"
+        )
     if burn_uid_eligible is not True:
         what = "is not known to belong" if burn_uid_eligible is None else "does not belong"
         detail = f"burn UID {policy.burn_uid} {what} to the subnet's owner"

@@ -123,6 +123,37 @@ def test_nothing_is_sent_while_the_burn_uid_is_not_the_owners(tmp_path: Path) ->
     assert set_weights_on_chain(place) == 0
 
 
+@pytest.mark.parametrize("lags", [True, False])
+def test_what_keeps_weights_back_for_many_blocks_is_one_alert(tmp_path: Path, lags: bool) -> None:
+    owner = SetSubnetOwner(hotkey=account("new owner"), coldkey=account("new owner cold"))
+    place = follow(tmp_path, {} if lags else {OPENS_AT + 2: [owner]})
+    for _ in range(6 if lags else 3):
+        place.chain.advance()
+    for _ in range(4):
+        place.chain.advance()
+        if not lags:
+            place.follower.catch_up()
+        assert place.publish() is None
+    kind = "ingest_lag" if lags else "burn_uid_not_eligible"
+    raised: list[str] = []
+    place.ledger.newest(AlertRaised, where=lambda fact: bool(raised.append(fact.kind)))
+    # Ingest tells of the burn UID in its own words first.
+    assert raised.count(kind) == (1 if lags else 2)
+
+
+def test_an_intent_that_cannot_be_sent_again_is_waited_for_without_an_alert(
+    tmp_path: Path,
+) -> None:
+    place = follow(tmp_path, {})
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        place.publish()
+    place.chain.fail_next("prepare", SendRefusedError("the rate limit is 100"))
+    assert place.publish() is None
+    assert place.ledger.newest(AlertRaised) is None
+    assert place.ledger.newest(WeightsReceipt) is None
+
+
 def test_nothing_is_sent_while_ingest_lags(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     for _ in range(6):
