@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 
 import bittensor
 import pytest
+import structlog
 from sqlalchemy import text
 from typer.testing import Result
 
 from api.app import Services, open_services
+from api.cli.logs import WIRES, configure
 from api.following import Follower
 from api.settings import Settings
 from chain.node import NodeChain
@@ -241,6 +244,36 @@ def test_a_wallet_that_does_not_open_is_one_sentence_without_secrets(
     assert words in sentence
     assert "Traceback" not in result.stderr
     assert_no_secret(validator, result, *([password] if password else []))
+
+
+def test_a_key_in_a_nodes_url_is_given_by_the_environment_and_logged_by_nobody(
+    validator: Validator, environment: pytest.MonkeyPatch
+) -> None:
+    key = "a-key-that-was-paid-for"
+    urls = f"{validator.node_url}/{key} ws://127.0.0.1:1/{key}"
+    environment.setenv("LEDGER_NODE", urls)
+    where = ("--network", NETWORK, "--netuid", NETUID, "--dry-run", "--format", "json")
+    who = ("--wallet", "validator", "--hotkey", "hot", "--wallet-path", validator.wallets)
+    result = validator.run("--debug", *COMMAND, *where, *who, url=validator.url)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["send"]
+    assert key not in result.output + result.stderr
+
+
+@pytest.mark.parametrize("name", WIRES)
+def test_debug_shows_no_wire(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().level, logging.getLogger().handlers[:]
+    try:
+        configure(debug=True)
+        logging.getLogger(f"{name}.client").debug("> GET /key HTTP/1.1")
+        logging.getLogger("somebody.else").debug("seen")
+        said = capsys.readouterr().err
+    finally:
+        logging.getLogger().setLevel(before[0])
+        logging.getLogger().handlers[:] = before[1]
+        structlog.reset_defaults()
+    assert "key" not in said
+    assert "seen" in said
 
 
 def test_no_secret_of_the_wallet_reaches_the_output_or_the_database(validator: Validator) -> None:
