@@ -18,7 +18,7 @@ from ledger.observations import (
     WeightsSubmitted,
     WeightsSubmittedV1,
 )
-from ledger.queries.weights import sent_vectors, vector_in_force
+from ledger.queries.weights import policy_in_force, sent_vectors, vector_in_force
 from tests.unit.following.support import NETUID, NETWORK, OPENS_AT, VALIDATOR, Following, follow
 
 
@@ -120,6 +120,18 @@ def test_nothing_is_sent_while_the_burn_uid_is_not_the_owners(tmp_path: Path) ->
     alert = place.ledger.newest(AlertRaised)
     assert alert is not None
     assert alert.kind == "burn_uid_not_eligible"
+    assert set_weights_on_chain(place) == 0
+
+
+def test_nothing_is_sent_while_nobody_knows_whose_the_burn_uid_is(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    with place.services.at(NETWORK, NETUID) as scope:
+        vector, rules = vector_in_force(scope), policy_in_force(scope).weights
+    published = place.publisher().publish(vector, rules, burn_uid_eligible=None)
+    assert published.receipt is None
+    assert published.outlook.alert == "burn_uid_not_eligible"
+    assert "is not known to belong to the subnet's owner" in published.outlook.why
+    assert place.ledger.newest(WeightsSubmitted) is None
     assert set_weights_on_chain(place) == 0
 
 
