@@ -6,6 +6,7 @@ import msgspec
 
 from api.app import Services
 from chain.publish import Published, WeightPublisher
+from ledger.queries.standing import gaps, missing_blocks
 from ledger.queries.weights import burn_uid_eligible, policy_in_force, vector_in_force
 from ledger.rules.weights import WeightVector
 
@@ -64,11 +65,15 @@ class Publishing:
         """Send the newest vector if it is due; with ``dry_run`` only say what would happen."""
         with self._services.at(*self._where) as scope:
             vector, policy = vector_in_force(scope), policy_in_force(scope).weights
-            eligible = burn_uid_eligible(scope)
+            eligible, missing = burn_uid_eligible(scope), missing_blocks(gaps(scope))
         if dry_run:
-            outlook = self._publisher.outlook(vector, policy, burn_uid_eligible=eligible)
+            outlook = self._publisher.outlook(
+                vector, policy, burn_uid_eligible=eligible, missing=missing
+            )
             return self._view(vector, Published(outlook), dry_run=True)
-        published = self._publisher.publish(vector, policy, burn_uid_eligible=eligible)
+        published = self._publisher.publish(
+            vector, policy, burn_uid_eligible=eligible, missing=missing
+        )
         return self._view(vector, published, dry_run=False)
 
     def _view(self, vector: WeightVector, published: Published, *, dry_run: bool) -> PublishView:

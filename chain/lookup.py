@@ -15,6 +15,7 @@ from chain.port import (
     ChainReader,
     ChainUnavailableError,
     Extrinsic,
+    Prepared,
     Receipt,
     Sending,
 )
@@ -30,6 +31,12 @@ class Landed:
     def carries(self, order: Order) -> bool:
         """Whether it is what was ordered; if not, something else used the nonce."""
         return order.is_call(self.extrinsic.call)
+
+    def is_sent(self, prepared: Prepared) -> bool:
+        """Whether it is what was prepared: by its content, and by its hash where that is sealed."""
+        if prepared.sealed:
+            return self.extrinsic.hash == prepared.hash
+        return self.carries(prepared.order)
 
     @property
     def receipt(self) -> Receipt:
@@ -72,6 +79,22 @@ def look_up(reader: ChainReader, sending: Sending, *, from_block: int | None = N
         if landed is not None:
             return Outlook(landed, head, may_still_land=False)
     return Outlook(None, head, may_still_land=head < sending.last_block)
+
+
+def can_no_longer_land(reader: ChainReader, sending: Sending) -> bool:
+    """Whether the chain is past the last block that could have held ``sending``."""
+    return reader.finalized_head().number >= sending.last_block
+
+
+def never_landed(reader: ChainReader, sending: Sending) -> bool:
+    """Whether it is proven that ``sending`` never landed, without reading a block.
+
+    The chain is past its last block and its signer's nonce is still not used. False where the nonce
+    was used: by it or by something else, which only the blocks tell.
+    """
+    # The head first: whatever the nonce says is of that head or a newer one.
+    past = can_no_longer_land(reader, sending)
+    return past and reader.next_nonce(sending.signer) <= sending.nonce
 
 
 def find_in(block: Block, sending: Sending) -> Landed | None:

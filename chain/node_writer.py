@@ -16,7 +16,7 @@ from chain.lookup import look_up
 from chain.node_calls import CALL_OF, SDK_WEIGHTS, compose
 from chain.node_connection import NodeConnection
 from chain.node_decode import account, call_from
-from chain.orders import SEALED_WEIGHTS, Order, WeightsOrder
+from chain.orders import Order, WeightsOrder
 from chain.port import (
     MORTAL_BLOCKS,
     Call,
@@ -151,7 +151,7 @@ class NodeWriter:
 
         body, extrinsic_hash = self._node.with_sdk(f"signing a {type(order).__name__}", sign)
         self._compare(order, sending, body, sealed=sealed)
-        return Prepared(order, sending, extrinsic_hash, body)
+        return Prepared(order, sending, extrinsic_hash, body, sealed=sealed)
 
     def _must_be_in_time(self, sending: Sending) -> None:
         head = self._reader.finalized_head()
@@ -171,7 +171,7 @@ class NodeWriter:
         era = (MORTAL_BLOCKS, sending.after_block % MORTAL_BLOCKS)
         said = (str(value["address"]), int(value["nonce"]), tuple(value["era"]), int(value["tip"]))
         wanted = (sending.signer, sending.nonce, era, 0)
-        if said != wanted or not order.is_call(call) or sealed != _is_sealed(call):
+        if said != wanted or not _is_asked_for(order, call, sealed=sealed):
             msg = (
                 f"what bittensor made is not the {type(order).__name__} that was asked for "
                 f"(it is a {call.name} with nonce {said[1]}), so it is not sent"
@@ -239,7 +239,7 @@ class NodeWriter:
                 seen = str(error)
             else:
                 if outlook.landed is not None:
-                    if outlook.landed.carries(prepared.order):
+                    if outlook.landed.is_sent(prepared):
                         return outlook.landed.receipt
                     other = outlook.landed.extrinsic
                     msg = (
@@ -258,8 +258,10 @@ class NodeWriter:
             time.sleep(self._poll_s)
 
 
-def _is_sealed(call: Call) -> bool:
-    return call.name in SEALED_WEIGHTS
+def _is_asked_for(order: Order, call: Call, *, sealed: bool) -> bool:
+    if sealed:
+        return isinstance(order, WeightsOrder) and order.may_be_sealed_in(call)
+    return order.is_call(call)
 
 
 def _is_stale(refusal: Mapping[str, Any]) -> bool:

@@ -42,18 +42,23 @@ class WeightsOrder:
     version_key: int
 
     def is_call(self, call: Call) -> bool:
-        """A plain call with exactly these values; a sealed one cannot be looked into."""
+        """A plain call with exactly these values. A sealed one shows none: see the next."""
         args = call.args
-        if not _of_subnet(call, self.netuid) or int(args.get("mecid", MAIN_MECHANISM)):
-            return False
-        if call.name in SEALED_WEIGHTS:
-            return True
         return (
             call.name in PLAIN_WEIGHTS
+            and self._is_for(call)
             and _ints(args["dests"]) == self.uids
             and _ints(args["weights"]) == self.values
             and int(args["version_key"]) == self.version_key
         )
+
+    def may_be_sealed_in(self, call: Call) -> bool:
+        """Sealed weights of the subnet, which ones nobody can see: its hash must say the rest."""
+        return call.name in SEALED_WEIGHTS and self._is_for(call)
+
+    def _is_for(self, call: Call) -> bool:
+        mechanism = int(call.args.get("mecid", MAIN_MECHANISM))
+        return _of_subnet(call, self.netuid) and mechanism == MAIN_MECHANISM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -286,13 +286,15 @@ class Sending:
 class Prepared:
     """A signed extrinsic before it is sent. Its hash is known, nothing has left the process.
 
-    ``body`` is the adapter's own. Signing the same sending again may give another hash.
+    ``body`` is the adapter's own. Signing the same sending again may give another hash. ``sealed``
+    weights cannot be looked into when they have landed: only the hash tells what they are.
     """
 
     order: Order
     sending: Sending
     hash: str
     body: Any = field(repr=False)
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

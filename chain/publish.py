@@ -7,12 +7,13 @@ never sent again, and of all that was sent under one nonce at most one lands.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from chain.beside import held_from
-from chain.lookup import look_up, next_sending
-from chain.orders import SEALED_WEIGHTS, WeightsOrder
+from chain.lookup import can_no_longer_land, look_up, never_landed, next_sending
+from chain.orders import WeightsOrder
 from chain.port import (
     MORTAL_BLOCKS,
     Block,
@@ -21,10 +22,11 @@ from chain.port import (
     ChainWriter,
     Extrinsic,
     Prepared,
+    PrunedStateError,
     Sending,
     SendRefusedError,
 )
-from chain.weights_due import Outlook, outlook_of, why_due
+from chain.weights_due import Outlook, Run, outlook_of, why_due
 from chain.weights_log import WeightsLog
 from ledger.application import Ledger
 from ledger.commands.alerts import raise_alert
@@ -76,10 +78,14 @@ class WeightPublisher:
         if sending is None:
             self._settle_former(intent)
             return
-        outlook = look_up(self._reader, sending)
+        try:
+            outlook = look_up(self._reader, sending)
+        except PrunedStateError as pruned:
+            self._settle_unseen(intent, sending, pruned)
+            return
         if outlook.landed is not None:
             extrinsic, block = outlook.landed.extrinsic, outlook.landed.block
-            if outlook.landed.carries(self._order(intent)):
+            if self._is_it(intent, extrinsic):
                 self._receive(intent, block, extrinsic)
             else:
                 name, place = extrinsic.call.name, f"block {block.number}"
@@ -89,12 +95,38 @@ class WeightPublisher:
             error = f"not found on chain up to block {outlook.head}, and too late to land"
             self._log.receive(intent, block=None, extrinsic_hash=None, error=error)
 
+    def _settle_unseen(
+        self, intent: WeightsSubmitted, sending: Sending, error: PrunedStateError
+    ) -> None:
+        """An intent so old that no node has its blocks any more: its nonce may tell.
+
+        Weights are set again and again, so one vector of which nobody knows what became of it must
+        not keep back the next, which may be the burn vector of a pause.
+        """
+        if never_landed(self._reader, sending):
+            why = f"nonce {sending.nonce} was never used, and it is too late to land"
+            self._log.receive(intent, block=None, extrinsic_hash=None, error=why)
+        elif can_no_longer_land(self._reader, sending):
+            self._give_up(intent, error)
+        else:
+            raise error
+
+    def _give_up(self, intent: WeightsSubmitted, error: PrunedStateError) -> None:
+        why = f"nobody knows what became of it: {error}"
+        self._log.receive(intent, block=None, extrinsic_hash=None, error=why)
+        detail = f"the weights of {self._validator} for block {intent.for_block}: {why}"
+        raise_alert(self._ledger, "weights_outcome_unknown", detail)
+
     def _settle_former(self, intent: WeightsSubmitted) -> None:
         """An intent of version 1 has no nonce: it is found by its values."""
         order, head = self._order(intent), self._reader.finalized_head().number
         last = intent.for_block + MORTAL_BLOCKS
         for number in range(intent.for_block + 1, min(head, last) + 1):
-            block = self._reader.block(number)
+            try:
+                block = self._reader.block(number)
+            except PrunedStateError as pruned:
+                self._give_up(intent, pruned)
+                return
             for extrinsic in block.extrinsics:
                 if extrinsic.signer == self._validator and order.is_call(extrinsic.call):
                     self._receive(intent, block, extrinsic)
@@ -119,16 +151,12 @@ class WeightPublisher:
         if standing is None or self._log.is_held(standing) or self._log.is_told(standing):
             return
         head = self._reader.finalized_head()
-        landed = self._reader.block(standing.block)
-        sealed = any(
-            item.hash == standing.receipt.extrinsic_hash and item.call.name in SEALED_WEIGHTS
-            for item in landed.extrinsics
-        )
-        is_old = head.number - landed.number > STATE_KEPT_BLOCKS
-        at = head if sealed or is_old else landed.ref
+        sealed = standing.intent.sealed_hash is not None
+        is_old = head.number - standing.block > STATE_KEPT_BLOCKS
+        at = head if sealed or is_old else self._reader.block(standing.block).ref
         held = self._held(at)
         agrees = held_form(held.uids, held.values).digest == standing.intent.digest
-        if sealed and not agrees and head.number < landed.number + self._reveal_blocks():
+        if sealed and not agrees and head.number < standing.block + self._reveal_blocks():
             return
         self._log.read_back(standing, at, held)
         if not agrees:
@@ -148,7 +176,12 @@ class WeightPublisher:
     # -- publishing -----------------------------------------------------------------------------
 
     def publish(
-        self, vector: WeightVector, policy: WeightPolicy, *, burn_uid_eligible: bool | None
+        self,
+        vector: WeightVector,
+        policy: WeightPolicy,
+        *,
+        burn_uid_eligible: bool | None,
+        missing: Sequence[Run] = (),
     ) -> Published:
         """Send ``vector`` if :meth:`outlook` says so.
 
@@ -157,7 +190,7 @@ class WeightPublisher:
         answer.
         """
         self.settle()
-        outlook = self.outlook(vector, policy, burn_uid_eligible=burn_uid_eligible)
+        outlook = self.outlook(vector, policy, burn_uid_eligible=burn_uid_eligible, missing=missing)
         if outlook.alert is not None:
             raise_alert(self._ledger, outlook.alert, outlook.why)
         if not outlook.send or outlook.due is None or outlook.terms is None:
@@ -176,12 +209,14 @@ class WeightPublisher:
             prepared = self._writer.prepare(order, sending)
         except SendRefusedError as error:
             why = f"weights not sent: {error}"
+            if again is not None:  # what was sent of it may have landed by now: settling will say
+                return Published(replace(outlook, send=False, why=why))
             raise_alert(self._ledger, "weights_not_built", why)
             return Published(replace(outlook, send=False, why=why, alert="weights_not_built"))
         if again is not None:
             return Published(outlook, self._send(again, prepared, is_first=False))
         intent = self._log.intend(
-            vector, sending, version_key=order.version_key, reason=outlook.due.reason
+            vector, prepared, version_key=order.version_key, reason=outlook.due.reason
         )
         return Published(outlook, self._send(intent, prepared, is_first=True))
 
@@ -208,15 +243,29 @@ class WeightPublisher:
         return answer
 
     def outlook(
-        self, vector: WeightVector, policy: WeightPolicy, *, burn_uid_eligible: bool | None
+        self,
+        vector: WeightVector,
+        policy: WeightPolicy,
+        *,
+        burn_uid_eligible: bool | None,
+        missing: Sequence[Run] = (),
     ) -> Outlook:
-        """Whether ``vector`` would be sent now, and why. Changes nothing, sends nothing."""
+        """Whether ``vector`` would be sent now, and why. Changes nothing, sends nothing.
+
+        ``missing`` are the blocks that the log lacks.
+        """
         due = why_due(self._log, vector, policy)
         if isinstance(due, str):
             return Outlook(send=False, why=due)
         terms = self._writer.weights_terms(self._ledger.arena.netuid, self._validator)
         return outlook_of(
-            due, vector, policy, terms, burn_uid_eligible=burn_uid_eligible, who=self._validator
+            due,
+            vector,
+            policy,
+            terms,
+            burn_uid_eligible=burn_uid_eligible,
+            missing=missing,
+            who=self._validator,
         )
 
     # -- words ----------------------------------------------------------------------------------
@@ -228,6 +277,12 @@ class WeightPublisher:
             values=intent.values,
             version_key=intent.version_key,
         )
+
+    def _is_it(self, intent: WeightsSubmitted, extrinsic: Extrinsic) -> bool:
+        """Whether an extrinsic of the intent's nonce is its own, and not one of another vector."""
+        if intent.sealed_hash is not None:
+            return extrinsic.hash == intent.sealed_hash
+        return self._order(intent).is_call(extrinsic.call)
 
     def _sending(self, intent: WeightsSubmitted) -> Sending | None:
         if intent.nonce is None or intent.sent_after is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from chain.port import MORTAL_BLOCKS, BlockRef, Sending
+from chain.port import MORTAL_BLOCKS, BlockRef, Prepared
 from ledger.application import Ledger, Unit
-from ledger.commands.alerts import raise_alert
+from ledger.commands.alerts import note_alert, raise_alert
 from ledger.commands.block_facts import HeldWeights
 from ledger.commands.causes import after_decision
 from ledger.commands.subnet import record_held
@@ -17,6 +17,9 @@ from ledger.rules.weights import WeightVector
 OPEN_FOR_BLOCKS: Final = 2 * MORTAL_BLOCKS
 """Before anything new is sent, all is settled but what may still land: no intent is left open by a
 settled one that is this much older than the newest."""
+
+COUNTED_FAILURES: Final = 10
+"""Failures beyond these are not counted: the pause between tries has its limit by then."""
 
 DIFFERENCES: Final = ("weights_differ", "weights_not_held")
 """Kinds of alert: the chain holds other weights than were sent, or none."""
@@ -85,6 +88,32 @@ class WeightsLog:
         self._ledger.newest(WeightsSubmitted, where=is_over)
         return found
 
+    def _gave_way(self, intent: WeightsSubmitted) -> bool:
+        """Whether a later vector was sent under the same nonce: its fate is what counts."""
+
+        def took_over(fact: WeightsSubmitted) -> bool:
+            return self._is_ours(fact) and fact.nonce == intent.nonce
+
+        newest = self._ledger.newest(WeightsSubmitted, where=took_over)
+        return newest is not None and newest.fact_key != intent.fact_key
+
+    def failures(self, digest: str | None = None) -> int:
+        """How many of the newest receipts in a row say that nothing was set.
+
+        With ``digest`` only those of that vector count, up to :data:`COUNTED_FAILURES`.
+        """
+        failed = 0
+
+        def ends(fact: WeightsReceipt) -> bool:
+            nonlocal failed
+            if not self._is_ours(fact):
+                return False
+            failed += not fact.success and digest in (None, fact.digest)
+            return fact.success or failed == COUNTED_FAILURES
+
+        self._ledger.newest(WeightsReceipt, where=ends)
+        return failed
+
     def intent_for(self, vector: WeightVector) -> WeightsSubmitted | None:
         """The intent to send this vector of this block, also one of version 1."""
         former = self._ledger.known(self._sent_key(vector.block))
@@ -127,9 +156,10 @@ class WeightsLog:
     # -- recording ------------------------------------------------------------------------------
 
     def intend(
-        self, vector: WeightVector, sending: Sending, *, version_key: int, reason: str
+        self, vector: WeightVector, prepared: Prepared, *, version_key: int, reason: str
     ) -> WeightsSubmitted:
-        """Record that ``vector`` is about to be sent as ``sending``."""
+        """Record that ``vector`` is about to be sent as it was prepared."""
+        sending = prepared.sending
         share = dict(vector.shares)
         holder = {line.uid: line.hotkey for line in vector.explained}
 
@@ -149,6 +179,7 @@ class WeightsLog:
                 reason=reason,
                 nonce=sending.nonce,
                 sent_after=sending.after_block,
+                sealed_hash=prepared.hash if prepared.sealed else None,
             )
 
         return self._ledger.decide(note)
@@ -161,10 +192,17 @@ class WeightsLog:
         extrinsic_hash: str | None,
         error: str | None,
     ) -> WeightsReceipt:
-        """Record what became of an intent; ``block`` None: it never landed."""
+        """Record what became of an intent; ``block`` None: it never landed.
+
+        A failure raises an alert, but not where another vector took over the nonce.
+        """
+        is_failure = error is not None and not self._gave_way(intent)
 
         def note(unit: Unit) -> WeightsReceipt:
             unit.because(intent)
+            if is_failure:
+                detail = f"the weights of {self._validator} were not set: {error}"
+                note_alert(unit, "weights_failed", detail)
             return unit.observe(
                 WeightsReceipt,
                 intent.receipt_key,

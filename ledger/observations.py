@@ -351,6 +351,8 @@ class WeightsSubmitted(Observation, frozen=True, kw_only=True):
     ``for_block`` is the block it was computed for; the parallel tuples hold, by UID, who held it,
     its share in ppm and its u16 value. The validator's hotkey signs with exactly ``nonce``, after
     the finalized block ``sent_after``; both are None where version 1 did not record them.
+    ``sealed_hash`` is the hash of the one extrinsic that is sent of it where its weights are sealed
+    (nobody can look into that extrinsic when it has landed), None for plain weights.
     """
 
     for_block: int
@@ -364,6 +366,7 @@ class WeightsSubmitted(Observation, frozen=True, kw_only=True):
     reason: str
     nonce: int | None
     sent_after: int | None
+    sealed_hash: str | None = None
 
     @property
     def receipt_key(self) -> str:

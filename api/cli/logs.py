@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Final
+
+WIRES: Final = ("asyncio", "httpcore", "httpx", "urllib3", "websocket", "websockets")
+"""Libraries that log the addresses they call at `debug`: a node's address may hold its key."""
 
 
 def configure(*, debug: bool) -> None:
     """Send every log line to stderr: ours from `info` on, the libraries' from `warning` on.
 
-    ``debug`` shows everything of both. No colours unless stderr is a terminal.
+    ``debug`` shows everything of both but of :data:`WIRES`. No colours unless stderr is a terminal.
     """
     import structlog
 
@@ -32,3 +36,5 @@ def configure(*, debug: bool) -> None:
         format="%(levelname)s %(name)s: %(message)s",
         force=True,
     )
+    for name in WIRES:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -63,21 +63,34 @@ Actor = Annotated[
         help="Who does this; it is recorded with the fact.",
     ),
 ]
+NODES_VARIABLE: Final = "LEDGER_NODE"
+ARCHIVE_VARIABLE: Final = "LEDGER_ARCHIVE_NODE"
+"""A command's arguments are seen by every user of the machine; a URL may hold a key."""
+
 NodeUrls = Annotated[
     list[str],
     typer.Option(
         "--node",
+        envvar=NODES_VARIABLE,
         help="A node's WebSocket URL, e.g. ws://127.0.0.1:9944; give several in order of "
-        "preference, and whichever answers is read.",
+        "preference, and whichever answers is read. A URL with a key belongs into the variable "
+        "(several with blanks between), where other users do not see it.",
     ),
 ]
 OptionalNodeUrls = Annotated[
     list[str] | None,
-    typer.Option("--node", help="A node's WebSocket URL; give several in order of preference."),
+    typer.Option(
+        "--node",
+        envvar=NODES_VARIABLE,
+        help="A node's WebSocket URL; give several in order of preference.",
+    ),
 ]
 ArchiveNode = Annotated[
     str | None,
-    typer.Option(help="The URL of a node that keeps all states, asked for what others lack."),
+    typer.Option(
+        envvar=ARCHIVE_VARIABLE,
+        help="The URL of a node that keeps all states, asked for what others lack.",
+    ),
 ]
 TimeoutS = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]
 DryRun = Annotated[

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
 from api.cli.cells import Kind, printable
 from api.cli.ingest import stopping
 from api.cli.options import (
+    ArchiveNode,
     Database,
     Format,
     Netuid,
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 6.0
 """How often `--follow` looks at the log and the chain: twice a block time."""
+
+PASSING: Final = frozenset(
+    {
+        "CHAIN_UNAVAILABLE",
+        "CHAIN_REFUSED",
+        "CONTENTION",
+        "DATABASE_FAILED",
+        "VIEW_BEHIND",
+    }
+)
+"""The exit codes of what `--follow` tells and outlasts, by name: that module is loaded late."""
 
 WalletName = Annotated[str, typer.Option("--wallet", help="The bittensor wallet's name.")]
 HotkeyName = Annotated[str, typer.Option("--hotkey", help="The name of the wallet's hotkey.")]
@@ -54,6 +66,7 @@ def publish(
     wallet: WalletName,
     hotkey: HotkeyName,
     wallet_path: WalletPath = None,
+    archive_node: ArchiveNode = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on looking until interrupted.")
     ] = False,
@@ -72,18 +85,32 @@ def publish(
 
     What is due: the first vector, changed results, one older than the policy allows, and at once
     the burn vector of a pause. Everything is sent through the first node. With --follow another
-    process must ingest the chain; nothing is sent while the log lags.
+    process must ingest the chain; nothing is sent while the log lags. Without it the command ends
+    with 8 where something keeps due weights back, and with 19 where the chain did not take them.
     """
     from api.cli.session import settings_of
 
     settings = settings_of(database, network, netuid)
     names = _Names(wallet, hotkey, wallet_path)
-    with _opened(settings, node, names, timeout_s, final_s, dry_run=dry_run) as publishing:
+    nodes = _Nodes(node, archive_node, timeout_s)
+    with _opened(settings, nodes, names, final_s, dry_run=dry_run) as publishing:
         if not follow:
-            show(publishing.look(dry_run=dry_run), LAYOUT, output_format)
+            view = publishing.look(dry_run=dry_run)
+            show(view, LAYOUT, output_format)
+            _end(view)
             return
         with stopping() as stop:
             _follow(publishing, stop, output_format, dry_run=dry_run)
+
+
+def _end(view: PublishView) -> None:
+    """End with a code of its own where weights should have been set and were not."""
+    from api.errors import ExitCode
+
+    if view.sent is not None and not view.sent.success:
+        raise typer.Exit(ExitCode.CHAIN_REFUSED)
+    if view.alert is not None:
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 class _Names:
@@ -95,12 +122,17 @@ class _Names:
         self.path = path
 
 
+class _Nodes(NamedTuple):
+    urls: list[str]
+    archive: str | None
+    timeout_s: float
+
+
 @contextmanager
 def _opened(
     settings: Settings,
-    nodes: list[str],
+    nodes: _Nodes,
     names: _Names,
-    timeout_s: float,
     final_s: float,
     *,
     dry_run: bool,
@@ -120,9 +152,10 @@ def _opened(
         # A dry run opens no key: it has nothing to sign.
         signers = [] if dry_run else [wallet.signer("hotkey")]
         genesis = ledger.arena.genesis
-        reader = Nodes(nodes, genesis=genesis, timeout_s=timeout_s)
+        urls, archive, timeout_s = nodes
+        reader = Nodes(urls, archive=archive, genesis=genesis, timeout_s=timeout_s)
         writer = NodeWriter(
-            nodes[0], reader, signers, genesis=genesis, timeout_s=timeout_s, final_s=final_s
+            urls[0], reader, signers, genesis=genesis, timeout_s=timeout_s, final_s=final_s
         )
         try:
             yield Publishing(
@@ -140,15 +173,22 @@ def _opened(
 def _follow(
     publishing: Publishing, stop: Event, output_format: OutputFormat, *, dry_run: bool
 ) -> None:
-    """Look again and again; a result goes to stdout when something was sent, the rest is told."""
-    from chain.port import ChainUnavailableError
+    """Look again and again; a result goes to stdout when something was sent, the rest is told.
+
+    What may be otherwise at the next look (a node, a lock, a view that is behind) is told, too; a
+    defect, and what only a person can put right, ends it.
+    """
+    from api.errors import problem_of
 
     told = ""
     while not stop.is_set():
         try:
             view = publishing.look(dry_run=dry_run)
-        except ChainUnavailableError as error:
-            words = str(error)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.exit_code.name not in PASSING:
+                raise
+            words = problem.message
         else:
             words = _words(view)
             if view.sent is not None:

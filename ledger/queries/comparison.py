@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 
 from ledger.projections import weights as view
 from ledger.queries.emissions import ramp_now
+from ledger.queries.payouts import paid_dividends
 from ledger.queries.scope import Scope
 from ledger.queries.standing import gaps, missing_blocks, safe_block
 from ledger.queries.submissions import deferred
@@ -109,10 +110,11 @@ class WeightsStatus(msgspec.Struct, frozen=True):
 
 
 def compared(scope: Scope) -> list[ValidatorLine]:
-    """Every validator known to hold or to have been sent weights, by UID.
+    """Every validator that holds, was sent or was paid for weights, by UID.
 
     All rows of the chain are looked at when an arena opens and at each epoch, and those that an
-    event tells of in its block; so one that is not named here was never seen to hold any.
+    event tells of in its block; so one that the newest epoch paid dividends to and that was not
+    seen to hold any holds nothing. One that neither holds weights nor is paid is not named.
     """
     vector = vector_in_force(scope)
     computed = dict(zip(vector.uids, vector.values, strict=True))
@@ -124,6 +126,23 @@ def compared(scope: Scope) -> list[ValidatorLine]:
         _line(hotkey, uids.get(hotkey), computed, holders, held.get(hotkey), sent.get(hotkey))
         for hotkey in held.keys() | sent.keys()
         if hotkey in uids or hotkey in sent
+    ]
+    lines += [
+        ValidatorLine(
+            validator_hotkey=hotkey,
+            uid=uids[hotkey],
+            holds="nothing",
+            on_chain_digest=None,
+            seen_at_block=epoch_block,
+            last_update=None,
+            submitted_for_block=None,
+            submitted_digest=None,
+            submitted_success=None,
+            landed_block=None,
+            differences=_differences(computed, None, {}, holders),
+        )
+        for hotkey, epoch_block in paid_dividends(scope).items()
+        if hotkey in uids and hotkey not in held and hotkey not in sent
     ]
     return sorted(lines, key=lambda line: (line.uid is None, line.uid, line.validator_hotkey))
 

@@ -85,6 +85,22 @@ def totals(scope: Scope, address: str) -> dict[str, int]:
     return dict(zip((*names, "total"), summed, strict=True))
 
 
+def paid_dividends(scope: Scope) -> dict[str, int]:
+    """The hotkeys that the newest epoch paid dividends to, with the block of that epoch."""
+    table, names = view.payouts, view.addresses
+    seen = (table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
+    newest = select(func.max(table.c.position)).where(*seen).scalar_subquery()
+    query = (
+        select(names.c.address, table.c.epoch_block)
+        .join(
+            names,
+            (names.c.log_id == table.c.log_id) & (names.c.number == table.c.hotkey),
+        )
+        .where(*seen, table.c.position == newest, table.c.dividends_alpha > 0)
+    )
+    return {row.address: row.epoch_block for row in scope.connection.execute(query)}
+
+
 def number_of(scope: Scope, address: str) -> int:
     """The number an address has in the view; 0, which nobody has, for one that is not in it."""
     table = view.addresses

@@ -9,6 +9,7 @@ import pytest
 from chain.port import ChainUnavailableError
 from chain.simulated import Register, SetSubnetOwner, SetWeights, Transfer, account
 from ledger.commands.arena import pause
+from ledger.observations import EpochObserved
 from ledger.queries.comparison import (
     Difference,
     ValidatorLine,
@@ -59,6 +60,18 @@ def test_each_difference_is_named_by_uid(tmp_path: Path) -> None:
         Difference(2, account("miner"), 0, None, 65_535),
     )
     assert lines(place, OPENS_AT + 1) == []
+
+
+def test_a_validator_that_is_paid_and_holds_nothing_is_named(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    place.advance(13)
+    (line,) = lines(place)
+    assert (line.validator_hotkey, line.uid, line.holds) == (VALIDATOR, 1, "nothing")
+    epoch = place.ledger.newest(EpochObserved)
+    assert epoch is not None
+    assert line.seen_at_block == epoch.block
+    assert line.differences == (Difference(0, OWNER, 65_535, None, 0),)
+    assert lines(place, OPENS_AT) == []
 
 
 def test_a_vector_nobody_read_back_is_unknown_and_not_nothing(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from chain.lookup import next_sending
 from chain.orders import WeightsOrder
-from chain.port import MORTAL_BLOCKS, ChainUnavailableError, SendRefusedError, ValidatorWeights
+from chain.port import MORTAL_BLOCKS, ChainUnavailableError, SendRefusedError
 from chain.simulated import SetSubnetOwner, account
 from ledger.application import Unit
 from ledger.observations import (
@@ -19,7 +18,7 @@ from ledger.observations import (
     WeightsSubmitted,
     WeightsSubmittedV1,
 )
-from ledger.queries.weights import sent_vectors, vector_in_force
+from ledger.queries.weights import policy_in_force, sent_vectors, vector_in_force
 from tests.unit.following.support import NETUID, NETWORK, OPENS_AT, VALIDATOR, Following, follow
 
 
@@ -124,6 +123,49 @@ def test_nothing_is_sent_while_the_burn_uid_is_not_the_owners(tmp_path: Path) ->
     assert set_weights_on_chain(place) == 0
 
 
+def test_nothing_is_sent_while_nobody_knows_whose_the_burn_uid_is(tmp_path: Path) -> None:
+    place = follow(tmp_path, {})
+    with place.services.at(NETWORK, NETUID) as scope:
+        vector, rules = vector_in_force(scope), policy_in_force(scope).weights
+    published = place.publisher().publish(vector, rules, burn_uid_eligible=None)
+    assert published.receipt is None
+    assert published.outlook.alert == "burn_uid_not_eligible"
+    assert "is not known to belong to the subnet's owner" in published.outlook.why
+    assert place.ledger.newest(WeightsSubmitted) is None
+    assert set_weights_on_chain(place) == 0
+
+
+@pytest.mark.parametrize("lags", [True, False])
+def test_what_keeps_weights_back_for_many_blocks_is_one_alert(tmp_path: Path, lags: bool) -> None:
+    owner = SetSubnetOwner(hotkey=account("new owner"), coldkey=account("new owner cold"))
+    place = follow(tmp_path, {} if lags else {OPENS_AT + 2: [owner]})
+    for _ in range(6 if lags else 3):
+        place.chain.advance()
+    for _ in range(4):
+        place.chain.advance()
+        if not lags:
+            place.follower.catch_up()
+        assert place.publish() is None
+    kind = "ingest_lag" if lags else "burn_uid_not_eligible"
+    raised: list[str] = []
+    place.ledger.newest(AlertRaised, where=lambda fact: bool(raised.append(fact.kind)))
+    # Ingest tells of the burn UID in its own words first.
+    assert raised.count(kind) == (1 if lags else 2)
+
+
+def test_an_intent_that_cannot_be_sent_again_is_waited_for_without_an_alert(
+    tmp_path: Path,
+) -> None:
+    place = follow(tmp_path, {})
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        place.publish()
+    place.chain.fail_next("prepare", SendRefusedError("the rate limit is 100"))
+    assert place.publish() is None
+    assert place.ledger.newest(AlertRaised) is None
+    assert place.ledger.newest(WeightsReceipt) is None
+
+
 def test_nothing_is_sent_while_ingest_lags(tmp_path: Path) -> None:
     place = follow(tmp_path, {})
     for _ in range(6):
@@ -133,60 +175,6 @@ def test_nothing_is_sent_while_ingest_lags(tmp_path: Path) -> None:
     assert alert is not None
     assert alert.kind == "ingest_lag"
     assert set_weights_on_chain(place) == 0
-
-
-def sealed(place: Following, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Make the chain hide weights until the list that comes back says True."""
-    monkeypatch.setattr("chain.publish.SEALED_WEIGHTS", frozenset({"SubtensorModule.set_weights"}))
-    monkeypatch.setattr("chain.publish.REVEAL_WAIT_BLOCKS", 5)
-    revealed = [False]
-    shown = place.chain.validator_weights
-
-    def weights(netuid: int, block_hash: str) -> Sequence[ValidatorWeights]:
-        return shown(netuid, block_hash) if revealed[0] else []
-
-    monkeypatch.setattr(place.chain, "validator_weights", weights)
-    return revealed
-
-
-def alerts(place: Following) -> list[str]:
-    found: list[str] = []
-    place.ledger.newest(AlertRaised, where=lambda fact: bool(found.append(fact.kind)))
-    return found
-
-
-def test_sealed_weights_are_read_back_when_they_are_revealed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = follow(tmp_path, {})
-    revealed = sealed(place, monkeypatch)
-    receipt = place.publish()
-    assert receipt is not None
-    assert receipt.success
-    place.chain.advance()
-    place.publisher().settle()
-    assert place.ledger.newest(WeightsReadBack) is None
-    revealed[0] = True
-    place.publisher().settle()
-    held = place.ledger.newest(WeightsReadBack)
-    assert held is not None
-    assert (held.digest, held.block) == (receipt.digest, OPENS_AT + 2)
-    assert alerts(place) == []
-
-
-def test_sealed_weights_that_are_never_revealed_are_an_alert_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = follow(tmp_path, {})
-    sealed(place, monkeypatch)
-    place.publish()
-    for _ in range(5):
-        place.publisher().settle()
-        assert alerts(place) == []
-        place.chain.advance()
-    place.publisher().settle()
-    place.publisher().settle()
-    assert alerts(place) == ["weights_not_held"]
 
 
 @pytest.mark.parametrize("landed", [True, False])

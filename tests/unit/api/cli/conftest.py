@@ -64,7 +64,16 @@ def policy_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """An environment without settings of whoever runs the tests."""
-    for name in ("DATABASE_URL", "NETUID", "HOST", "PORT", "DEBUG", "ACTOR"):
+    for name in (
+        "DATABASE_URL",
+        "NETUID",
+        "HOST",
+        "PORT",
+        "DEBUG",
+        "ACTOR",
+        "NODE",
+        "ARCHIVE_NODE",
+    ):
         monkeypatch.delenv(f"LEDGER_{name}", raising=False)
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setenv("LEDGER_NETWORK", NETWORK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ from typing import Any
 
 import bittensor
 import pytest
+import structlog
 from sqlalchemy import text
 from typer.testing import Result
 
 from api.app import Services, open_services
+from api.cli.logs import WIRES, configure
 from api.following import Follower
 from api.settings import Settings
 from chain.node import NodeChain
+from chain.port import PrunedStateError
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
@@ -25,7 +29,8 @@ from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, We
 from ledger.policy import parse_policy_toml
 from tests.cassette import needs_cassette
 from tests.growing_node import GrowingNode, Mischief, serving
-from tests.unit.api.cli.conftest import POLICY, Run, failed
+from tests.growing_runtime import DispatchFailureError
+from tests.unit.api.cli.conftest import POLICY, TREASURY, Run, failed
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
 
@@ -61,10 +66,10 @@ class Validator:
         who = ("--wallet", "validator", "--hotkey", hotkey, "--wallet-path", self.wallets)
         return self.run(*COMMAND, *where, *who, *words, url=self.url)
 
-    def answer(self, *words: object) -> dict[str, Any]:
-        """What it says as JSON."""
+    def answer(self, *words: object, ends: int = 0) -> dict[str, Any]:
+        """What it says as JSON, and with which exit code."""
         result = self.publish("--format", "json", *words)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == ends, result.output
         found: dict[str, Any] = json.loads(result.stdout)
         return found
 
@@ -92,6 +97,7 @@ def opened(folder: Path, run: Run) -> Iterator[Validator]:
     node = GrowingNode()
     node.give_uid(1, wallet.hotkey.ss58_address, wallet.coldkeypub.ss58_address)
     node.give_account(wallet.hotkey.ss58_address)
+    node.give_account(TREASURY)
     url = f"sqlite:///{folder / 'ledger.db'}"
     services = open_services(Settings(database_url=url))
     try:
@@ -166,15 +172,49 @@ def test_a_lost_answer_is_told_and_the_next_run_finds_it(validator: Validator) -
     assert len(validator.node.submitted) == 1
 
 
+def test_what_the_node_threw_away_is_asked_of_an_archive_node(validator: Validator) -> None:
+    validator.node.mischief.append(Mischief(lose_answer=True))
+    failed(validator.publish(), 12, "looked up before it is sent again")
+    held = NodeChain.block
+
+    def thrown_away(chain: NodeChain, number: int) -> Any:
+        if "localhost" not in chain.place:
+            msg = f"the node no longer holds the state of block {number}"
+            raise PrunedStateError(msg)
+        return held(chain, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NodeChain, "block", thrown_away)
+        failed(validator.publish(), 12, "no longer holds")
+        archive = validator.node_url.replace("127.0.0.1", "localhost")
+        assert validator.publish("--archive-node", archive).exit_code == 0
+    receipt = validator.ledger.newest(WeightsReceipt)
+    assert receipt is not None
+    assert (receipt.success, receipt.block) == (True, 78)
+
+
 def test_what_keeps_it_back_is_an_alert_and_an_answer(validator: Validator) -> None:
     hotkey = bittensor.Wallet("validator", "hot", str(validator.wallets)).hotkeypub.ss58_address
     validator.node.put("SubtensorModule", "Uids", [NETUID, hotkey], None)
-    answer = validator.answer()
+    answer = validator.answer(ends=8)
     assert (answer["send"], answer["alert"]) == (False, "validator_not_registered")
     alert = validator.ledger.newest(AlertRaised)
     assert alert is not None
     assert (alert.kind, alert.detail) == (answer["alert"], answer["why"])
     assert validator.node.submitted == []
+
+
+def test_weights_that_the_chain_did_not_take_are_an_alert_and_an_exit_code(
+    validator: Validator,
+) -> None:
+    failure = DispatchFailureError("SubtensorModule", "SettingWeightsTooFast")
+    validator.node.mischief.append(Mischief(fail_with=failure))
+    answer = validator.answer(ends=19)
+    assert (answer["sent"]["success"], answer["sent"]["block"]) == (False, 78)
+    alert = validator.ledger.newest(AlertRaised)
+    assert alert is not None
+    assert alert.kind == "weights_failed"
+    assert "SettingWeightsTooFast" in alert.detail
 
 
 @pytest.mark.parametrize(
@@ -204,6 +244,36 @@ def test_a_wallet_that_does_not_open_is_one_sentence_without_secrets(
     assert words in sentence
     assert "Traceback" not in result.stderr
     assert_no_secret(validator, result, *([password] if password else []))
+
+
+def test_a_key_in_a_nodes_url_is_given_by_the_environment_and_logged_by_nobody(
+    validator: Validator, environment: pytest.MonkeyPatch
+) -> None:
+    key = "a-key-that-was-paid-for"
+    urls = f"{validator.node_url}/{key} ws://127.0.0.1:1/{key}"
+    environment.setenv("LEDGER_NODE", urls)
+    where = ("--network", NETWORK, "--netuid", NETUID, "--dry-run", "--format", "json")
+    who = ("--wallet", "validator", "--hotkey", "hot", "--wallet-path", validator.wallets)
+    result = validator.run("--debug", *COMMAND, *where, *who, url=validator.url)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["send"]
+    assert key not in result.output + result.stderr
+
+
+@pytest.mark.parametrize("name", WIRES)
+def test_debug_shows_no_wire(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().level, logging.getLogger().handlers[:]
+    try:
+        configure(debug=True)
+        logging.getLogger(f"{name}.client").debug("> GET /key HTTP/1.1")
+        logging.getLogger("somebody.else").debug("seen")
+        said = capsys.readouterr().err
+    finally:
+        logging.getLogger().setLevel(before[0])
+        logging.getLogger().handlers[:] = before[1]
+        structlog.reset_defaults()
+    assert "key" not in said
+    assert "seen" in said
 
 
 def test_no_secret_of_the_wallet_reaches_the_output_or_the_database(validator: Validator) -> None:
