@@ -24,6 +24,7 @@ from api.cli.options import (
     Network,
     OutputFormat,
     TimeoutS,
+    must_stand_behind,
 )
 from api.cli.output import show
 from api.cli.session import opened, settings_of
@@ -106,7 +107,9 @@ def plan(
     database: Database = None,
 ) -> None:
     """Plan a buyback: at most so much TAO, at most so far above the price observed now."""
-    if context.invoked_subcommand is not None:
+    command = context.invoked_subcommand
+    if command is not None:
+        must_stand_behind(context, command)
         return
     if max_tao is None or max_slippage is None:
         msg = "give --max-tao and --max-slippage, or one of: approve, send, settle, list"

@@ -176,6 +176,28 @@ def test_a_dry_run_records_and_sends_nothing(place: Following, buyback: Buyback)
     assert place.chain.finalized_head().number == OPENS_AT + 6
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        ("treasury", "buyback", "--dry-run"),
+        ("treasury", "buyback", "--netuid", "77"),
+        ("treasury", "--netuid", "77", "buyback"),
+        ("treasury", "--database", "sqlite:///other.db", "buyback"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_before_the_command_is_refused_and_nothing_is_sent(
+    place: Following, buyback: Buyback, run: Run, before: tuple[str, ...]
+) -> None:
+    buyback(*PLAN, "--actor", "ann", *NODE)
+    buyback("approve", 1, "--actor", "bob")
+    option = next(word for word in before if word.startswith("--"))
+    refused = run(*before, "send", 1, *NODE, "--wallet", "treasury")
+    assert refused.exit_code == 2, refused.output
+    assert f"give {option} behind" in refused.stderr
+    assert place.chain.finalized_head().number == OPENS_AT
+
+
 def test_ingest_that_lags_holds_it_back_with_an_alert(place: Following, buyback: Buyback) -> None:
     buyback(*PLAN, "--actor", "ann", *NODE)
     buyback("approve", 1, "--actor", "bob")
