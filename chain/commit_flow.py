@@ -196,6 +196,7 @@ class Flow:
                     and commit.hotkey == progress.hotkey
                     and isinstance(payload, CommitPayload)
                     and payload.payment_tx == paid.extrinsic_hash
+                    and payload.digest == progress.digest
                 ):
                     return Committed(commit.extrinsic_hash or "", block.hash, number)
         return None
@@ -262,7 +263,7 @@ def find_payment(
             payment = payment_extrinsic(block, extrinsic)
             if _pays(payment, remark, terms):
                 found[extrinsic.hash.lower()] = Paid(extrinsic.hash, block.hash, number)
-        for used in _used_in(chain, block, progress.netuid):
+        for used in _used_in(chain, block, progress):
             found.pop(used, None)
     return next(iter(found.values()), None)
 
@@ -275,6 +276,16 @@ def _pays(payment: PaymentExtrinsic, remark: str, terms: Terms) -> bool:
     )
 
 
-def _used_in(chain: ChainReader, block: Block, netuid: int) -> list[str]:
-    payloads = (parse_payload(commit.payload) for commit in chain.commits(block, netuid))
-    return [item.payment_tx for item in payloads if isinstance(item, CommitPayload)]
+def _used_in(chain: ChainReader, block: Block, progress: Progress) -> list[str]:
+    """The payments that commits of this hotkey and digest name: no other commit uses one up.
+
+    Anybody can name a payment, and R7 and R8 refuse all but its own hotkey and digest.
+    """
+    return [
+        payload.payment_tx
+        for commit in chain.commits(block, progress.netuid)
+        if commit.succeeded
+        and commit.hotkey == progress.hotkey
+        and isinstance(payload := parse_payload(commit.payload), CommitPayload)
+        and payload.digest == progress.digest
+    ]

@@ -25,6 +25,7 @@ from tests.unit.following.support import (
     NETUID,
     NETWORK,
     OPENS_AT,
+    OWNER,
     OWNER_COLD,
     TAO,
     TREASURY,
@@ -33,6 +34,7 @@ from tests.unit.following.support import (
 )
 
 IMAGE = "ghcr.io/miner/engine:v1"
+OTHER_DIGEST = "sha256:" + "cd" * 32
 SENDS = frozenset({"next_nonce", "prepare", "send"})
 FEE = FeePolicy(treasury_ss58=TREASURY)
 
@@ -139,6 +141,26 @@ def test_a_payment_that_a_commit_used_already_is_no_spare_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    "named_by",
+    [
+        Commit(hotkey=OWNER, payload=paid_payload("thief/image", DIGEST, "p")),
+        Commit(hotkey=MINER, payload=paid_payload("old/image", OTHER_DIGEST, "p")),
+        Commit(hotkey=account("unregistered"), payload=paid_payload(IMAGE, DIGEST, "p")),
+    ],
+    ids=["a stranger's", "one of another digest", "a failed one"],
+)
+def test_a_payment_that_such_a_commit_names_is_unused_still(
+    tmp_path: Path, named_by: Commit
+) -> None:
+    pay = Pay(label="p", coldkey=MINER_COLD, hotkey=MINER, digest=DIGEST, treasury=TREASURY)
+    place = follow(tmp_path, {OPENS_AT + 1: [pay], OPENS_AT + 2: [named_by]})
+    place.advance(2)
+    flow(place, tmp_path / "s.json").run()
+    assert payments_on_chain(place) == 1
+    assert (IMAGE, True) in verdicts(place)
+
+
+@pytest.mark.parametrize(
     "pay",
     [
         Pay(
@@ -153,7 +175,7 @@ def test_a_payment_that_a_commit_used_already_is_no_spare_one(tmp_path: Path) ->
             label="p",
             coldkey=MINER_COLD,
             hotkey=MINER,
-            digest="sha256:" + "cd" * 32,
+            digest=OTHER_DIGEST,
             treasury=TREASURY,
         ),
         Pay(
@@ -241,7 +263,7 @@ def test_a_state_file_of_another_commit_is_not_gone_on_with(tmp_path: Path) -> N
     place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
         flow(place, state).run()
-    refused(place, state, "about another digest", digest="sha256:" + "cd" * 32)
+    refused(place, state, "about another digest", digest=OTHER_DIGEST)
     refused(place, state, "about another image", image="other/image")
 
 
@@ -320,7 +342,7 @@ def test_every_commit_has_a_state_file_of_its_own(monkeypatch: pytest.MonkeyPatc
         for genesis in ("0x" + "14" * 32, "0x" + "15" * 32)
         for netuid in (1, 14)
         for hotkey in (MINER, TREASURY)
-        for digest in (DIGEST, "sha256:" + "cd" * 32)
+        for digest in (DIGEST, OTHER_DIGEST)
     }
     assert len(paths) == 16
     assert all(str(path).startswith("/somewhere/cacheon-ledger/") for path in paths)
