@@ -16,7 +16,7 @@ import msgspec
 from chain.commit_checks import Terms
 from chain.lookup import Outlook
 from chain.orders import CommitOrder, FeeOrder
-from chain.port import ChainError, Sending
+from chain.port import MORTAL_BLOCKS, ChainError, Sending
 from ledger.rules.payments import expected_remark
 from ledger.rules.quote import payload_bytes
 
@@ -184,16 +184,23 @@ def _commit_step(progress: Progress, paid: Paid, seen: Seen, terms: Terms) -> St
             )
             raise CommitRefusedError(msg)
         if landed is None and outlook.may_still_land:
+            _must_be_young(progress, paid, sent.sending.last_block, terms)
             return PutCommit(paid, sent)
-    known_at = seen.head + 1 + (progress.reveal_in_blocks or 0)
-    if known_at - paid.block > terms.fee.payment_max_age_blocks:
+    # What is sent now is sent after the head or a later block.
+    _must_be_young(progress, paid, seen.head + MORTAL_BLOCKS, terms)
+    return PutCommit(paid, None)
+
+
+def _must_be_young(progress: Progress, paid: Paid, lands_by: int, terms: Terms) -> None:
+    """Refuse a payment too old for a commit that lands in block ``lands_by`` at the latest."""
+    known_by = lands_by + (progress.reveal_in_blocks or 0)
+    if known_by - paid.block > terms.fee.payment_max_age_blocks:
         msg = (
-            f"the payment of block {paid.block} would be older than the policy's "
-            f"{terms.fee.payment_max_age_blocks} blocks when the commit becomes known; it stays "
-            "visible as unclaimed, and another --state pays anew"
+            f"the payment of block {paid.block} may be older than the policy's "
+            f"{terms.fee.payment_max_age_blocks} blocks when the commit becomes known, by block "
+            f"{known_by}; it stays visible as unclaimed, and another --state pays anew"
         )
         raise CommitRefusedError(msg)
-    return PutCommit(paid, None)
 
 
 def fee_order(progress: Progress, sent: FeeSent) -> FeeOrder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from chain.port import BlockRef, ChainError, ChainReader
+from chain.port import MORTAL_BLOCKS, BlockRef, ChainError, ChainReader
 from ledger.policy import FeePolicy
 from ledger.rules.quote import MAX_BIG_RAW_BYTES, MAX_TIMELOCKED_BYTES, quote
 from ledger.units import Rao
@@ -29,6 +29,11 @@ class Commitment:
     image: str
     digest: str
     reveal_in_blocks: int | None = None
+
+    @property
+    def takes_blocks(self) -> int:
+        """From before it is paid to when it is known, at most: two sendings and the reveal."""
+        return 2 * MORTAL_BLOCKS + (self.reveal_in_blocks or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,14 @@ def check_before_paying(
         msg = (
             f"hotkey {wanted.hotkey} belongs to {found.owner or 'nobody'} and this wallet's "
             f"coldkey is {coldkey}; open the owner's wallet"
+        )
+        raise NotPayableError(msg)
+    window = terms.fee.payment_max_age_blocks
+    if pays and wanted.takes_blocks > window:
+        msg = (
+            f"the commit may become known {wanted.takes_blocks} blocks after it is paid, and the "
+            f"policy lets a payment be {window} blocks old; have it revealed earlier, or commit "
+            "without --timelocked"
         )
         raise NotPayableError(msg)
     if pays and not found.covers(terms.fee.fee_rao):

@@ -13,7 +13,7 @@ from chain.commit import CommitRefusedError, Progress, Remember
 from chain.commit_checks import Commitment, NotPayableError, Terms
 from chain.commit_flow import Flow
 from chain.commit_state import StateFile, default_path
-from chain.port import ChainUnavailableError, OutcomeUnknownError, SendRefusedError
+from chain.port import MORTAL_BLOCKS, ChainUnavailableError, OutcomeUnknownError, SendRefusedError
 from chain.simulated import Commit, Pay, SwapColdkey, Transfer, account, paid_payload
 from ledger.policy import FeePolicy
 from ledger.queries.submissions import submissions
@@ -245,17 +245,43 @@ def test_what_cannot_be_accepted_is_refused_before_paying(tmp_path: Path) -> Non
     assert not state.exists()
 
 
-def test_a_payment_older_than_the_policys_window_is_not_committed_with(tmp_path: Path) -> None:
-    place, state = follow(tmp_path, {}), tmp_path / "s.json"
-    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=10)
+def paid_only(place: Following, state: Path, fee: FeePolicy) -> None:
+    """Pay, and lose the node before anything of the commit is remembered."""
     place.chain.fail_next("prepare", ChainUnavailableError("no node"), after=True)
     with pytest.raises(ChainUnavailableError):
         flow(place, state, fee=fee).run()
     place.chain.fail_next("send", OutcomeUnknownError("the answer was lost"), after=True)
     with pytest.raises(OutcomeUnknownError):
         flow(place, state, fee=fee).run()
-    place.advance(12)
-    refused(place, state, "would be older than the policy's 10 blocks", fee=fee)
+    assert payments_on_chain(place) == 1
+
+
+def test_a_payment_is_not_committed_with_when_the_commit_may_land_too_late(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=130)
+    paid_only(place, state, fee)
+    place.advance(130 - MORTAL_BLOCKS + 1)
+    refused(place, state, "may be older than the policy's 130 blocks", fee=fee)
+
+
+def test_what_cannot_be_known_in_time_is_refused_before_paying(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=400)
+    late = 400 - 2 * MORTAL_BLOCKS + 1
+    refused(place, state, "lets a payment be 400 blocks old", fee=fee, reveal_in_blocks=late)
+    assert not state.exists()
+    assert flow(place, state, fee=fee, reveal_in_blocks=late - 1).run().committed is not None
+
+
+def test_a_commit_is_not_sent_again_when_its_payment_is_too_old(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=130)
+    paid_only(place, state, fee)
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        flow(place, state, fee=fee).run()
+    shorter = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=50)
+    refused(place, state, "may be older than the policy's 50 blocks", fee=shorter)
 
 
 def test_a_state_file_of_another_commit_is_not_gone_on_with(tmp_path: Path) -> None:
