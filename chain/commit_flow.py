@@ -176,8 +176,11 @@ class Flow:
         return look_up(self.chain, sent.sending)
 
     def _spare(self, progress: Progress, head: int) -> Paid | None:
-        """The oldest unused payment of this hotkey and digest in the last blocks."""
-        first = max(1, head - self.look_back_blocks + 1)
+        """The oldest unused payment of this hotkey and digest in the last blocks that is young
+        enough, as one made now would be: an expired one pays for nothing."""
+        window = self.terms.fee.payment_max_age_blocks
+        young = head + self.commitment.takes_blocks - window
+        first = max(1, young, head - self.look_back_blocks + 1)
         self.say(f"looking for a payment made before, in blocks {first} to {head}")
         return find_payment(
             self.chain, progress, self.terms, coldkey=self.coldkey, blocks=range(first, head + 1)

@@ -140,6 +140,16 @@ def test_a_payment_that_a_commit_used_already_is_no_spare_one(tmp_path: Path) ->
     assert verdicts(place) == [("old/image", True), (IMAGE, True)]
 
 
+def test_an_expired_payment_is_no_spare_one(tmp_path: Path) -> None:
+    pay = Pay(label="p", coldkey=MINER_COLD, hotkey=MINER, digest=DIGEST, treasury=TREASURY)
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=2 * MORTAL_BLOCKS)
+    place = follow(tmp_path, {OPENS_AT + 1: [pay]})
+    place.advance(MORTAL_BLOCKS + 3)
+    done = flow(place, tmp_path / "s.json", fee=fee).run()
+    assert done.committed is not None
+    assert payments_on_chain(place) == 2
+
+
 @pytest.mark.parametrize(
     "named_by",
     [
