@@ -93,12 +93,14 @@ class Seen:
     """What the finalized blocks show of a progress.
 
     ``payment`` and ``commit`` are the outlooks of what was sent, None where nothing is remembered.
+    ``owner_then`` is the hotkey's owner in the block that took the payment, None where none did.
     ``spare`` is an unused payment for the same hotkey and digest that was found on chain, and
     ``commitment`` a commit that carries the payment already.
     """
 
     head: int
     payment: Outlook | None = None
+    owner_then: str | None = None
     commit: Outlook | None = None
     spare: Paid | None = None
     commitment: Committed | None = None
@@ -154,6 +156,14 @@ def _payment_step(progress: Progress, seen: Seen) -> Step:
         landed = outlook.landed
         if landed is not None and landed.carries(fee_order(progress, sent)):
             if landed.extrinsic.success:
+                if seen.owner_then != sent.signer:
+                    msg = (
+                        f"the payment landed in block {landed.block.number}, when hotkey "
+                        f"{progress.hotkey} belonged to {seen.owner_then or 'nobody'} and not to "
+                        f"{sent.signer}, which paid, so a commit with it would be refused (R7); "
+                        "it stays visible as unclaimed, and another --state pays anew"
+                    )
+                    raise CommitRefusedError(msg)
                 paid = Paid(landed.extrinsic.hash, landed.block.hash, landed.block.number)
                 return Remember(msgspec.structs.replace(progress, paid=paid))
             msg = (

@@ -78,10 +78,11 @@ class Flow:
             try:
                 progress = self._do(progress, step)
             except SendRefusedError:
-                # The nonce may have been taken by something else: then another is tried.
-                progress = self.memory.load() or progress
-                if self._is_open(progress):
+                # The nonce may have been taken by something else: then another is tried, if all
+                # that must hold before paying holds still.
+                if self._is_open(self.memory.load() or progress):
                     raise
+                progress = self._begun()
         msg = (
             f"after {MAX_ROUNDS} tries it is not done, because other extrinsics of the same keys "
             "keep coming in between; stop those and run this again"
@@ -163,7 +164,7 @@ class Flow:
             sent = progress.payment
             outlook = None if sent is None else self._outlook(sent)
             if sent is not None and _is_settled(outlook, fee_order(progress, sent)):
-                return Seen(head, payment=outlook)
+                return Seen(head, payment=outlook, owner_then=self._owner_then(progress, outlook))
             return Seen(head, payment=outlook, spare=self._spare(progress, head))
         outlook = None if progress.commit is None else self._outlook(progress.commit)
         if _is_settled(outlook, commit_order(progress, progress.paid)):
@@ -174,6 +175,11 @@ class Flow:
     def _outlook(self, sent: Sent) -> Outlook:
         self.say(f"looking for nonce {sent.nonce} of {sent.signer} after block {sent.after_block}")
         return look_up(self.chain, sent.sending)
+
+    def _owner_then(self, progress: Progress, outlook: Outlook | None) -> str | None:
+        """The hotkey's owner in the state of the block that took the payment."""
+        landed = None if outlook is None else outlook.landed
+        return None if landed is None else self.chain.owner(progress.hotkey, landed.block.hash)
 
     def _spare(self, progress: Progress, head: int) -> Paid | None:
         """The oldest unused payment of this hotkey and digest in the last blocks that is young
@@ -264,7 +270,10 @@ def find_payment(
             if extrinsic.signer != coldkey or extrinsic.call.name != BATCH_ALL:
                 continue
             payment = payment_extrinsic(block, extrinsic)
-            if _pays(payment, remark, terms):
+            if not _pays(payment, remark, terms):
+                continue
+            # R7 asks the state of the payment's own block.
+            if chain.owner(progress.hotkey, block.hash) == coldkey:
                 found[extrinsic.hash.lower()] = Paid(extrinsic.hash, block.hash, number)
         for used in _used_in(chain, block, progress):
             found.pop(used, None)

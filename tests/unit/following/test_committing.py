@@ -13,7 +13,14 @@ from chain.commit import CommitRefusedError, Progress, Remember
 from chain.commit_checks import Commitment, NotPayableError, Terms
 from chain.commit_flow import Flow
 from chain.commit_state import StateFile, default_path
-from chain.port import MORTAL_BLOCKS, ChainUnavailableError, OutcomeUnknownError, SendRefusedError
+from chain.port import (
+    MORTAL_BLOCKS,
+    ChainUnavailableError,
+    OutcomeUnknownError,
+    Prepared,
+    Receipt,
+    SendRefusedError,
+)
 from chain.simulated import Commit, Pay, SwapColdkey, Transfer, account, paid_payload
 from ledger.policy import FeePolicy
 from ledger.queries.submissions import submissions
@@ -311,6 +318,62 @@ def test_a_coldkey_swapped_meanwhile_needs_the_wallet_that_paid(tmp_path: Path) 
     new = account("new cold")
     place.chain.advance([SwapColdkey(old=MINER_COLD, new=new)])
     refused(place, state, "open the wallet that paid", coldkey=new)
+
+
+def test_a_payment_of_a_former_owner_is_no_spare_one(tmp_path: Path) -> None:
+    """Swapped away and back: of the two payments only the second is one of the owner then."""
+    away = account("away")
+    pay = Pay(label="p", coldkey=MINER_COLD, hotkey=MINER, digest=DIGEST, treasury=TREASURY)
+    script = {
+        OPENS_AT + 1: [SwapColdkey(old=MINER_COLD, new=away)],
+        OPENS_AT + 2: [Transfer(source=away, destination=MINER_COLD, rao=5 * TAO)],
+        OPENS_AT + 3: [pay],
+        OPENS_AT + 4: [Transfer(source=MINER_COLD, destination=OWNER_COLD, rao=TAO)],
+        OPENS_AT + 5: [SwapColdkey(old=away, new=MINER_COLD)],
+    }
+    place = follow(tmp_path, script)
+    place.advance(5)
+    flow(place, tmp_path / "s.json").run()
+    assert payments_on_chain(place) == 2
+    assert verdicts(place) == [(IMAGE, True)]
+
+
+def test_a_payment_that_lands_after_a_swap_is_not_committed_with(tmp_path: Path) -> None:
+    """The swap waits in the pool when the payment is prepared, and is in the block before it."""
+    new = account("new cold")
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    swap = SwapColdkey(old=MINER_COLD, new=new)
+    send, next_nonce = place.chain.send, place.chain.next_nonce
+
+    def send_after_the_swap(prepared: Prepared) -> Receipt:
+        place.chain.advance([swap, Transfer(source=new, destination=MINER_COLD, rao=5 * TAO)])
+        return send(prepared)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.chain, "send", send_after_the_swap)
+        patch.setattr(place.chain, "next_nonce", lambda address: next_nonce(address) + 1)
+        with pytest.raises(CommitRefusedError, match=r"would be refused \(R7\)"):
+            flow(place, state).run()
+    assert payments_on_chain(place) == 1
+    refused(place, state, "this wallet's coldkey is")
+
+
+def test_a_swap_between_two_tries_is_noticed_before_the_second_pays(tmp_path: Path) -> None:
+    new = account("new cold")
+    swap = SwapColdkey(old=MINER_COLD, new=new)
+    back = Transfer(source=new, destination=MINER_COLD, rao=5 * TAO)
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    send = place.chain.send
+
+    def send_after_the_swap(prepared: Prepared) -> Receipt:
+        place.chain.advance([swap, back])
+        return send(prepared)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.chain, "send", send_after_the_swap)
+        with pytest.raises(NotPayableError, match="this wallet's coldkey is"):
+            flow(place, state).run()
+    assert payments_on_chain(place) == 0
 
 
 def test_a_change_of_the_fee_between_two_runs_never_pays_twice(tmp_path: Path) -> None:
