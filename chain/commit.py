@@ -19,6 +19,7 @@ from chain.orders import CommitOrder, FeeOrder
 from chain.port import MORTAL_BLOCKS, ChainError, Sending
 from ledger.rules.payments import expected_remark
 from ledger.rules.quote import payload_bytes
+from ledger.units import Rao
 
 
 class CommitRefusedError(ChainError):
@@ -146,12 +147,12 @@ def next_step(progress: Progress, seen: Seen, terms: Terms) -> Step:
     if progress.committed is not None:
         return Done(progress.committed)
     if progress.paid is None:
-        return _payment_step(progress, seen)
+        return _payment_step(progress, seen, terms)
     return _commit_step(progress, progress.paid, seen, terms)
 
 
-def _payment_step(progress: Progress, seen: Seen) -> Step:
-    sent, outlook = progress.payment, seen.payment
+def _payment_step(progress: Progress, seen: Seen, terms: Terms) -> Step:
+    sent, outlook, fee = progress.payment, seen.payment, terms.fee
     if sent is not None and outlook is not None:
         landed = outlook.landed
         if landed is not None and landed.carries(fee_order(progress, sent)):
@@ -172,6 +173,13 @@ def _payment_step(progress: Progress, seen: Seen) -> Step:
             )
             raise CommitRefusedError(msg)
         if landed is None and outlook.may_still_land:
+            if (sent.amount_rao, sent.treasury_ss58) != (fee.fee_rao, fee.treasury_ss58):
+                msg = (
+                    f"a payment of {Rao(sent.amount_rao)} to {sent.treasury_ss58} was sent, and "
+                    f"now the fee is {Rao(fee.fee_rao)} to {fee.treasury_ss58}; it may still land, "
+                    f"so nothing is sent: run this again after block {sent.sending.last_block}"
+                )
+                raise CommitRefusedError(msg)
             return Pay(sent)
     if seen.spare is not None:
         return Remember(msgspec.structs.replace(progress, paid=seen.spare))

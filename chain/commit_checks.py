@@ -38,9 +38,14 @@ class Commitment:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The fee policy that counts: the one in force when the payment is made."""
+    """The fee policy that counts: the one in force when the payment is made.
+
+    ``changes_at`` is the first block from which an adopted policy asks for another fee or address,
+    None where none is known to.
+    """
 
     fee: FeePolicy
+    changes_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,13 @@ def check_before_paying(
             f"the commit may become known {wanted.takes_blocks} blocks after it is paid, and the "
             f"policy lets a payment be {window} blocks old; have it revealed earlier, or commit "
             "without --timelocked"
+        )
+        raise NotPayableError(msg)
+    if pays and terms.changes_at is not None and terms.changes_at <= head.number + MORTAL_BLOCKS:
+        msg = (
+            f"the fee or its address changes at block {terms.changes_at}, and a payment sent after "
+            f"block {head.number} may land as late as that; run this again when the ledger has "
+            f"recorded block {terms.changes_at}"
         )
         raise NotPayableError(msg)
     if pays and not found.covers(terms.fee.fee_rao):

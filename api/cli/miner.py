@@ -13,6 +13,7 @@ from api.cli.output import show
 from api.cli.session import opened, settings_of
 
 if TYPE_CHECKING:
+    from chain.commit_checks import Terms
     from ledger.policy import FeePolicy
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -74,7 +75,8 @@ def quote(
         msg = "--node asks about a hotkey: give --hotkey, too"
         raise typer.BadParameter(msg)
     settings = settings_of(database, network, netuid)
-    fee, genesis = _terms(settings, policy, ledger)
+    terms, genesis = _terms(settings, policy, ledger)
+    fee = terms.fee
     answer = _quoted(fee, image, digest, hotkey)
     if node is not None and hotkey is not None:
         answer["hotkey"] = _standing(node, timeout_s, settings.netuid, hotkey, genesis, fee.fee_rao)
@@ -125,12 +127,12 @@ def commit(
     What would be refused is refused before anything is paid.
     """
     from api import chains
-    from chain.commit_checks import Commitment, Terms
+    from chain.commit_checks import Commitment
     from chain.commit_flow import Flow
     from chain.commit_state import StateFile, default_path
 
     settings = settings_of(database, network, netuid)
-    fee, genesis = _terms(settings, policy, ledger)
+    terms, genesis = _terms(settings, policy, ledger)
     keys = chains.wallet(wallet, hotkey, wallet_path)
     coldkey, address = keys.address("coldkey"), keys.address("hotkey")
     with chains.reading(node, timeout_s) as chain:
@@ -146,11 +148,11 @@ def commit(
     memory = StateFile(state or default_path(wanted.genesis, wanted.netuid, address, digest))
 
     def flow(chain: Any) -> Flow:
-        return Flow(chain, memory, wanted, Terms(fee), coldkey, look_back, _tell)
+        return Flow(chain, memory, wanted, terms, coldkey, look_back, _tell)
 
     if dry_run:
         with chains.writing(node, (), timeout_s) as chain:
-            _say(_rehearsed(flow(chain), fee))
+            _say(_rehearsed(flow(chain), terms.fee))
         return
     with memory.held():
         with chains.writing(node, (), timeout_s) as chain:
@@ -172,24 +174,31 @@ def commit(
 # -- inside ---------------------------------------------------------------------------------------
 
 
-def _terms(settings: Any, policy: Path | None, ledger: str | None) -> tuple[FeePolicy, str | None]:
-    """The fee policy in force, and the genesis of the arena it is of; None where nobody says."""
+def _terms(settings: Any, policy: Path | None, ledger: str | None) -> tuple[Terms, str | None]:
+    """The fee policy in force, and the genesis of the arena it is of; None where nobody says.
+
+    Of a change that is due only a database tells.
+    """
     from api.cli.policies import policy_from_api, policy_from_file
+    from chain.commit_checks import Terms
 
     if policy is not None and ledger is not None:
         msg = "--policy and --ledger are one question each: give one"
         raise typer.BadParameter(msg)
     if policy is not None:
-        return policy_from_file(policy).fee, None
+        return Terms(policy_from_file(policy).fee), None
     if ledger is not None:
         found, genesis = policy_from_api(
             ledger, settings.network, settings.netuid, timeout_s=LEDGER_TIMEOUT_S
         )
-        return found.fee, genesis
+        return Terms(found.fee), genesis
     with opened(settings) as services:
         arena = services.ledger(settings.network, settings.netuid)
-        rules = arena.arena_state().policy_at(arena.head().effective_block)
-        return rules.fee, arena.arena.genesis
+        rules, block = arena.arena_state(), arena.head().effective_block
+        fee = rules.policy_at(block).fee
+        starts = sorted(entry.from_block for entry in rules.policies if entry.from_block > block)
+        changes = (start for start in starts if rules.policy_at(start).fee != fee)
+        return Terms(fee, next(changes, None)), arena.arena.genesis
 
 
 def _quoted(fee: FeePolicy, image: str, digest: str, hotkey: str | None) -> dict[str, Any]:

@@ -387,6 +387,22 @@ def test_a_change_of_the_fee_between_two_runs_never_pays_twice(tmp_path: Path) -
     assert verdicts(place) == [(IMAGE, True)]
 
 
+def test_a_payment_of_former_terms_is_not_sent_again_but_waited_for(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        flow(place, state).run()
+    elsewhere = FeePolicy(treasury_ss58=OWNER_COLD)
+    last = OPENS_AT + MORTAL_BLOCKS - 1
+    refused(place, state, f"run this again after block {last}", fee=elsewhere)
+    assert payments_on_chain(place) == 0
+    place.advance(MORTAL_BLOCKS)
+    done = flow(place, state, fee=elsewhere).run()
+    assert done.payment is not None
+    assert done.payment.treasury_ss58 == OWNER_COLD
+    assert payments_on_chain(place) == 1
+
+
 def test_a_rehearsal_sends_and_remembers_nothing(tmp_path: Path) -> None:
     place, state = follow(tmp_path, {}), tmp_path / "s.json"
     before = place.chain.finalized_head()
