@@ -104,7 +104,8 @@ class Flow:
         head = self.chain.finalized_head()
         if known is not None:
             self._must_be_the_same(known)
-            known = self._without_failures(known)
+            known = self._without_failures(self._payment_settled(known))
+            self._must_be_the_payers(known)
         needs_payment = known is None or known.paid is None
         check_before_paying(
             self.chain,
@@ -135,10 +136,28 @@ class Flow:
                     "the one of this commit by --state, or a new one"
                 )
                 raise CommitRefusedError(msg)
-        if known.payment is not None and known.payment.signer != self.coldkey and not known.paid:
+
+    def _payment_settled(self, known: Progress) -> Progress:
+        """What became of a payment, before anything is asked of this wallet: once it has landed,
+        or cannot any more, whose wallet sent it no longer matters."""
+        if known.payment is None or known.paid is not None:
+            return known
+        outlook = self._outlook(known.payment)
+        if not _is_settled(outlook, fee_order(known, known.payment)):
+            return msgspec.structs.replace(known, payment=None)
+        if outlook.landed is None or not outlook.landed.extrinsic.success:
+            return known
+        seen = Seen(outlook.head, payment=outlook, owner_then=self._owner_then(known, outlook))
+        step = next_step(known, seen, self.terms)
+        return step.progress if isinstance(step, Remember) else known
+
+    def _must_be_the_payers(self, known: Progress) -> None:
+        sent = known.payment
+        if sent is not None and known.paid is None and sent.signer != self.coldkey:
             msg = (
-                f"the payment was sent by {known.payment.signer} and this wallet's coldkey is "
-                f"{self.coldkey}; open the wallet that paid"
+                f"the payment was sent by {sent.signer} and this wallet's coldkey is "
+                f"{self.coldkey}; open the wallet that paid, or run this again after block "
+                f"{sent.sending.last_block}, when it has landed or cannot any more"
             )
             raise CommitRefusedError(msg)
 
