@@ -213,9 +213,11 @@ class Flow:
 
     def _commitment(self, progress: Progress, paid: Paid, head: int) -> Committed | None:
         """A commit that carries this payment already; a sealed one cannot be recognised so."""
-        if head > paid.block:
-            self.say(f"looking for the commit in blocks {paid.block} to {head}")
-        for number in range(paid.block, head + 1):
+        # Before it was sent there was none, and a node may have thrown that state away.
+        first = paid.block if progress.commit is None else progress.commit.after_block
+        if head > first:
+            self.say(f"looking for the commit in blocks {first} to {head}")
+        for number in range(first, head + 1):
             block = self.chain.block(number)
             for commit in self.chain.commits(block, progress.netuid):
                 payload = parse_payload(commit.payload)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -17,11 +17,13 @@ import typer
 
 from api.cli.options import (
     Actor,
+    ArchiveNode,
     Database,
     DryRun,
     Format,
     Netuid,
     Network,
+    NodeUrls,
     OutputFormat,
     TimeoutS,
     must_stand_behind,
@@ -31,13 +33,14 @@ from api.cli.session import opened, settings_of
 
 if TYPE_CHECKING:
     from api.app import Services
+    from chain.wallets import Signer
+    from chain.writing_node import WritingNode
     from ledger.application import Ledger
     from ledger.decisions.buybacks import Buyback
     from ledger.rules.buybacks import BuybackTerms, ObservedPrice, Signed
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 
-Node = Annotated[str, typer.Option(help="The node's WebSocket URL, e.g. ws://127.0.0.1:9944.")]
 Number = Annotated[int, typer.Argument(min=1, help="The buyback's number; see 'list'.")]
 WalletPath = Annotated[
     Path | None, typer.Option(help="The folder of the wallets (the SDK's own by default).")
@@ -91,9 +94,10 @@ def plan(
         ),
     ] = None,
     node: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="The node whose finalized price counts; without, the newest price in the log."
+            help="The node whose finalized price counts (several in order of preference); without, "
+            "the newest price in the log."
         ),
     ] = None,
     wallet: SigningWallet = None,
@@ -186,13 +190,14 @@ def approve(
 
 def send(
     number: Number,
-    node: Node,
+    node: NodeUrls,
     wallet: Annotated[str, typer.Option(help="The wallet whose coldkey is the treasury.")],
     hotkey: Annotated[
         str | None,
         typer.Option(help="The hotkey (SS58) to buy on: the subnet owner's by default."),
     ] = None,
     wallet_path: WalletPath = None,
+    archive_node: ArchiveNode = None,
     dry_run: DryRun = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     network: Network = None,
@@ -202,7 +207,7 @@ def send(
     """Send an approved buyback, once; or finish one that was interrupted.
 
     What was sent is looked up on chain before anything is sent again. Where the runtime buys and
-    burns in two extrinsics, the burn follows by itself.
+    burns in two extrinsics, the burn follows by itself. It is sent through the first node.
     """
     from api import chains
     from chain.buyback import Desk
@@ -213,13 +218,18 @@ def send(
     with _ledger(database, network, netuid) as (services, ledger):
         keys = chains.wallet(wallet, "default", wallet_path)
         address, missing = keys.address("coldkey"), _missing(services, ledger)
+
+        def writing(*signers: Signer) -> AbstractContextManager[WritingNode]:
+            where = ledger.arena.genesis
+            return chains.writing(node, signers, timeout_s, archive=archive_node, genesis=where)
+
         # Refused before the key is opened: a password typed for nothing is one too many.
-        with chains.writing(node, (), timeout_s) as chain:
+        with writing() as chain:
             rehearsed = Desk(chain, ledger, address, hotkey, missing).rehearse(number)
         if dry_run:
             _say(rehearsed)
             return
-        with chains.writing(node, [keys.signer("coldkey")], timeout_s) as chain:
+        with writing(keys.signer("coldkey")) as chain:
             sys.stderr.write("sending; it is waited for until it is in a finalized block\n")
             done = Desk(chain, ledger, address, hotkey, missing).execute(number)
         _say(_standing(done))
@@ -227,7 +237,8 @@ def send(
 
 def settle(
     number: Number,
-    node: Node,
+    node: NodeUrls,
+    archive_node: ArchiveNode = None,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     dry_run: DryRun = False,
     network: Network = None,
@@ -240,7 +251,8 @@ def settle(
 
     with _ledger(database, network, netuid) as (_, ledger):
         if not dry_run:
-            with chains.reading(node, timeout_s) as chain:
+            genesis = ledger.arena.genesis
+            with chains.reading(node, timeout_s, archive=archive_node, genesis=genesis) as chain:
                 must_be_the_arenas_chain(chain, ledger)
                 settle_buyback(chain, ledger, number)
         _say(_standing(buyback_of(ledger, number)))
@@ -278,7 +290,7 @@ def _ledger(
         yield services, services.ledger(settings.network, settings.netuid)
 
 
-def _price(ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
+def _price(ledger: Ledger, node: list[str] | None, timeout_s: float) -> ObservedPrice:
     """The price at the node's finalized head, else the newest one that the log holds."""
     from api import chains
     from chain.buyback_outcomes import must_be_the_arenas_chain
@@ -288,8 +300,8 @@ def _price(ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
     from ledger.observations import BlockObserved, PriceObserved
     from ledger.rules.buybacks import ObservedPrice
 
-    if node is not None:
-        with chains.reading(node, timeout_s) as chain:
+    if node:
+        with chains.reading(node, timeout_s, genesis=ledger.arena.genesis) as chain:
             must_be_the_arenas_chain(chain, ledger)
             return observed_price(chain, ledger.arena.netuid)
     seen = ledger.newest(PriceObserved, where=lambda fact: fact.pair == "ALPHA/TAO")

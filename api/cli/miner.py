@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from api.cli.options import Database, DryRun, Format, Netuid, Network, OutputFormat, TimeoutS
+from api.cli.options import (
+    ArchiveNode,
+    Database,
+    DryRun,
+    Format,
+    Netuid,
+    Network,
+    NodeUrls,
+    OutputFormat,
+    TimeoutS,
+)
 from api.cli.output import show
 from api.cli.session import opened, settings_of
 
 if TYPE_CHECKING:
     from chain.commit_checks import Terms
+    from chain.wallets import Signer
+    from chain.writing_node import WritingNode
     from ledger.policy import FeePolicy
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -50,8 +63,11 @@ def quote(
     digest: Digest,
     hotkey: Annotated[str | None, typer.Option(help="The hotkey (SS58) that will commit.")] = None,
     node: Annotated[
-        str | None,
-        typer.Option(help="Ask this node, too: is the hotkey registered, can its owner pay?"),
+        list[str] | None,
+        typer.Option(
+            help="Ask this node, too (the first of several that answers): is the hotkey "
+            "registered, can its owner pay?"
+        ),
     ] = None,
     policy: PolicyFile = None,
     ledger: LedgerUrl = None,
@@ -71,14 +87,14 @@ def quote(
 
     if hotkey is not None:
         require_ss58(hotkey)
-    if node is not None and hotkey is None:
+    if node and hotkey is None:
         msg = "--node asks about a hotkey: give --hotkey, too"
         raise typer.BadParameter(msg)
     settings = settings_of(database, network, netuid)
     terms, genesis = _terms(settings, policy, ledger)
     fee = terms.fee
     answer = _quoted(fee, image, digest, hotkey)
-    if node is not None and hotkey is not None:
+    if node and hotkey is not None:
         answer["hotkey"] = _standing(node, timeout_s, settings.netuid, hotkey, genesis, fee.fee_rao)
     show(answer, QUOTE, output_format)
 
@@ -86,7 +102,7 @@ def quote(
 def commit(
     image: Image,
     digest: Digest,
-    node: Annotated[str, typer.Option(help="The node's WebSocket URL, e.g. ws://127.0.0.1:9944.")],
+    node: NodeUrls,
     wallet: Annotated[str, typer.Option(help="The wallet: its coldkey owns the hotkey and pays.")],
     hotkey: Annotated[str, typer.Option(help="The name of the wallet's hotkey, which commits.")],
     wallet_path: Annotated[
@@ -114,6 +130,7 @@ def commit(
             help="How many blocks back an unused payment is looked for where none is remembered.",
         ),
     ] = LOOK_BACK_BLOCKS,
+    archive_node: ArchiveNode = None,
     dry_run: DryRun = False,
     policy: PolicyFile = None,
     ledger: LedgerUrl = None,
@@ -124,7 +141,7 @@ def commit(
 ) -> None:
     """Pay the fee and commit, once: whatever is interrupted is gone on with by running it again.
 
-    What would be refused is refused before anything is paid.
+    What would be refused is refused before anything is paid. All is sent through the first node.
     """
     from api import chains
     from chain.commit_checks import Commitment
@@ -135,7 +152,7 @@ def commit(
     terms, genesis = _terms(settings, policy, ledger)
     keys = chains.wallet(wallet, hotkey, wallet_path)
     coldkey, address = keys.address("coldkey"), keys.address("hotkey")
-    with chains.reading(node, timeout_s) as chain:
+    with chains.reading(node, timeout_s, genesis=genesis) as chain:
         found = chain.genesis_hash()
     wanted = Commitment(
         genesis=genesis or found,
@@ -150,16 +167,20 @@ def commit(
     def flow(chain: Any) -> Flow:
         return Flow(chain, memory, wanted, terms, coldkey, look_back, _tell)
 
+    def writing(*signers: Signer) -> AbstractContextManager[WritingNode]:
+        where = wanted.genesis
+        return chains.writing(node, signers, timeout_s, archive=archive_node, genesis=where)
+
     if dry_run:
-        with chains.writing(node, (), timeout_s) as chain:
+        with writing() as chain:
             _say(_rehearsed(flow(chain), terms.fee))
         return
     with memory.held():
-        with chains.writing(node, (), timeout_s) as chain:
+        with writing() as chain:
             flow(chain).rehearse()  # refused before a password is asked for
         _tell(f"remembering in {memory.path}; should this be interrupted, run it again")
         signers = [keys.signer("coldkey"), keys.signer("hotkey")]
-        with chains.writing(node, signers, timeout_s) as chain:
+        with writing(*signers) as chain:
             done = flow(chain).run()
     if done.paid is not None:
         _say(f"paid in block {done.paid.block}, extrinsic {done.paid.extrinsic_hash}")
@@ -211,12 +232,12 @@ def _quoted(fee: FeePolicy, image: str, digest: str, hotkey: str | None) -> dict
 
 
 def _standing(
-    node: str, timeout_s: float, netuid: int, hotkey: str, genesis: str | None, fee_rao: int
+    node: list[str], timeout_s: float, netuid: int, hotkey: str, genesis: str | None, fee_rao: int
 ) -> dict[str, Any]:
     from api import chains
     from chain.commit_checks import FEE_ALLOWANCE_RAO, must_be_of, standing_of
 
-    with chains.reading(node, timeout_s) as chain:
+    with chains.reading(node, timeout_s, genesis=genesis) as chain:
         must_be_of(chain, genesis)
         found = standing_of(chain, netuid, hotkey, chain.finalized_head())
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,11 +16,15 @@ from chain.commit_flow import Flow
 from chain.commit_state import StateFile, default_path
 from chain.port import (
     MORTAL_BLOCKS,
+    Block,
     ChainUnavailableError,
     OutcomeUnknownError,
     Prepared,
     Receipt,
     SendRefusedError,
+)
+from chain.port import (
+    Commit as PortCommit,
 )
 from chain.simulated import Commit, Pay, SwapColdkey, Transfer, account, paid_payload
 from ledger.policy import FeePolicy
@@ -425,6 +430,28 @@ def test_a_payment_of_former_terms_is_not_sent_again_but_waited_for(tmp_path: Pa
     assert done.payment is not None
     assert done.payment.treasury_ss58 == OWNER_COLD
     assert payments_on_chain(place) == 1
+
+
+def test_a_sent_commit_is_not_looked_for_in_blocks_before_it(tmp_path: Path) -> None:
+    """A node without an archive has thrown the state of those away by and by."""
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    paid_only(place, state, FEE)
+    place.advance(20)
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        flow(place, state).run()
+    place.advance(MORTAL_BLOCKS)
+    asked: list[int] = []
+    commits = place.chain.commits
+
+    def watched(block: Block, netuid: int) -> Sequence[PortCommit]:
+        asked.append(block.number)
+        return commits(block, netuid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.chain, "commits", watched)
+        assert flow(place, state).run().committed is not None
+    assert min(asked) == OPENS_AT + 21
 
 
 def test_a_rehearsal_sends_and_remembers_nothing(tmp_path: Path) -> None:

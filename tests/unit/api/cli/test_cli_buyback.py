@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api import chains
 from chain.port import OutcomeUnknownError
 from ledger.observations import AlertRaised
 from ledger.store.logs import head_of
@@ -174,6 +175,32 @@ def test_a_dry_run_records_and_sends_nothing(place: Following, buyback: Buyback)
     buyback("settle", 1, *NODE, "--dry-run")
     assert position(place) == before
     assert place.chain.finalized_head().number == OPENS_AT + 6
+
+
+@pytest.mark.parametrize("word", ["send", "settle"])
+def test_several_nodes_and_an_archive_are_asked_for_the_arenas_chain_alone(
+    place: Following, buyback: Buyback, environment: pytest.MonkeyPatch, word: str
+) -> None:
+    buyback(*PLAN, "--actor", "ann", *NODE)
+    buyback("approve", 1, "--actor", "bob")
+    asked: list[tuple[list[str], dict[str, Any]]] = []
+    wallet = ("--wallet", "treasury") if word == "send" else ()
+    name = "writing" if word == "send" else "reading"
+    real = getattr(chains, name)
+
+    def opened(nodes: list[str], *rest: Any, **which: Any) -> Any:
+        asked.append((nodes, which))
+        return real(nodes, *rest, **which)
+
+    environment.setattr(chains, name, opened)
+    others = ("--node", "ws://127.0.0.1:2", "--archive-node", "ws://127.0.0.1:3")
+    result = buyback(word, 1, *NODE, *others, *wallet)
+    assert result.exit_code == 0, result.output
+    assert asked
+    for nodes, which in asked:
+        assert nodes == ["ws://127.0.0.1:1", "ws://127.0.0.1:2"]
+        genesis = place.chain.genesis_hash()
+        assert which == {"archive": "ws://127.0.0.1:3", "genesis": genesis}
 
 
 @pytest.mark.parametrize(
