@@ -202,6 +202,7 @@ def _fail(ledger: Ledger, sent: BuybackSent, reason: str) -> None:
         treasury_in(unit).fail_buyback(unit.context, sent.number, reason)
 
     ledger.decide(work)
+    raise_alert(ledger, "buyback_failed", f"buyback {sent.number} failed: {reason}")
 
 
 def _fail_burn(ledger: Ledger, burn: BuybackBurnSent, reason: str) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chain.writing_node import WritingNode
     from ledger.application import Ledger
     from ledger.decisions.buybacks import Buyback
+    from ledger.observations import PriceObserved
     from ledger.rules.buybacks import BuybackTerms, ObservedPrice, Signed
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -232,7 +233,7 @@ def send(
         with writing(keys.signer("coldkey")) as chain:
             sys.stderr.write("sending; it is waited for until it is in a finalized block\n")
             done = Desk(chain, ledger, address, hotkey, missing).execute(number)
-        _say(_standing(done))
+        _end(ledger, done)
 
 
 def settle(
@@ -255,7 +256,7 @@ def settle(
             with chains.reading(node, timeout_s, archive=archive_node, genesis=genesis) as chain:
                 must_be_the_arenas_chain(chain, ledger)
                 settle_buyback(chain, ledger, number)
-        _say(_standing(buyback_of(ledger, number)))
+        _end(ledger, buyback_of(ledger, number))
 
 
 def list_all(
@@ -291,7 +292,8 @@ def _ledger(
 
 
 def _price(ledger: Ledger, node: list[str] | None, timeout_s: float) -> ObservedPrice:
-    """The price at the node's finalized head, else the newest one that the log holds."""
+    """The price at the node's finalized head, else the newest one that the log holds, of a block
+    no further back than ingest may lag."""
     from api import chains
     from chain.buyback_outcomes import must_be_the_arenas_chain
     from chain.prices import observed_price
@@ -304,10 +306,22 @@ def _price(ledger: Ledger, node: list[str] | None, timeout_s: float) -> Observed
         with chains.reading(node, timeout_s, genesis=ledger.arena.genesis) as chain:
             must_be_the_arenas_chain(chain, ledger)
             return observed_price(chain, ledger.arena.netuid)
-    seen = ledger.newest(PriceObserved, where=lambda fact: fact.pair == "ALPHA/TAO")
+    head = ledger.head().effective_block
+    rules = ledger.arena_state().policy_at(head).weights
+    oldest = head - rules.max_ingest_lag_blocks
+    fresh: list[PriceObserved] = []
+
+    def is_past(fact: PriceObserved) -> bool:
+        """Collects by the way; what was recorded before ``oldest`` is about no later block."""
+        if fact.pair == "ALPHA/TAO" and fact.about_block >= oldest:
+            fresh.append(fact)
+        return fact.effective_block < oldest
+
+    ledger.newest(PriceObserved, where=is_past)
+    seen = max(fresh, key=lambda fact: fact.about_block, default=None)
     block = None if seen is None else ledger.known(block_key(ledger.arena, seen.about_block))
     if seen is None or not isinstance(block, BlockObserved):
-        msg = "the log holds no price of alpha; name a node by --node"
+        msg = f"the log holds no price of alpha of block {oldest} or later; name a node by --node"
         raise DecisionRefusedError(msg)
     return ObservedPrice(seen.price, seen.about_block, block.hash)
 
@@ -365,6 +379,19 @@ def _standing(buyback: Buyback) -> str:
     elif buyback.status == "bought":
         said += ": what it bought is still to be burned; send it again"
     return said
+
+
+def _end(ledger: Ledger, buyback: Buyback) -> None:
+    """Say how it stands; a failed one ends the command with the chain's refusal."""
+    from api.errors import ExitCode
+    from ledger.decisions.buybacks import BuybackFailed
+
+    number = buyback.number
+    failed = ledger.newest(BuybackFailed, where=lambda fact: fact.number == number)
+    why = f": {failed.reason}; plan another one" if buyback.failed and failed else ""
+    _say(_standing(buyback) + why)
+    if buyback.failed:
+        raise typer.Exit(ExitCode.CHAIN_REFUSED)
 
 
 def _line(row: dict[str, Any], buyback: Buyback | None) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from api import chains
-from chain.port import OutcomeUnknownError
-from ledger.observations import AlertRaised
+from chain.port import MORTAL_BLOCKS, OutcomeUnknownError
+from ledger.application import Unit
+from ledger.observations import AlertRaised, PriceObserved
 from ledger.store.logs import head_of
 from tests.unit.api.cli.chained import OneKey, keys, put_in_place
 from tests.unit.api.cli.conftest import Run, failed
@@ -134,6 +135,50 @@ def test_a_lost_answer_is_looked_up_and_never_sent_again(
     head = place.chain.finalized_head()
     assert buyback("settle", 1, *NODE).stdout == "buyback 1 is executed\n"
     assert place.chain.finalized_head() == head
+
+
+@pytest.mark.parametrize("word", ["send", "settle"])
+def test_a_buyback_that_failed_is_an_alert_and_a_failure_of_the_command(
+    place: Following, buyback: Buyback, word: str
+) -> None:
+    buyback(*PLAN, "--actor", "ann", *NODE)
+    buyback("approve", 1, "--actor", "bob")
+    place.chain.fail_next("send", OutcomeUnknownError("the answer was lost"))
+    buyback("send", 1, *NODE, "--wallet", "treasury")
+    place.advance(MORTAL_BLOCKS)
+    wallet = ("--wallet", "treasury") if word == "send" else ()
+    for _ in range(2):
+        result = buyback(word, 1, *NODE, *wallet)
+        assert result.exit_code == 19, result.output
+        assert result.stdout.startswith("buyback 1 is failed: not found up to block 164")
+    alert = place.ledger.newest(AlertRaised, where=lambda fact: fact.kind == "buyback_failed")
+    assert alert is not None
+    assert "too late to land" in alert.detail
+
+
+def test_a_price_in_the_log_counts_as_long_as_ingest_may_lag_and_the_newest_first(
+    place: Following, buyback: Buyback
+) -> None:
+    place.advance(7)
+    seen = place.ledger.newest(PriceObserved)
+    assert seen is not None
+    assert seen.about_block > OPENS_AT
+
+    def late(unit: Unit) -> None:
+        """A gap that is filled late tells an older price last."""
+        before = seen.about_block - 1
+        key = f"price:{unit.context.arena}:ALPHA/TAO:chain:{before}"
+        told = {"pair": "ALPHA/TAO", "price": 1, "source": "chain", "about_block": before}
+        unit.observe(PriceObserved, key, **told)
+
+    place.ledger.decide(late)
+    planned = buyback(*PLAN, "--actor", "ann")
+    assert planned.exit_code == 0, planned.output
+    assert f"at block {seen.about_block}, plus" in planned.stdout
+    place.advance(seen.about_block + 6 - place.ledger.head().effective_block)
+    assert place.ledger.newest(PriceObserved, where=lambda fact: fact.price != 1) == seen
+    stale = buyback(*PLAN, "--actor", "ann")
+    failed(stale, 8, f"no price of alpha of block {seen.about_block + 1} or later")
 
 
 def test_whoever_planned_it_cannot_approve_it(place: Following, buyback: Buyback) -> None:
