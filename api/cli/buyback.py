@@ -120,7 +120,7 @@ def plan(
         msg = "give --max-tao and --max-slippage, or one of: approve, send, settle, list"
         raise typer.BadParameter(msg)
     from chain.treasurers import check
-    from ledger.commands.buybacks import plan_buyback, treasurers_of
+    from ledger.commands.buybacks import plan_buyback, rehearse_plan, treasurers_of
     from ledger.rules.buybacks import BuybackTerms, max_price_rao, plan_text
     from ledger.units import ppm_of_percent, rao_of
 
@@ -132,6 +132,10 @@ def plan(
         terms = BuybackTerms(name, spend.value, limit, price, slippage_ppm)
         text, signed = plan_text(ledger.arena, terms, actor), None
         if dry_run:
+            known = rehearse_plan(ledger, terms, actor)
+            if known is not None:
+                _say(f"this is buyback {known.number} already: {_told(known.terms)}")
+                return
             _say(f"this would be planned: {_told(terms)}; nothing was recorded")
             if treasurers_of(ledger):
                 _say("a treasurer of the policy signs this text:")
@@ -165,13 +169,16 @@ def approve(
     """Approve a plan, as another person and with another key than planned it."""
     from chain.buyback_outcomes import buyback_of
     from chain.treasurers import check
-    from ledger.commands.buybacks import approve_buyback, treasurers_of
+    from ledger.commands.buybacks import approve_buyback, rehearse_approval, treasurers_of
     from ledger.rules.buybacks import approval_text
 
     with _ledger(database, network, netuid) as (_, ledger):
         planned = buyback_of(ledger, number).planned
         text, signed = approval_text(ledger.arena, number, planned.terms, actor), None
         if dry_run:
+            if rehearse_approval(ledger, number, actor).approved is not None:
+                _say(f"buyback {number} is approved already")
+                return
             _say(f"this would be approved: {_told(planned.terms)}; nothing was recorded")
             if treasurers_of(ledger):
                 _say("another treasurer of the policy signs this text:")
@@ -248,14 +255,21 @@ def settle(
 ) -> None:
     """Look on chain for what became of a buyback that was sent, and record it. Sends nothing."""
     from api import chains
-    from chain.buyback_outcomes import buyback_of, must_be_the_arenas_chain, settle_buyback
+    from chain.buyback_outcomes import (
+        buyback_of,
+        must_be_the_arenas_chain,
+        rehearse_settling,
+        settle_buyback,
+    )
 
     with _ledger(database, network, netuid) as (_, ledger):
-        if not dry_run:
-            genesis = ledger.arena.genesis
-            with chains.reading(node, timeout_s, archive=archive_node, genesis=genesis) as chain:
-                must_be_the_arenas_chain(chain, ledger)
-                settle_buyback(chain, ledger, number)
+        genesis = ledger.arena.genesis
+        with chains.reading(node, timeout_s, archive=archive_node, genesis=genesis) as chain:
+            must_be_the_arenas_chain(chain, ledger)
+            if dry_run:
+                _say(rehearse_settling(chain, ledger, number))
+                return
+            settle_buyback(chain, ledger, number)
         _end(ledger, buyback_of(ledger, number))
 
 

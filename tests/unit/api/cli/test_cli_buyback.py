@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from api import chains
+from chain.buyback import Desk
 from chain.port import MORTAL_BLOCKS, OutcomeUnknownError
 from ledger.application import Unit
+from ledger.decisions.base import DecisionRefusedError
 from ledger.observations import AlertRaised, PriceObserved
 from ledger.store.logs import head_of
 from tests.unit.api.cli.chained import OneKey, keys, put_in_place
@@ -325,6 +327,73 @@ def test_a_plan_that_cannot_be_is_refused(
     assert result.exit_code in {2, 8}, result.output
     assert said in result.stderr
     assert position(place) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--max-tao", "1", "--max-slippage", "500", "--actor", "ann"), "give 0 to 100 percent"),
+        (("--max-tao", "0", "--max-slippage", "1", "--actor", "ann"), "max_rao from 1 to"),
+        ((*PLAN, "--actor", ""), "an actor's name must be"),
+        ((*PLAN, "--actor", "ann", "--request", "7"), "is no name of a request"),
+    ],
+)
+def test_a_dry_run_of_a_plan_refuses_what_the_plan_would(
+    place: Following, buyback: Buyback, words: tuple[str, ...], said: str
+) -> None:
+    before = position(place)
+    refused = buyback(*words, *NODE, "--dry-run")
+    failed(refused, 8)
+    assert said in refused.stderr
+    assert position(place) == before
+
+
+def test_a_dry_run_of_an_approval_refuses_what_the_approval_would(
+    place: Following, buyback: Buyback
+) -> None:
+    buyback(*PLAN, "--actor", "ann", "--request", "june", *NODE)
+    same = buyback("approve", 1, "--actor", "Ann", "--dry-run")
+    failed(same, 8, "a second person must approve it")
+    again = buyback(*PLAN, "--actor", "ann", "--request", "june", *NODE, "--dry-run")
+    assert "this is buyback 1 already" in again.stdout
+    buyback("approve", 1, "--actor", "bob")
+    again = buyback("approve", 1, "--actor", "bob", "--dry-run")
+    assert again.stdout == "buyback 1 is approved already\n"
+    assert place.chain.finalized_head().number == OPENS_AT
+
+
+def test_a_dry_run_of_a_sending_refuses_another_chain(
+    place: Following, buyback: Buyback, environment: pytest.MonkeyPatch
+) -> None:
+    buyback(*PLAN, "--actor", "ann", *NODE)
+    buyback("approve", 1, "--actor", "bob")
+    desk = Desk(place.chain, place.ledger, TREASURY)
+    assert "would be sent" in desk.rehearse(1)
+    environment.setattr(place.chain, "genesis_hash", lambda: "0x" + "77" * 32)
+    with pytest.raises(DecisionRefusedError, match="name a node of the arena's chain"):
+        desk.rehearse(1)
+
+
+def test_a_dry_run_of_settling_looks_and_records_nothing(
+    place: Following, buyback: Buyback
+) -> None:
+    buyback(*PLAN, "--actor", "ann", *NODE)
+    buyback("approve", 1, "--actor", "bob")
+    place.chain.fail_next("send", OutcomeUnknownError("the answer was lost"))
+    buyback("send", 1, *NODE, "--wallet", "treasury")
+    before = position(place)
+    words = ("settle", 1, *NODE, "--dry-run")
+    assert "is in no block up to 100 and may still land" in buyback(*words).stdout
+    buyback("send", 1, *NODE, "--wallet", "treasury", "--dry-run")
+    assert position(place) == before
+    place.chain.fail_next("send", OutcomeUnknownError("the answer was lost"), after=True)
+    buyback("send", 1, *NODE, "--wallet", "treasury")
+    before = position(place)
+    assert "landed in block 101, and would be matched to it" in buyback(*words).stdout
+    assert position(place) == before
+    place.advance(MORTAL_BLOCKS)
+    assert buyback("settle", 1, *NODE).stdout == "buyback 1 is executed\n"
+    assert "there is nothing to settle" in buyback(*words).stdout
 
 
 def test_plain_treasury_shows_the_books_as_ever(place: Following, run: Run) -> None:
