@@ -11,10 +11,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from api.cli.buyback_answers import answer, end, line, told
 from api.cli.options import (
     Actor,
     ArchiveNode,
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
     from chain.wallets import Signer
     from chain.writing_node import WritingNode
     from ledger.application import Ledger
-    from ledger.decisions.buybacks import Buyback
     from ledger.observations import PriceObserved
-    from ledger.rules.buybacks import BuybackTerms, ObservedPrice, Signed
+    from ledger.rules.buybacks import ObservedPrice, Signed
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 
@@ -107,6 +107,7 @@ def plan(
     wallet_path: WalletPath = None,
     dry_run: DryRun = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -119,6 +120,7 @@ def plan(
     if max_tao is None or max_slippage is None:
         msg = "give --max-tao and --max-slippage, or one of: approve, send, settle, list"
         raise typer.BadParameter(msg)
+    from chain.buyback_outcomes import buyback_of
     from chain.treasurers import check
     from ledger.commands.buybacks import plan_buyback, rehearse_plan, treasurers_of
     from ledger.rules.buybacks import BuybackTerms, max_price_rao, plan_text
@@ -134,12 +136,14 @@ def plan(
         if dry_run:
             known = rehearse_plan(ledger, terms, actor)
             if known is not None:
-                _say(f"this is buyback {known.number} already: {_told(known.terms)}")
+                said = [f"this is buyback {known.number} already: {told(known.terms)}"]
+                answer(output_format, said, terms=known.terms, dry_run=True)
                 return
-            _say(f"this would be planned: {_told(terms)}; nothing was recorded")
-            if treasurers_of(ledger):
-                _say("a treasurer of the policy signs this text:")
-                sys.stdout.write(text)
+            said = [f"this would be planned: {told(terms)}; nothing was recorded"]
+            to_sign = text if treasurers_of(ledger) else None
+            if to_sign:
+                said.append("a treasurer of the policy signs this text:")
+            answer(output_format, said, terms=terms, to_sign=to_sign, dry_run=True)
             return
         if treasurers_of(ledger) or wallet is not None:
             signed = _signature(text, wallet, wallet_hotkey, wallet_path, sign_with)
@@ -150,8 +154,11 @@ def plan(
                 f"again with --request {terms.request}\n"
             )
         planned = plan_buyback(ledger, terms, actor, signed)
-        _say(f"buyback {planned.number} is planned by {planned.actor}: {_told(planned.terms)}")
-        _say(f"a second person approves it: {_approve_line(planned.number, signed)}")
+        said = [
+            f"buyback {planned.number} is planned by {planned.actor}: {told(planned.terms)}",
+            f"a second person approves it: {_approve_line(planned.number, signed)}",
+        ]
+        answer(output_format, said, buyback=buyback_of(ledger, planned.number))
 
 
 def approve(
@@ -162,6 +169,7 @@ def approve(
     wallet_hotkey: WalletHotkey = "default",
     wallet_path: WalletPath = None,
     dry_run: DryRun = False,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -177,23 +185,26 @@ def approve(
         text, signed = approval_text(ledger.arena, number, planned.terms, actor), None
         if dry_run:
             if rehearse_approval(ledger, number, actor).approved is not None:
-                _say(f"buyback {number} is approved already")
+                said = [f"buyback {number} is approved already"]
+                answer(output_format, said, terms=planned.terms, dry_run=True)
                 return
-            _say(f"this would be approved: {_told(planned.terms)}; nothing was recorded")
-            if treasurers_of(ledger):
-                _say("another treasurer of the policy signs this text:")
-                sys.stdout.write(text)
+            said = [f"this would be approved: {told(planned.terms)}; nothing was recorded"]
+            to_sign = text if treasurers_of(ledger) else None
+            if to_sign:
+                said.append("another treasurer of the policy signs this text:")
+            answer(output_format, said, terms=planned.terms, to_sign=to_sign, dry_run=True)
             return
         if treasurers_of(ledger) or wallet is not None:
             signed = _signature(text, wallet, wallet_hotkey, wallet_path, sign_with)
             check(text, signed, "the approval")
-        approved = approve_buyback(ledger, number, actor, signed).approved
-        by = approved.actor if approved else actor
-        _say(f"buyback {number} is approved by {by}: {_told(planned.terms)}")
-        _say(
+        buyback = approve_buyback(ledger, number, actor, signed)
+        by = buyback.approved.actor if buyback.approved else actor
+        said = [
+            f"buyback {number} is approved by {by}: {told(planned.terms)}",
             "it is sent by the treasury's wallet: cacheon-ledger treasury buyback send "
-            f"{number} --node URL --wallet NAME"
-        )
+            f"{number} --node URL --wallet NAME",
+        ]
+        answer(output_format, said, buyback=buyback)
 
 
 def send(
@@ -208,6 +219,7 @@ def send(
     archive_node: ArchiveNode = None,
     dry_run: DryRun = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -235,12 +247,12 @@ def send(
         with writing() as chain:
             rehearsed = Desk(chain, ledger, address, hotkey, missing).rehearse(number)
         if dry_run:
-            _say(rehearsed)
+            answer(output_format, [rehearsed], dry_run=True)
             return
         with writing(keys.signer("coldkey")) as chain:
             sys.stderr.write("sending; it is waited for until it is in a finalized block\n")
             done = Desk(chain, ledger, address, hotkey, missing).execute(number)
-        _end(ledger, done)
+        end(ledger, done, output_format)
 
 
 def settle(
@@ -249,6 +261,7 @@ def settle(
     archive_node: ArchiveNode = None,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     dry_run: DryRun = False,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -267,10 +280,11 @@ def settle(
         with chains.reading(node, timeout_s, archive=archive_node, genesis=genesis) as chain:
             must_be_the_arenas_chain(chain, ledger)
             if dry_run:
-                _say(rehearse_settling(chain, ledger, number))
+                said = [rehearse_settling(chain, ledger, number)]
+                answer(output_format, said, dry_run=True)
                 return
             settle_buyback(chain, ledger, number)
-        _end(ledger, buyback_of(ledger, number))
+        end(ledger, buyback_of(ledger, number), output_format)
 
 
 def list_all(
@@ -289,7 +303,7 @@ def list_all(
     with _ledger(database, network, netuid) as (services, ledger):
         plans = ledger.load(Treasury, treasury_id(ledger.arena)).buybacks
         with services.at(settings.network, settings.netuid) as scope:
-            lines = [_line(line, plans.get(line["number"])) for line in buybacks(scope)]
+            lines = [line(row, plans.get(row["number"])) for row in buybacks(scope)]
     show({"items": lines}, BUYBACK_PLANS, output_format)
 
 
@@ -366,70 +380,6 @@ def _signature(
     return sign(chains.wallet(wallet, wallet_hotkey, wallet_path).signer(role), text)
 
 
-def _told(terms: BuybackTerms) -> str:
-    from api.cli.cells import percent
-    from ledger.units import Rao
-
-    said = f"at most {Rao(terms.max_rao)}, at no more than {Rao(terms.max_price_rao)} per alpha"
-    price, slippage = terms.price, terms.max_slippage_ppm
-    if price is not None and slippage is not None:
-        said += f" ({Rao(price.rao)} at block {price.block}, plus {percent(slippage)})"
-    return said
-
-
 def _approve_line(number: int, signed: Signed | None) -> str:
     wallet = "" if signed is None else " --wallet NAME"
     return f"cacheon-ledger treasury buyback approve {number} --actor NAME{wallet}"
-
-
-def _standing(buyback: Buyback) -> str:
-    said = f"buyback {buyback.number} is {buyback.status}"
-    sent = buyback.burn_sent or buyback.sent
-    if buyback.status in {"sent", "burning"} and sent is not None:
-        said += (
-            f": sent after block {sent.after_block} with nonce {sent.nonce} of "
-            f"{sent.signer or 'the treasury'}, and not in a finalized block yet"
-        )
-    elif buyback.status == "bought":
-        said += ": what it bought is still to be burned; send it again"
-    return said
-
-
-def _end(ledger: Ledger, buyback: Buyback) -> None:
-    """Say how it stands; a failed one ends the command with the chain's refusal."""
-    from api.errors import ExitCode
-    from ledger.decisions.buybacks import BuybackFailed
-
-    number = buyback.number
-    failed = ledger.newest(BuybackFailed, where=lambda fact: fact.number == number)
-    why = f": {failed.reason}; plan another one" if buyback.failed and failed else ""
-    _say(_standing(buyback) + why)
-    if buyback.failed:
-        raise typer.Exit(ExitCode.CHAIN_REFUSED)
-
-
-def _line(row: dict[str, Any], buyback: Buyback | None) -> dict[str, Any]:
-    planned = buyback.planned if buyback else None
-    approved = buyback.approved if buyback else None
-    sent = buyback.sent if buyback else None
-    bought = buyback.bought if buyback else None
-    return {
-        **row,
-        "request": planned.request if planned else None,
-        "price_rao": planned.price_rao if planned else None,
-        "price_block": planned.price_block if planned else None,
-        "price_block_hash": planned.price_block_hash if planned else None,
-        "max_slippage_ppm": planned.max_slippage_ppm if planned else None,
-        "planned_key": planned.key if planned else None,
-        "planned_signature": planned.signature if planned else None,
-        "approved_key": approved.key if approved else None,
-        "approved_signature": approved.signature if approved else None,
-        "how": sent.how if sent else None,
-        "signer": sent.signer or None if sent else None,
-        "nonce": sent.nonce if sent else None,
-        "bought_alpha": bought.bought_alpha if bought else None,
-    }
-
-
-def _say(sentence: str) -> None:
-    sys.stdout.write(sentence + "\n")

@@ -24,6 +24,7 @@ from api.cli.output import show
 from api.cli.session import opened, settings_of
 
 if TYPE_CHECKING:
+    from chain.commit import Progress
     from chain.commit_checks import Terms
     from chain.wallets import Signer
     from chain.writing_node import WritingNode
@@ -135,6 +136,7 @@ def commit(
     policy: PolicyFile = None,
     ledger: LedgerUrl = None,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -173,7 +175,8 @@ def commit(
 
     if dry_run:
         with writing() as chain:
-            _say(_rehearsed(flow(chain), terms.fee))
+            rehearsed = _rehearsed(flow(chain), terms.fee)
+        _answer(output_format, [rehearsed], None)
         return
     with memory.held():
         with writing() as chain:
@@ -182,14 +185,16 @@ def commit(
         signers = [keys.signer("coldkey"), keys.signer("hotkey")]
         with writing(*signers) as chain:
             done = flow(chain).run()
+    said = []
     if done.paid is not None:
-        _say(f"paid in block {done.paid.block}, extrinsic {done.paid.extrinsic_hash}")
+        said.append(f"paid in block {done.paid.block}, extrinsic {done.paid.extrinsic_hash}")
     if done.committed is not None:
         known = "it is revealed later" if timelocked else "it is known at once"
-        _say(
+        said.append(
             f"committed in block {done.committed.block}, extrinsic "
             f"{done.committed.extrinsic_hash}; {known}"
         )
+    _answer(output_format, said, done)
 
 
 # -- inside ---------------------------------------------------------------------------------------
@@ -272,8 +277,12 @@ def _rehearsed(flow: Any, fee: FeePolicy) -> str:
     return f"an unused payment was found{where}; it would be committed with; nothing was sent"
 
 
-def _say(sentence: str) -> None:
-    sys.stdout.write(sentence + "\n")
+def _answer(output_format: OutputFormat, said: list[str], done: Progress | None) -> None:
+    """The sentences, or one JSON object with them and how far it came; a rehearsal came nowhere."""
+    if output_format is OutputFormat.TABLE:
+        sys.stdout.write("".join(f"{sentence}\n" for sentence in said))
+        return
+    show({"dry_run": done is None, "said": said, "progress": done}, (), output_format)
 
 
 def _tell(line: str) -> None:

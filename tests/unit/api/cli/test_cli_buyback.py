@@ -109,6 +109,30 @@ def test_it_is_planned_approved_sent_and_listed(place: Following, buyback: Buyba
     assert "0.051250000" in table.stdout
 
 
+def test_every_step_answers_in_json(place: Following, buyback: Buyback) -> None:
+    def asked(*words: object) -> dict[str, Any]:
+        result = buyback(*words, "--format", "json")
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    plan = (*PLAN, "--actor", "ann", "--request", "june", *NODE)
+    sending = ("send", 1, *NODE, "--wallet", "treasury")
+    rehearsed = asked(*plan, "--dry-run")
+    assert (rehearsed["dry_run"], rehearsed["buyback"]) == (True, None)
+    assert rehearsed["terms"]["max_price_rao"] == 51_250_000
+    planned = asked(*plan)
+    assert (planned["buyback"]["number"], planned["buyback"]["status"]) == (1, "planned")
+    assert planned["terms"] == rehearsed["terms"]
+    approved = asked("approve", 1, "--actor", "bob")["buyback"]
+    assert (approved["status"], approved["approved_by"]) == ("approved", "bob")
+    assert "would be sent" in asked(*sending, "--dry-run")["said"][0]
+    sent = asked(*sending)["buyback"]
+    assert (sent["status"], sent["signer"], sent["nonce"]) == ("executed", TREASURY, 0)
+    assert asked("settle", 1, *NODE)["buyback"] == sent
+    assert place.chain.finalized_head().number == OPENS_AT + 1
+
+
 def test_the_same_request_is_one_plan(place: Following, buyback: Buyback) -> None:
     for _ in range(2):
         result = buyback(*PLAN, "--actor", "ann", "--request", "june", *NODE)

@@ -159,6 +159,17 @@ def test_a_commit_is_paid_sent_and_accepted(place: Following, run: Run) -> None:
         assert [line["accepted"] for line in submissions(scope)] == [True]
 
 
+def test_a_commit_answers_in_json(place: Following, run: Run) -> None:
+    rehearsed = json.loads(commit(run, "--dry-run", "--format", "json").stdout)
+    assert (rehearsed["dry_run"], rehearsed["progress"]) == (True, None)
+    assert "would be paid now" in rehearsed["said"][0]
+    done = json.loads(commit(run, "--format", "json").stdout)
+    assert done["dry_run"] is False
+    assert done["progress"]["paid"]["block"] == OPENS_AT + 1
+    assert done["progress"]["committed"]["block"] == OPENS_AT + 2
+    assert place.chain.finalized_head().number == OPENS_AT + 2
+
+
 def test_a_timelocked_commit_is_accepted_at_its_reveal(place: Following, run: Run) -> None:
     done = commit(run, "--timelocked", "--reveal-in-blocks", 3)
     assert "it is revealed later" in done.stdout
