@@ -11,17 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chain.node import NodeChain
+    from chain.nodes import Nodes
     from chain.wallets import OpenedWallet, Signer
     from chain.writing_node import WritingNode
 
 
 @contextmanager
-def reading(url: str, timeout_s: float) -> Iterator[NodeChain]:
-    """A node to read from; closed again at the end."""
-    from chain.node import NodeChain
+def reading(
+    nodes: Sequence[str],
+    timeout_s: float,
+    *,
+    archive: str | None = None,
+    genesis: str | None = None,
+) -> Iterator[Nodes]:
+    """The first of these nodes that answers, to read from; closed again at the end.
 
-    chain = NodeChain(url, timeout_s=timeout_s)
+    ``archive`` is asked for what the others have thrown away. With ``genesis`` a node of another
+    chain is refused.
+    """
+    from chain.nodes import Nodes
+
+    chain = Nodes(nodes, archive=archive, genesis=genesis, timeout_s=timeout_s)
     try:
         yield chain
     finally:
@@ -29,11 +39,19 @@ def reading(url: str, timeout_s: float) -> Iterator[NodeChain]:
 
 
 @contextmanager
-def writing(url: str, signers: Sequence[Signer], timeout_s: float) -> Iterator[WritingNode]:
-    """A node to read from and to send to, with the keys of ``signers``."""
+def writing(
+    nodes: Sequence[str],
+    signers: Sequence[Signer],
+    timeout_s: float,
+    *,
+    archive: str | None = None,
+    genesis: str | None = None,
+) -> Iterator[WritingNode]:
+    """Nodes to read from as :func:`reading`; what is sent goes to the first one of them, with the
+    keys of ``signers``."""
     from chain.writing_node import WritingNode
 
-    chain = WritingNode(url, signers, timeout_s=timeout_s)
+    chain = WritingNode(nodes, signers, archive=archive, genesis=genesis, timeout_s=timeout_s)
     try:
         yield chain
     finally:

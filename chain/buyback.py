@@ -87,6 +87,7 @@ class Desk:
 
         Raises as it for what must not be sent.
         """
+        must_be_the_arenas_chain(self.chain, self.ledger)
         buyback = buyback_of(self.ledger, number)
         if buyback.ended:
             return f"buyback {number} is {buyback.status}; nothing would be sent"

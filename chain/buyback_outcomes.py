@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn
 
 from chain.gathering import burns_of
 from chain.lookup import Landed, look_up
-from chain.orders import BurnOrder, StakeBurnOrder, StakeOrder
+from chain.orders import BurnOrder, Order, StakeBurnOrder, StakeOrder
 from chain.port import Block, ChainReader, ChainUnavailableError, Sending
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import raise_alert
@@ -36,6 +36,37 @@ def settle_buyback(chain: ChainReader, ledger: Ledger, number: int) -> bool:
     if buyback.burn_sent is not None:
         _settle_burn(chain, ledger, buyback.burn_sent)
     return buyback_of(ledger, number).ended
+
+
+def rehearse_settling(chain: ChainReader, ledger: Ledger, number: int) -> str:
+    """What :func:`settle_buyback` would find now, in one sentence. Looks, and records nothing."""
+    buyback = buyback_of(ledger, number)
+    if buyback.ended or buyback.sent is None:
+        return f"buyback {number} is {buyback.status}; there is nothing to settle"
+    if buyback.bought is None:
+        what, sending = f"buyback {number}", sending_of(ledger, buyback.sent)
+        order: Order = order_of(ledger, buyback.planned.max_price_rao, buyback.sent)
+    elif buyback.burn_sent is not None:
+        burn = buyback.burn_sent
+        what = f"the burn of buyback {number}"
+        sending = Sending(burn.signer, burn.nonce, burn.after_block)
+        order = BurnOrder(netuid=ledger.arena.netuid, hotkey=burn.hotkey, amount_alpha=burn.alpha)
+    else:
+        return f"buyback {number} has bought, and its burn is still to be sent"
+    outlook = look_up(chain, sending)
+    landed = outlook.landed
+    if landed is None:
+        later = "may still land" if outlook.may_still_land else "would be recorded as failed"
+        return f"{what} is in no block up to {outlook.head} and {later}; nothing was recorded"
+    where = f"block {landed.block.number}"
+    if not landed.carries(order):
+        name = landed.extrinsic.call.name
+        found = f"lost its nonce to a {name} in {where}, and would be recorded as failed"
+    elif landed.extrinsic.success:
+        found = f"landed in {where}, and would be matched to it"
+    else:
+        found = f"failed in {where}, and that would be recorded"
+    return f"{what} {found}; nothing was recorded"
 
 
 def _settle_purchase(chain: ChainReader, ledger: Ledger, limit: int, sent: BuybackSent) -> None:
@@ -202,6 +233,7 @@ def _fail(ledger: Ledger, sent: BuybackSent, reason: str) -> None:
         treasury_in(unit).fail_buyback(unit.context, sent.number, reason)
 
     ledger.decide(work)
+    raise_alert(ledger, "buyback_failed", f"buyback {sent.number} failed: {reason}")
 
 
 def _fail_burn(ledger: Ledger, burn: BuybackBurnSent, reason: str) -> None:

@@ -16,9 +16,10 @@ import msgspec
 from chain.commit_checks import Terms
 from chain.lookup import Outlook
 from chain.orders import CommitOrder, FeeOrder
-from chain.port import ChainError, Sending
+from chain.port import MORTAL_BLOCKS, ChainError, Sending
 from ledger.rules.payments import expected_remark
 from ledger.rules.quote import payload_bytes
+from ledger.units import Rao
 
 
 class CommitRefusedError(ChainError):
@@ -93,12 +94,14 @@ class Seen:
     """What the finalized blocks show of a progress.
 
     ``payment`` and ``commit`` are the outlooks of what was sent, None where nothing is remembered.
+    ``owner_then`` is the hotkey's owner in the block that took the payment, None where none did.
     ``spare`` is an unused payment for the same hotkey and digest that was found on chain, and
     ``commitment`` a commit that carries the payment already.
     """
 
     head: int
     payment: Outlook | None = None
+    owner_then: str | None = None
     commit: Outlook | None = None
     spare: Paid | None = None
     commitment: Committed | None = None
@@ -144,16 +147,24 @@ def next_step(progress: Progress, seen: Seen, terms: Terms) -> Step:
     if progress.committed is not None:
         return Done(progress.committed)
     if progress.paid is None:
-        return _payment_step(progress, seen)
+        return _payment_step(progress, seen, terms)
     return _commit_step(progress, progress.paid, seen, terms)
 
 
-def _payment_step(progress: Progress, seen: Seen) -> Step:
-    sent, outlook = progress.payment, seen.payment
+def _payment_step(progress: Progress, seen: Seen, terms: Terms) -> Step:
+    sent, outlook, fee = progress.payment, seen.payment, terms.fee
     if sent is not None and outlook is not None:
         landed = outlook.landed
         if landed is not None and landed.carries(fee_order(progress, sent)):
             if landed.extrinsic.success:
+                if seen.owner_then != sent.signer:
+                    msg = (
+                        f"the payment landed in block {landed.block.number}, when hotkey "
+                        f"{progress.hotkey} belonged to {seen.owner_then or 'nobody'} and not to "
+                        f"{sent.signer}, which paid, so a commit with it would be refused (R7); "
+                        "it stays visible as unclaimed, and another --state pays anew"
+                    )
+                    raise CommitRefusedError(msg)
                 paid = Paid(landed.extrinsic.hash, landed.block.hash, landed.block.number)
                 return Remember(msgspec.structs.replace(progress, paid=paid))
             msg = (
@@ -162,6 +173,13 @@ def _payment_step(progress: Progress, seen: Seen) -> Step:
             )
             raise CommitRefusedError(msg)
         if landed is None and outlook.may_still_land:
+            if (sent.amount_rao, sent.treasury_ss58) != (fee.fee_rao, fee.treasury_ss58):
+                msg = (
+                    f"a payment of {Rao(sent.amount_rao)} to {sent.treasury_ss58} was sent, and "
+                    f"now the fee is {Rao(fee.fee_rao)} to {fee.treasury_ss58}; it may still land, "
+                    f"so nothing is sent: run this again after block {sent.sending.last_block}"
+                )
+                raise CommitRefusedError(msg)
             return Pay(sent)
     if seen.spare is not None:
         return Remember(msgspec.structs.replace(progress, paid=seen.spare))
@@ -184,16 +202,23 @@ def _commit_step(progress: Progress, paid: Paid, seen: Seen, terms: Terms) -> St
             )
             raise CommitRefusedError(msg)
         if landed is None and outlook.may_still_land:
+            _must_be_young(progress, paid, sent.sending.last_block, terms)
             return PutCommit(paid, sent)
-    known_at = seen.head + 1 + (progress.reveal_in_blocks or 0)
-    if known_at - paid.block > terms.fee.payment_max_age_blocks:
+    # What is sent now is sent after the head or a later block.
+    _must_be_young(progress, paid, seen.head + MORTAL_BLOCKS, terms)
+    return PutCommit(paid, None)
+
+
+def _must_be_young(progress: Progress, paid: Paid, lands_by: int, terms: Terms) -> None:
+    """Refuse a payment too old for a commit that lands in block ``lands_by`` at the latest."""
+    known_by = lands_by + (progress.reveal_in_blocks or 0)
+    if known_by - paid.block > terms.fee.payment_max_age_blocks:
         msg = (
-            f"the payment of block {paid.block} would be older than the policy's "
-            f"{terms.fee.payment_max_age_blocks} blocks when the commit becomes known; it stays "
-            "visible as unclaimed, and another --state pays anew"
+            f"the payment of block {paid.block} may be older than the policy's "
+            f"{terms.fee.payment_max_age_blocks} blocks when the commit becomes known, by block "
+            f"{known_by}; it stays visible as unclaimed, and another --state pays anew"
         )
         raise CommitRefusedError(msg)
-    return PutCommit(paid, None)
 
 
 def fee_order(progress: Progress, sent: FeeSent) -> FeeOrder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from chain.port import BlockRef, ChainError, ChainReader
+from chain.port import MORTAL_BLOCKS, BlockRef, ChainError, ChainReader
 from ledger.policy import FeePolicy
 from ledger.rules.quote import MAX_BIG_RAW_BYTES, MAX_TIMELOCKED_BYTES, quote
 from ledger.units import Rao
@@ -30,12 +30,22 @@ class Commitment:
     digest: str
     reveal_in_blocks: int | None = None
 
+    @property
+    def takes_blocks(self) -> int:
+        """From before it is paid to when it is known, at most: two sendings and the reveal."""
+        return 2 * MORTAL_BLOCKS + (self.reveal_in_blocks or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The fee policy that counts: the one in force when the payment is made."""
+    """The fee policy that counts: the one in force when the payment is made.
+
+    ``changes_at`` is the first block from which an adopted policy asks for another fee or address,
+    None where none is known to.
+    """
 
     fee: FeePolicy
+    changes_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,21 @@ def check_before_paying(
         msg = (
             f"hotkey {wanted.hotkey} belongs to {found.owner or 'nobody'} and this wallet's "
             f"coldkey is {coldkey}; open the owner's wallet"
+        )
+        raise NotPayableError(msg)
+    window = terms.fee.payment_max_age_blocks
+    if pays and wanted.takes_blocks > window:
+        msg = (
+            f"the commit may become known {wanted.takes_blocks} blocks after it is paid, and the "
+            f"policy lets a payment be {window} blocks old; have it revealed earlier, or commit "
+            "without --timelocked"
+        )
+        raise NotPayableError(msg)
+    if pays and terms.changes_at is not None and terms.changes_at <= head.number + MORTAL_BLOCKS:
+        msg = (
+            f"the fee or its address changes at block {terms.changes_at}, and a payment sent after "
+            f"block {head.number} may land as late as that; run this again when the ledger has "
+            f"recorded block {terms.changes_at}"
         )
         raise NotPayableError(msg)
     if pays and not found.covers(terms.fee.fee_rao):

@@ -78,10 +78,11 @@ class Flow:
             try:
                 progress = self._do(progress, step)
             except SendRefusedError:
-                # The nonce may have been taken by something else: then another is tried.
-                progress = self.memory.load() or progress
-                if self._is_open(progress):
+                # The nonce may have been taken by something else: then another is tried, if all
+                # that must hold before paying holds still.
+                if self._is_open(self.memory.load() or progress):
                     raise
+                progress = self._begun()
         msg = (
             f"after {MAX_ROUNDS} tries it is not done, because other extrinsics of the same keys "
             "keep coming in between; stop those and run this again"
@@ -103,7 +104,8 @@ class Flow:
         head = self.chain.finalized_head()
         if known is not None:
             self._must_be_the_same(known)
-            known = self._without_failures(known)
+            known = self._without_failures(self._payment_settled(known))
+            self._must_be_the_payers(known)
         needs_payment = known is None or known.paid is None
         check_before_paying(
             self.chain,
@@ -134,10 +136,28 @@ class Flow:
                     "the one of this commit by --state, or a new one"
                 )
                 raise CommitRefusedError(msg)
-        if known.payment is not None and known.payment.signer != self.coldkey and not known.paid:
+
+    def _payment_settled(self, known: Progress) -> Progress:
+        """What became of a payment, before anything is asked of this wallet: once it has landed,
+        or cannot any more, whose wallet sent it no longer matters."""
+        if known.payment is None or known.paid is not None:
+            return known
+        outlook = self._outlook(known.payment)
+        if not _is_settled(outlook, fee_order(known, known.payment)):
+            return msgspec.structs.replace(known, payment=None)
+        if outlook.landed is None or not outlook.landed.extrinsic.success:
+            return known
+        seen = Seen(outlook.head, payment=outlook, owner_then=self._owner_then(known, outlook))
+        step = next_step(known, seen, self.terms)
+        return step.progress if isinstance(step, Remember) else known
+
+    def _must_be_the_payers(self, known: Progress) -> None:
+        sent = known.payment
+        if sent is not None and known.paid is None and sent.signer != self.coldkey:
             msg = (
-                f"the payment was sent by {known.payment.signer} and this wallet's coldkey is "
-                f"{self.coldkey}; open the wallet that paid"
+                f"the payment was sent by {sent.signer} and this wallet's coldkey is "
+                f"{self.coldkey}; open the wallet that paid, or run this again after block "
+                f"{sent.sending.last_block}, when it has landed or cannot any more"
             )
             raise CommitRefusedError(msg)
 
@@ -163,7 +183,7 @@ class Flow:
             sent = progress.payment
             outlook = None if sent is None else self._outlook(sent)
             if sent is not None and _is_settled(outlook, fee_order(progress, sent)):
-                return Seen(head, payment=outlook)
+                return Seen(head, payment=outlook, owner_then=self._owner_then(progress, outlook))
             return Seen(head, payment=outlook, spare=self._spare(progress, head))
         outlook = None if progress.commit is None else self._outlook(progress.commit)
         if _is_settled(outlook, commit_order(progress, progress.paid)):
@@ -175,9 +195,17 @@ class Flow:
         self.say(f"looking for nonce {sent.nonce} of {sent.signer} after block {sent.after_block}")
         return look_up(self.chain, sent.sending)
 
+    def _owner_then(self, progress: Progress, outlook: Outlook | None) -> str | None:
+        """The hotkey's owner in the state of the block that took the payment."""
+        landed = None if outlook is None else outlook.landed
+        return None if landed is None else self.chain.owner(progress.hotkey, landed.block.hash)
+
     def _spare(self, progress: Progress, head: int) -> Paid | None:
-        """The oldest unused payment of this hotkey and digest in the last blocks."""
-        first = max(1, head - self.look_back_blocks + 1)
+        """The oldest unused payment of this hotkey and digest in the last blocks that is young
+        enough, as one made now would be: an expired one pays for nothing."""
+        window = self.terms.fee.payment_max_age_blocks
+        young = head + self.commitment.takes_blocks - window
+        first = max(1, young, head - self.look_back_blocks + 1)
         self.say(f"looking for a payment made before, in blocks {first} to {head}")
         return find_payment(
             self.chain, progress, self.terms, coldkey=self.coldkey, blocks=range(first, head + 1)
@@ -185,9 +213,11 @@ class Flow:
 
     def _commitment(self, progress: Progress, paid: Paid, head: int) -> Committed | None:
         """A commit that carries this payment already; a sealed one cannot be recognised so."""
-        if head > paid.block:
-            self.say(f"looking for the commit in blocks {paid.block} to {head}")
-        for number in range(paid.block, head + 1):
+        # Before it was sent there was none, and a node may have thrown that state away.
+        first = paid.block if progress.commit is None else progress.commit.after_block
+        if head > first:
+            self.say(f"looking for the commit in blocks {first} to {head}")
+        for number in range(first, head + 1):
             block = self.chain.block(number)
             for commit in self.chain.commits(block, progress.netuid):
                 payload = parse_payload(commit.payload)
@@ -196,6 +226,7 @@ class Flow:
                     and commit.hotkey == progress.hotkey
                     and isinstance(payload, CommitPayload)
                     and payload.payment_tx == paid.extrinsic_hash
+                    and payload.digest == progress.digest
                 ):
                     return Committed(commit.extrinsic_hash or "", block.hash, number)
         return None
@@ -260,9 +291,12 @@ def find_payment(
             if extrinsic.signer != coldkey or extrinsic.call.name != BATCH_ALL:
                 continue
             payment = payment_extrinsic(block, extrinsic)
-            if _pays(payment, remark, terms):
+            if not _pays(payment, remark, terms):
+                continue
+            # R7 asks the state of the payment's own block.
+            if chain.owner(progress.hotkey, block.hash) == coldkey:
                 found[extrinsic.hash.lower()] = Paid(extrinsic.hash, block.hash, number)
-        for used in _used_in(chain, block, progress.netuid):
+        for used in _used_in(chain, block, progress):
             found.pop(used, None)
     return next(iter(found.values()), None)
 
@@ -275,6 +309,16 @@ def _pays(payment: PaymentExtrinsic, remark: str, terms: Terms) -> bool:
     )
 
 
-def _used_in(chain: ChainReader, block: Block, netuid: int) -> list[str]:
-    payloads = (parse_payload(commit.payload) for commit in chain.commits(block, netuid))
-    return [item.payment_tx for item in payloads if isinstance(item, CommitPayload)]
+def _used_in(chain: ChainReader, block: Block, progress: Progress) -> list[str]:
+    """The payments that commits of this hotkey and digest name: no other commit uses one up.
+
+    Anybody can name a payment, and R7 and R8 refuse all but its own hotkey and digest.
+    """
+    return [
+        payload.payment_tx
+        for commit in chain.commits(block, progress.netuid)
+        if commit.succeeded
+        and commit.hotkey == progress.hotkey
+        and isinstance(payload := parse_payload(commit.payload), CommitPayload)
+        and payload.digest == progress.digest
+    ]

@@ -22,6 +22,7 @@ from chain.port import (
     Call,
     ChainReader,
     ChainUnavailableError,
+    OtherChainError,
     OutcomeUnknownError,
     Prepared,
     Receipt,
@@ -60,6 +61,7 @@ class NodeWriter:
     ) -> None:
         self._node = NodeConnection(url, timeout_s, genesis=genesis)
         self.place = self._node.place
+        self._genesis = genesis
         self._reader = reader
         self._signers: Mapping[str, Signer] = {item.ss58_address: item for item in signers}
         self._final_s = final_s
@@ -142,6 +144,11 @@ class NodeWriter:
         self._must_be_in_time(sending)
 
         async def sign(substrate: Any) -> tuple[bytes, str]:
+            # The SDK's connection is one of its own, and a signature is good for one chain.
+            found = str(await substrate.raw.get_block_hash(0)).lower()
+            if self._genesis is not None and found != self._genesis:
+                msg = f"{self.place} serves the chain {found} to bittensor, not {self._genesis}"
+                raise OtherChainError(msg)
             call = await compose(substrate, order, signer, sdk_weights=sdk_weights)
             era = {"period": MORTAL_BLOCKS, "current": sending.after_block}
             signed = await substrate.raw.create_signed_extrinsic(

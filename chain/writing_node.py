@@ -1,4 +1,4 @@
-"""Both halves of the port over one node: read by :mod:`chain.node`, sent by
+"""Both halves of the port over some nodes: read by :mod:`chain.nodes`, sent to the first one by
 :mod:`chain.node_writer`."""
 
 from __future__ import annotations
@@ -6,35 +6,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chain.node import NodeChain
 from chain.node_writer import NodeWriter
+from chain.nodes import Nodes
 from chain.orders import Order
 from chain.port import Chain, Prepared, Receipt, Sending, WeightsTerms
 from chain.wallets import Signer
 
 
-class WritingNode(NodeChain):
-    """A node that reads as :class:`NodeChain` and sends with the keys of ``signers``.
+class WritingNode(Nodes):
+    """Nodes that are read as :class:`~chain.nodes.Nodes`; the first one sends with the keys of
+    ``signers``.
 
-    What was sent is looked for in this node's own finalized blocks.
+    What was sent is looked for in the finalized blocks of whichever node answers, or of the
+    ``archive``. With ``genesis`` no node of another chain is read from or sent to.
     """
 
     def __init__(
         self,
-        url: str,
+        urls: Sequence[str],
         signers: Sequence[Signer],
         *,
+        archive: str | None = None,
+        genesis: str | None = None,
         timeout_s: float = 30.0,
         final_s: float = 120.0,
         poll_s: float = 3.0,
     ) -> None:
-        super().__init__(url, timeout_s=timeout_s)
+        super().__init__(urls, archive=archive, genesis=genesis, timeout_s=timeout_s)
         self._writer = NodeWriter(
-            url, self, signers, timeout_s=timeout_s, final_s=final_s, poll_s=poll_s
+            urls[0],
+            self,
+            signers,
+            genesis=genesis,
+            timeout_s=timeout_s,
+            final_s=final_s,
+            poll_s=poll_s,
         )
 
     def close(self) -> None:
-        """Close both connections."""
+        """Close all connections."""
         self._writer.close()
         super().close()
 

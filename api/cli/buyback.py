@@ -9,34 +9,39 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from api.cli.buyback_answers import answer, end, line, told
 from api.cli.options import (
     Actor,
+    ArchiveNode,
     Database,
     DryRun,
     Format,
     Netuid,
     Network,
+    NodeUrls,
     OutputFormat,
     TimeoutS,
+    must_stand_behind,
 )
 from api.cli.output import show
 from api.cli.session import opened, settings_of
 
 if TYPE_CHECKING:
     from api.app import Services
+    from chain.wallets import Signer
+    from chain.writing_node import WritingNode
     from ledger.application import Ledger
-    from ledger.decisions.buybacks import Buyback
-    from ledger.rules.buybacks import BuybackTerms, ObservedPrice, Signed
+    from ledger.observations import PriceObserved
+    from ledger.rules.buybacks import ObservedPrice, Signed
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 
-Node = Annotated[str, typer.Option(help="The node's WebSocket URL, e.g. ws://127.0.0.1:9944.")]
 Number = Annotated[int, typer.Argument(min=1, help="The buyback's number; see 'list'.")]
 WalletPath = Annotated[
     Path | None, typer.Option(help="The folder of the wallets (the SDK's own by default).")
@@ -90,9 +95,10 @@ def plan(
         ),
     ] = None,
     node: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="The node whose finalized price counts; without, the newest price in the log."
+            help="The node whose finalized price counts (several in order of preference); without, "
+            "the newest price in the log."
         ),
     ] = None,
     wallet: SigningWallet = None,
@@ -101,18 +107,22 @@ def plan(
     wallet_path: WalletPath = None,
     dry_run: DryRun = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
 ) -> None:
     """Plan a buyback: at most so much TAO, at most so far above the price observed now."""
-    if context.invoked_subcommand is not None:
+    command = context.invoked_subcommand
+    if command is not None:
+        must_stand_behind(context, command)
         return
     if max_tao is None or max_slippage is None:
         msg = "give --max-tao and --max-slippage, or one of: approve, send, settle, list"
         raise typer.BadParameter(msg)
+    from chain.buyback_outcomes import buyback_of
     from chain.treasurers import check
-    from ledger.commands.buybacks import plan_buyback, treasurers_of
+    from ledger.commands.buybacks import plan_buyback, rehearse_plan, treasurers_of
     from ledger.rules.buybacks import BuybackTerms, max_price_rao, plan_text
     from ledger.units import ppm_of_percent, rao_of
 
@@ -124,10 +134,16 @@ def plan(
         terms = BuybackTerms(name, spend.value, limit, price, slippage_ppm)
         text, signed = plan_text(ledger.arena, terms, actor), None
         if dry_run:
-            _say(f"this would be planned: {_told(terms)}; nothing was recorded")
-            if treasurers_of(ledger):
-                _say("a treasurer of the policy signs this text:")
-                sys.stdout.write(text)
+            known = rehearse_plan(ledger, terms, actor)
+            if known is not None:
+                said = [f"this is buyback {known.number} already: {told(known.terms)}"]
+                answer(output_format, said, terms=known.terms, dry_run=True)
+                return
+            said = [f"this would be planned: {told(terms)}; nothing was recorded"]
+            to_sign = text if treasurers_of(ledger) else None
+            if to_sign:
+                said.append("a treasurer of the policy signs this text:")
+            answer(output_format, said, terms=terms, to_sign=to_sign, dry_run=True)
             return
         if treasurers_of(ledger) or wallet is not None:
             signed = _signature(text, wallet, wallet_hotkey, wallet_path, sign_with)
@@ -138,8 +154,11 @@ def plan(
                 f"again with --request {terms.request}\n"
             )
         planned = plan_buyback(ledger, terms, actor, signed)
-        _say(f"buyback {planned.number} is planned by {planned.actor}: {_told(planned.terms)}")
-        _say(f"a second person approves it: {_approve_line(planned.number, signed)}")
+        said = [
+            f"buyback {planned.number} is planned by {planned.actor}: {told(planned.terms)}",
+            f"a second person approves it: {_approve_line(planned.number, signed)}",
+        ]
+        answer(output_format, said, buyback=buyback_of(ledger, planned.number))
 
 
 def approve(
@@ -150,6 +169,7 @@ def approve(
     wallet_hotkey: WalletHotkey = "default",
     wallet_path: WalletPath = None,
     dry_run: DryRun = False,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -157,41 +177,49 @@ def approve(
     """Approve a plan, as another person and with another key than planned it."""
     from chain.buyback_outcomes import buyback_of
     from chain.treasurers import check
-    from ledger.commands.buybacks import approve_buyback, treasurers_of
+    from ledger.commands.buybacks import approve_buyback, rehearse_approval, treasurers_of
     from ledger.rules.buybacks import approval_text
 
     with _ledger(database, network, netuid) as (_, ledger):
         planned = buyback_of(ledger, number).planned
         text, signed = approval_text(ledger.arena, number, planned.terms, actor), None
         if dry_run:
-            _say(f"this would be approved: {_told(planned.terms)}; nothing was recorded")
-            if treasurers_of(ledger):
-                _say("another treasurer of the policy signs this text:")
-                sys.stdout.write(text)
+            if rehearse_approval(ledger, number, actor).approved is not None:
+                said = [f"buyback {number} is approved already"]
+                answer(output_format, said, terms=planned.terms, dry_run=True)
+                return
+            said = [f"this would be approved: {told(planned.terms)}; nothing was recorded"]
+            to_sign = text if treasurers_of(ledger) else None
+            if to_sign:
+                said.append("another treasurer of the policy signs this text:")
+            answer(output_format, said, terms=planned.terms, to_sign=to_sign, dry_run=True)
             return
         if treasurers_of(ledger) or wallet is not None:
             signed = _signature(text, wallet, wallet_hotkey, wallet_path, sign_with)
             check(text, signed, "the approval")
-        approved = approve_buyback(ledger, number, actor, signed).approved
-        by = approved.actor if approved else actor
-        _say(f"buyback {number} is approved by {by}: {_told(planned.terms)}")
-        _say(
+        buyback = approve_buyback(ledger, number, actor, signed)
+        by = buyback.approved.actor if buyback.approved else actor
+        said = [
+            f"buyback {number} is approved by {by}: {told(planned.terms)}",
             "it is sent by the treasury's wallet: cacheon-ledger treasury buyback send "
-            f"{number} --node URL --wallet NAME"
-        )
+            f"{number} --node URL --wallet NAME",
+        ]
+        answer(output_format, said, buyback=buyback)
 
 
 def send(
     number: Number,
-    node: Node,
+    node: NodeUrls,
     wallet: Annotated[str, typer.Option(help="The wallet whose coldkey is the treasury.")],
     hotkey: Annotated[
         str | None,
         typer.Option(help="The hotkey (SS58) to buy on: the subnet owner's by default."),
     ] = None,
     wallet_path: WalletPath = None,
+    archive_node: ArchiveNode = None,
     dry_run: DryRun = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
@@ -199,7 +227,7 @@ def send(
     """Send an approved buyback, once; or finish one that was interrupted.
 
     What was sent is looked up on chain before anything is sent again. Where the runtime buys and
-    burns in two extrinsics, the burn follows by itself.
+    burns in two extrinsics, the burn follows by itself. It is sent through the first node.
     """
     from api import chains
     from chain.buyback import Desk
@@ -210,37 +238,53 @@ def send(
     with _ledger(database, network, netuid) as (services, ledger):
         keys = chains.wallet(wallet, "default", wallet_path)
         address, missing = keys.address("coldkey"), _missing(services, ledger)
+
+        def writing(*signers: Signer) -> AbstractContextManager[WritingNode]:
+            where = ledger.arena.genesis
+            return chains.writing(node, signers, timeout_s, archive=archive_node, genesis=where)
+
         # Refused before the key is opened: a password typed for nothing is one too many.
-        with chains.writing(node, (), timeout_s) as chain:
+        with writing() as chain:
             rehearsed = Desk(chain, ledger, address, hotkey, missing).rehearse(number)
         if dry_run:
-            _say(rehearsed)
+            answer(output_format, [rehearsed], dry_run=True)
             return
-        with chains.writing(node, [keys.signer("coldkey")], timeout_s) as chain:
+        with writing(keys.signer("coldkey")) as chain:
             sys.stderr.write("sending; it is waited for until it is in a finalized block\n")
             done = Desk(chain, ledger, address, hotkey, missing).execute(number)
-        _say(_standing(done))
+        end(ledger, done, output_format)
 
 
 def settle(
     number: Number,
-    node: Node,
+    node: NodeUrls,
+    archive_node: ArchiveNode = None,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
     dry_run: DryRun = False,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
 ) -> None:
     """Look on chain for what became of a buyback that was sent, and record it. Sends nothing."""
     from api import chains
-    from chain.buyback_outcomes import buyback_of, must_be_the_arenas_chain, settle_buyback
+    from chain.buyback_outcomes import (
+        buyback_of,
+        must_be_the_arenas_chain,
+        rehearse_settling,
+        settle_buyback,
+    )
 
     with _ledger(database, network, netuid) as (_, ledger):
-        if not dry_run:
-            with chains.reading(node, timeout_s) as chain:
-                must_be_the_arenas_chain(chain, ledger)
-                settle_buyback(chain, ledger, number)
-        _say(_standing(buyback_of(ledger, number)))
+        genesis = ledger.arena.genesis
+        with chains.reading(node, timeout_s, archive=archive_node, genesis=genesis) as chain:
+            must_be_the_arenas_chain(chain, ledger)
+            if dry_run:
+                said = [rehearse_settling(chain, ledger, number)]
+                answer(output_format, said, dry_run=True)
+                return
+            settle_buyback(chain, ledger, number)
+        end(ledger, buyback_of(ledger, number), output_format)
 
 
 def list_all(
@@ -259,7 +303,7 @@ def list_all(
     with _ledger(database, network, netuid) as (services, ledger):
         plans = ledger.load(Treasury, treasury_id(ledger.arena)).buybacks
         with services.at(settings.network, settings.netuid) as scope:
-            lines = [_line(line, plans.get(line["number"])) for line in buybacks(scope)]
+            lines = [line(row, plans.get(row["number"])) for row in buybacks(scope)]
     show({"items": lines}, BUYBACK_PLANS, output_format)
 
 
@@ -275,8 +319,9 @@ def _ledger(
         yield services, services.ledger(settings.network, settings.netuid)
 
 
-def _price(ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
-    """The price at the node's finalized head, else the newest one that the log holds."""
+def _price(ledger: Ledger, node: list[str] | None, timeout_s: float) -> ObservedPrice:
+    """The price at the node's finalized head, else the newest one that the log holds, of a block
+    no further back than ingest may lag."""
     from api import chains
     from chain.buyback_outcomes import must_be_the_arenas_chain
     from chain.prices import observed_price
@@ -285,14 +330,26 @@ def _price(ledger: Ledger, node: str | None, timeout_s: float) -> ObservedPrice:
     from ledger.observations import BlockObserved, PriceObserved
     from ledger.rules.buybacks import ObservedPrice
 
-    if node is not None:
-        with chains.reading(node, timeout_s) as chain:
+    if node:
+        with chains.reading(node, timeout_s, genesis=ledger.arena.genesis) as chain:
             must_be_the_arenas_chain(chain, ledger)
             return observed_price(chain, ledger.arena.netuid)
-    seen = ledger.newest(PriceObserved, where=lambda fact: fact.pair == "ALPHA/TAO")
+    head = ledger.head().effective_block
+    rules = ledger.arena_state().policy_at(head).weights
+    oldest = head - rules.max_ingest_lag_blocks
+    fresh: list[PriceObserved] = []
+
+    def is_past(fact: PriceObserved) -> bool:
+        """Collects by the way; what was recorded before ``oldest`` is about no later block."""
+        if fact.pair == "ALPHA/TAO" and fact.about_block >= oldest:
+            fresh.append(fact)
+        return fact.effective_block < oldest
+
+    ledger.newest(PriceObserved, where=is_past)
+    seen = max(fresh, key=lambda fact: fact.about_block, default=None)
     block = None if seen is None else ledger.known(block_key(ledger.arena, seen.about_block))
     if seen is None or not isinstance(block, BlockObserved):
-        msg = "the log holds no price of alpha; name a node by --node"
+        msg = f"the log holds no price of alpha of block {oldest} or later; name a node by --node"
         raise DecisionRefusedError(msg)
     return ObservedPrice(seen.price, seen.about_block, block.hash)
 
@@ -323,57 +380,6 @@ def _signature(
     return sign(chains.wallet(wallet, wallet_hotkey, wallet_path).signer(role), text)
 
 
-def _told(terms: BuybackTerms) -> str:
-    from api.cli.cells import percent
-    from ledger.units import Rao
-
-    said = f"at most {Rao(terms.max_rao)}, at no more than {Rao(terms.max_price_rao)} per alpha"
-    price, slippage = terms.price, terms.max_slippage_ppm
-    if price is not None and slippage is not None:
-        said += f" ({Rao(price.rao)} at block {price.block}, plus {percent(slippage)})"
-    return said
-
-
 def _approve_line(number: int, signed: Signed | None) -> str:
     wallet = "" if signed is None else " --wallet NAME"
     return f"cacheon-ledger treasury buyback approve {number} --actor NAME{wallet}"
-
-
-def _standing(buyback: Buyback) -> str:
-    said = f"buyback {buyback.number} is {buyback.status}"
-    sent = buyback.burn_sent or buyback.sent
-    if buyback.status in {"sent", "burning"} and sent is not None:
-        said += (
-            f": sent after block {sent.after_block} with nonce {sent.nonce} of "
-            f"{sent.signer or 'the treasury'}, and not in a finalized block yet"
-        )
-    elif buyback.status == "bought":
-        said += ": what it bought is still to be burned; send it again"
-    return said
-
-
-def _line(row: dict[str, Any], buyback: Buyback | None) -> dict[str, Any]:
-    planned = buyback.planned if buyback else None
-    approved = buyback.approved if buyback else None
-    sent = buyback.sent if buyback else None
-    bought = buyback.bought if buyback else None
-    return {
-        **row,
-        "request": planned.request if planned else None,
-        "price_rao": planned.price_rao if planned else None,
-        "price_block": planned.price_block if planned else None,
-        "price_block_hash": planned.price_block_hash if planned else None,
-        "max_slippage_ppm": planned.max_slippage_ppm if planned else None,
-        "planned_key": planned.key if planned else None,
-        "planned_signature": planned.signature if planned else None,
-        "approved_key": approved.key if approved else None,
-        "approved_signature": approved.signature if approved else None,
-        "how": sent.how if sent else None,
-        "signer": sent.signer or None if sent else None,
-        "nonce": sent.nonce if sent else None,
-        "bought_alpha": bought.bought_alpha if bought else None,
-    }
-
-
-def _say(sentence: str) -> None:
-    sys.stdout.write(sentence + "\n")

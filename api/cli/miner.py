@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from api.cli.options import Database, DryRun, Format, Netuid, Network, OutputFormat, TimeoutS
+from api.cli.options import (
+    ArchiveNode,
+    Database,
+    DryRun,
+    Format,
+    Netuid,
+    Network,
+    NodeUrls,
+    OutputFormat,
+    TimeoutS,
+)
 from api.cli.output import show
 from api.cli.session import opened, settings_of
 
 if TYPE_CHECKING:
+    from chain.commit import Progress
+    from chain.commit_checks import Terms
+    from chain.wallets import Signer
+    from chain.writing_node import WritingNode
     from ledger.policy import FeePolicy
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -49,8 +64,11 @@ def quote(
     digest: Digest,
     hotkey: Annotated[str | None, typer.Option(help="The hotkey (SS58) that will commit.")] = None,
     node: Annotated[
-        str | None,
-        typer.Option(help="Ask this node, too: is the hotkey registered, can its owner pay?"),
+        list[str] | None,
+        typer.Option(
+            help="Ask this node, too (the first of several that answers): is the hotkey "
+            "registered, can its owner pay?"
+        ),
     ] = None,
     policy: PolicyFile = None,
     ledger: LedgerUrl = None,
@@ -70,13 +88,14 @@ def quote(
 
     if hotkey is not None:
         require_ss58(hotkey)
-    if node is not None and hotkey is None:
+    if node and hotkey is None:
         msg = "--node asks about a hotkey: give --hotkey, too"
         raise typer.BadParameter(msg)
     settings = settings_of(database, network, netuid)
-    fee, genesis = _terms(settings, policy, ledger)
+    terms, genesis = _terms(settings, policy, ledger)
+    fee = terms.fee
     answer = _quoted(fee, image, digest, hotkey)
-    if node is not None and hotkey is not None:
+    if node and hotkey is not None:
         answer["hotkey"] = _standing(node, timeout_s, settings.netuid, hotkey, genesis, fee.fee_rao)
     show(answer, QUOTE, output_format)
 
@@ -84,7 +103,7 @@ def quote(
 def commit(
     image: Image,
     digest: Digest,
-    node: Annotated[str, typer.Option(help="The node's WebSocket URL, e.g. ws://127.0.0.1:9944.")],
+    node: NodeUrls,
     wallet: Annotated[str, typer.Option(help="The wallet: its coldkey owns the hotkey and pays.")],
     hotkey: Annotated[str, typer.Option(help="The name of the wallet's hotkey, which commits.")],
     wallet_path: Annotated[
@@ -112,28 +131,30 @@ def commit(
             help="How many blocks back an unused payment is looked for where none is remembered.",
         ),
     ] = LOOK_BACK_BLOCKS,
+    archive_node: ArchiveNode = None,
     dry_run: DryRun = False,
     policy: PolicyFile = None,
     ledger: LedgerUrl = None,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
 ) -> None:
     """Pay the fee and commit, once: whatever is interrupted is gone on with by running it again.
 
-    What would be refused is refused before anything is paid.
+    What would be refused is refused before anything is paid. All is sent through the first node.
     """
     from api import chains
-    from chain.commit_checks import Commitment, Terms
+    from chain.commit_checks import Commitment
     from chain.commit_flow import Flow
     from chain.commit_state import StateFile, default_path
 
     settings = settings_of(database, network, netuid)
-    fee, genesis = _terms(settings, policy, ledger)
+    terms, genesis = _terms(settings, policy, ledger)
     keys = chains.wallet(wallet, hotkey, wallet_path)
     coldkey, address = keys.address("coldkey"), keys.address("hotkey")
-    with chains.reading(node, timeout_s) as chain:
+    with chains.reading(node, timeout_s, genesis=genesis) as chain:
         found = chain.genesis_hash()
     wanted = Commitment(
         genesis=genesis or found,
@@ -146,50 +167,64 @@ def commit(
     memory = StateFile(state or default_path(wanted.genesis, wanted.netuid, address, digest))
 
     def flow(chain: Any) -> Flow:
-        return Flow(chain, memory, wanted, Terms(fee), coldkey, look_back, _tell)
+        return Flow(chain, memory, wanted, terms, coldkey, look_back, _tell)
+
+    def writing(*signers: Signer) -> AbstractContextManager[WritingNode]:
+        where = wanted.genesis
+        return chains.writing(node, signers, timeout_s, archive=archive_node, genesis=where)
 
     if dry_run:
-        with chains.writing(node, (), timeout_s) as chain:
-            _say(_rehearsed(flow(chain), fee))
+        with writing() as chain:
+            rehearsed = _rehearsed(flow(chain), terms.fee)
+        _answer(output_format, [rehearsed], None)
         return
     with memory.held():
-        with chains.writing(node, (), timeout_s) as chain:
+        with writing() as chain:
             flow(chain).rehearse()  # refused before a password is asked for
         _tell(f"remembering in {memory.path}; should this be interrupted, run it again")
         signers = [keys.signer("coldkey"), keys.signer("hotkey")]
-        with chains.writing(node, signers, timeout_s) as chain:
+        with writing(*signers) as chain:
             done = flow(chain).run()
+    said = []
     if done.paid is not None:
-        _say(f"paid in block {done.paid.block}, extrinsic {done.paid.extrinsic_hash}")
+        said.append(f"paid in block {done.paid.block}, extrinsic {done.paid.extrinsic_hash}")
     if done.committed is not None:
         known = "it is revealed later" if timelocked else "it is known at once"
-        _say(
+        said.append(
             f"committed in block {done.committed.block}, extrinsic "
             f"{done.committed.extrinsic_hash}; {known}"
         )
+    _answer(output_format, said, done)
 
 
 # -- inside ---------------------------------------------------------------------------------------
 
 
-def _terms(settings: Any, policy: Path | None, ledger: str | None) -> tuple[FeePolicy, str | None]:
-    """The fee policy in force, and the genesis of the arena it is of; None where nobody says."""
+def _terms(settings: Any, policy: Path | None, ledger: str | None) -> tuple[Terms, str | None]:
+    """The fee policy in force, and the genesis of the arena it is of; None where nobody says.
+
+    Of a change that is due only a database tells.
+    """
     from api.cli.policies import policy_from_api, policy_from_file
+    from chain.commit_checks import Terms
 
     if policy is not None and ledger is not None:
         msg = "--policy and --ledger are one question each: give one"
         raise typer.BadParameter(msg)
     if policy is not None:
-        return policy_from_file(policy).fee, None
+        return Terms(policy_from_file(policy).fee), None
     if ledger is not None:
         found, genesis = policy_from_api(
             ledger, settings.network, settings.netuid, timeout_s=LEDGER_TIMEOUT_S
         )
-        return found.fee, genesis
+        return Terms(found.fee), genesis
     with opened(settings) as services:
         arena = services.ledger(settings.network, settings.netuid)
-        rules = arena.arena_state().policy_at(arena.head().effective_block)
-        return rules.fee, arena.arena.genesis
+        rules, block = arena.arena_state(), arena.head().effective_block
+        fee = rules.policy_at(block).fee
+        starts = sorted(entry.from_block for entry in rules.policies if entry.from_block > block)
+        changes = (start for start in starts if rules.policy_at(start).fee != fee)
+        return Terms(fee, next(changes, None)), arena.arena.genesis
 
 
 def _quoted(fee: FeePolicy, image: str, digest: str, hotkey: str | None) -> dict[str, Any]:
@@ -202,12 +237,12 @@ def _quoted(fee: FeePolicy, image: str, digest: str, hotkey: str | None) -> dict
 
 
 def _standing(
-    node: str, timeout_s: float, netuid: int, hotkey: str, genesis: str | None, fee_rao: int
+    node: list[str], timeout_s: float, netuid: int, hotkey: str, genesis: str | None, fee_rao: int
 ) -> dict[str, Any]:
     from api import chains
     from chain.commit_checks import FEE_ALLOWANCE_RAO, must_be_of, standing_of
 
-    with chains.reading(node, timeout_s) as chain:
+    with chains.reading(node, timeout_s, genesis=genesis) as chain:
         must_be_of(chain, genesis)
         found = standing_of(chain, netuid, hotkey, chain.finalized_head())
     return {
@@ -242,8 +277,12 @@ def _rehearsed(flow: Any, fee: FeePolicy) -> str:
     return f"an unused payment was found{where}; it would be committed with; nothing was sent"
 
 
-def _say(sentence: str) -> None:
-    sys.stdout.write(sentence + "\n")
+def _answer(output_format: OutputFormat, said: list[str], done: Progress | None) -> None:
+    """The sentences, or one JSON object with them and how far it came; a rehearsal came nowhere."""
+    if output_format is OutputFormat.TABLE:
+        sys.stdout.write("".join(f"{sentence}\n" for sentence in said))
+        return
+    show({"dry_run": done is None, "said": said, "progress": done}, (), output_format)
 
 
 def _tell(line: str) -> None:

@@ -96,3 +96,15 @@ TimeoutS = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node ha
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done; record and send nothing.")
 ]
+
+
+def must_stand_behind(context: typer.Context, command: str) -> None:
+    """Refuse an option that stands before the ``command`` of a group: it would do nothing there.
+
+    Whoever calls a group's callback for a command calls this first.
+    """
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            msg = f"give {option.opts[0]} behind '{command}'"
+            raise typer.BadParameter(msg)

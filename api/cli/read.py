@@ -18,6 +18,7 @@ from api.cli.options import (
     Network,
     Offset,
     OutputFormat,
+    must_stand_behind,
 )
 from api.cli.output import show
 from api.cli.session import opened, settings_of
@@ -101,7 +102,9 @@ def treasury(
 
     As JSON, a book is that list of the HTTP API's treasury answer.
     """
-    if context.invoked_subcommand is not None:
+    command = context.invoked_subcommand
+    if command is not None:
+        must_stand_behind(context, command)
         return
     from api import reads
 

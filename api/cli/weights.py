@@ -21,6 +21,7 @@ from api.cli.options import (
     Network,
     Offset,
     OutputFormat,
+    must_stand_behind,
 )
 from api.limits import DEFAULT_LIMIT
 
@@ -55,7 +56,7 @@ def weights(
 
     command = context.invoked_subcommand
     if command is not None:
-        _must_stand_behind(context, command)
+        must_stand_behind(context, command)
         return
     window = reads.Window(limit, offset)
     query: Callable[[Scope], Any] = reads.weights
@@ -139,13 +140,3 @@ def _finalized(node: str, timeout_s: float) -> int:
         return chain.finalized_head().number
     finally:
         chain.close()
-
-
-def _must_stand_behind(context: typer.Context, command: str) -> None:
-    """An option before the command's name would be silently without effect."""
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = name.replace("_", "-").replace("output-format", "format")
-            msg = f"give --{option} behind '{command}'"
-            raise typer.BadParameter(msg)

@@ -23,10 +23,7 @@ def plan_buyback(
     Where the policy in force names treasurers, ``signed`` must be of one of them. That it holds is
     checked by :mod:`chain.treasurers` before, and again before anything is sent.
     """
-    _check_actor(actor)
-    if not 0 <= (terms.max_slippage_ppm or 0) <= MAX_SLIPPAGE_PPM:
-        msg = f"a slippage of {terms.max_slippage_ppm} ppm is none; give 0 to 100 percent"
-        raise DecisionRefusedError(msg)
+    _check_plan(terms, actor)
 
     def work(unit: Unit) -> BuybackPlanned:
         return _treasury(unit).plan_buyback(
@@ -61,6 +58,25 @@ def approve_buyback(
     return ledger.decide(work)
 
 
+def rehearse_plan(ledger: Ledger, terms: BuybackTerms, actor: str) -> BuybackPlanned | None:
+    """Refuse what :func:`plan_buyback` would, but for a missing signature; records nothing.
+
+    The plan that the request is already, None where it would be a new one.
+    """
+    _check_plan(terms, actor)
+    return _recorded(ledger).plan_of(
+        terms.max_rao, terms.max_price_rao, actor, terms.request, terms.max_slippage_ppm
+    )
+
+
+def rehearse_approval(ledger: Ledger, number: int, actor: str) -> Buyback:
+    """Refuse what :func:`approve_buyback` would, but for a missing signature; records nothing."""
+    _check_actor(actor)
+    buyback = _recorded(ledger).buyback(number)
+    buyback.must_be_approvable(actor, None, ())
+    return buyback
+
+
 def treasurers_of(ledger: Ledger) -> tuple[str, ...]:
     """The keys that must sign now, by the policy in force; none where names suffice."""
     head = ledger.head().effective_block
@@ -73,6 +89,17 @@ def _treasurers(unit: Unit) -> tuple[str, ...]:
 
 def _treasury(unit: Unit) -> Treasury:
     return unit.get(Treasury, treasury_id(unit.context.arena))
+
+
+def _recorded(ledger: Ledger) -> Treasury:
+    return ledger.load(Treasury, treasury_id(ledger.arena))
+
+
+def _check_plan(terms: BuybackTerms, actor: str) -> None:
+    _check_actor(actor)
+    if not 0 <= (terms.max_slippage_ppm or 0) <= MAX_SLIPPAGE_PPM:
+        msg = f"a slippage of {terms.max_slippage_ppm} ppm is none; give 0 to 100 percent"
+        raise DecisionRefusedError(msg)
 
 
 def _check_actor(actor: str) -> None:

@@ -9,6 +9,7 @@ Planned, approved, sent, then executed or failed. Where the runtime buys and bur
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -287,7 +288,7 @@ class Buyback:
         self, actor: str, signed: Signed | None, treasurers: Collection[str]
     ) -> None:
         """By another person, and where it is signed by another key."""
-        if self.planned.actor == actor:
+        if is_same_person(self.planned.actor, actor):
             msg = f"buyback {self.number} was planned by {actor}; a second person must approve it"
             raise DecisionRefusedError(msg)
         must_be_a_treasurer(f"the approval of buyback {self.number}", signed, treasurers)
@@ -314,8 +315,23 @@ class Buyback:
                 "names now; plan it anew"
             )
             raise DecisionRefusedError(msg)
+        self._must_be_of_two()
         if not 0 < amount_rao <= self.planned.max_rao:
             msg = f"buyback {self.number} allows up to {self.planned.max_rao} rao, not {amount_rao}"
+            raise DecisionRefusedError(msg)
+
+    def _must_be_of_two(self) -> None:
+        """Planned by one and approved by another, whatever wrote it into the log."""
+        planned, approved = self.planned, self.approved
+        if approved is None:
+            return
+        same = is_same_person(planned.actor, approved.actor)
+        if same or (planned.key is not None and planned.key == approved.key):
+            msg = (
+                f"buyback {self.number} is planned and approved by one person, {planned.actor}"
+                + ("" if same else f", with the key {planned.key}")
+                + "; plan it anew, and have a second one approve it"
+            )
             raise DecisionRefusedError(msg)
 
     def must_be_under_way(self) -> None:
@@ -355,6 +371,15 @@ class Buyback:
             what = "executed" if self.ended else "bought"
             msg = f"buyback {self.number} was {what}, so it cannot have failed"
             raise DecisionRefusedError(msg)
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names are one but for their spaces and capitals."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
 
 
 def must_be_a_request(request: str) -> None:

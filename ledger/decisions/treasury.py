@@ -172,13 +172,9 @@ class Treasury(Aggregate):
         With ``treasurers`` one of them must have ``signed`` it. That the signature holds is for
         whoever can check one to say before.
         """
-        self._must_be_positive("a buyback", "max_rao", max_rao)
-        self._must_be_positive("a buyback", "max_price_rao", max_price_rao)
-        if request is not None:
-            must_be_a_request(request)
-            known = self.requests.get(request)
-            if known is not None:
-                return self.buybacks[known].planned_again(max_rao, max_slippage_ppm, actor)
+        known = self.plan_of(max_rao, max_price_rao, actor, request, max_slippage_ppm)
+        if known is not None:
+            return known
         must_be_a_treasurer(f"a plan of {actor}", signed, treasurers)
         number = len(self.buybacks) + 1
         request = str(number) if request is None else request
@@ -198,6 +194,28 @@ class Treasury(Aggregate):
             key=signed.key if signed else None,
             signature=signed.signature if signed else None,
         )
+
+    def plan_of(
+        self,
+        max_rao: int,
+        max_price_rao: int,
+        actor: str,
+        request: str | None,
+        max_slippage_ppm: int | None,
+    ) -> BuybackPlanned | None:
+        """The plan that this ``request`` is already, None where it would be a new one.
+
+        Refuses what cannot be planned, whoever signs it.
+        """
+        self._must_be_positive("a buyback", "max_rao", max_rao)
+        self._must_be_positive("a buyback", "max_price_rao", max_price_rao)
+        if request is None:
+            return None
+        must_be_a_request(request)
+        known = self.requests.get(request)
+        if known is None:
+            return None
+        return self.buybacks[known].planned_again(max_rao, max_slippage_ppm, actor)
 
     def approve_buyback(
         self,

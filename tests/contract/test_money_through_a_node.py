@@ -28,7 +28,9 @@ from chain.commit import Progress
 from chain.commit_checks import Commitment, Terms
 from chain.commit_flow import Flow
 from chain.commit_state import StateFile
-from chain.port import ChainUnavailableError, OutcomeUnknownError
+from chain.lookup import next_sending
+from chain.orders import CommitOrder
+from chain.port import ChainUnavailableError, OtherChainError, OutcomeUnknownError
 from chain.prices import observed_price
 from chain.writing_node import WritingNode
 from ledger.application import Ledger
@@ -103,7 +105,7 @@ def node_and_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]
     node.give_uid(HOT_UID, HOT.ss58_address, COLD.ss58_address)
     services = open_services(Settings(database_url=f"sqlite:///{folder / 'ledger.db'}"))
     with serving(node) as url:
-        chain = WritingNode(url, [TREASURY, COLD, HOT], poll_s=0.01, final_s=5.0)
+        chain = WritingNode([url], [TREASURY, COLD, HOT], poll_s=0.01, final_s=5.0)
         ledger = open_arena(
             services.engine,
             ArenaKey(chain.genesis_hash(), node.netuid),
@@ -403,3 +405,51 @@ def test_a_miners_wallet_pays_and_commits_on_the_command_line(
     accepted(place, digest)
     (state,) = (tmp_path / "state" / "cacheon-ledger").glob("*.json")
     assert set(json.loads(state.read_text("utf-8"))) == set(Progress.__struct_fields__)
+
+
+def test_nothing_is_read_from_a_node_of_another_chain_nor_sent_to_it(place: Place) -> None:
+    other = WritingNode([place.url], [TREASURY], genesis="0x" + "77" * 32)
+    try:
+        with pytest.raises(OtherChainError):
+            other.finalized_head()
+        with pytest.raises(OtherChainError):
+            other._writer._has_call("Commitments", "set_commitment")
+    finally:
+        other.close()
+
+
+def test_nothing_is_signed_for_another_chain_that_the_sdk_is_connected_to(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A balanced address may give each connection another node."""
+    import bittensor
+
+    genesis = place.chain.genesis_hash()
+    here = WritingNode([place.url], [HOT], genesis=genesis)
+    order = CommitOrder(netuid=place.node.netuid, payload=b"{}", reveal_in_blocks=None)
+    sending = next_sending(here, HOT.ss58_address)
+    try:
+        assert here.prepare(order, sending).body
+        real = bittensor.RpcSubstrate.connect
+
+        async def connect(substrate: Any) -> None:
+            await real(substrate)
+
+            async def other(_number: int) -> str:
+                return "0x" + "77" * 32
+
+            substrate.raw.get_block_hash = other
+
+        monkeypatch.setattr(bittensor.RpcSubstrate, "connect", connect)
+        with pytest.raises(OtherChainError, match="to bittensor"):
+            here.prepare(order, sending)
+    finally:
+        here.close()
+
+
+def test_a_node_that_is_away_is_read_past(place: Place) -> None:
+    away = WritingNode(["ws://127.0.0.1:1", place.url], [TREASURY], timeout_s=5.0)
+    try:
+        assert away.finalized_head() == place.chain.finalized_head()
+    finally:
+        away.close()

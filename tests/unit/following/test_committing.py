@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,18 @@ from chain.commit import CommitRefusedError, Progress, Remember
 from chain.commit_checks import Commitment, NotPayableError, Terms
 from chain.commit_flow import Flow
 from chain.commit_state import StateFile, default_path
-from chain.port import ChainUnavailableError, OutcomeUnknownError, SendRefusedError
+from chain.port import (
+    MORTAL_BLOCKS,
+    Block,
+    ChainUnavailableError,
+    OutcomeUnknownError,
+    Prepared,
+    Receipt,
+    SendRefusedError,
+)
+from chain.port import (
+    Commit as PortCommit,
+)
 from chain.simulated import Commit, Pay, SwapColdkey, Transfer, account, paid_payload
 from ledger.policy import FeePolicy
 from ledger.queries.submissions import submissions
@@ -25,6 +37,7 @@ from tests.unit.following.support import (
     NETUID,
     NETWORK,
     OPENS_AT,
+    OWNER,
     OWNER_COLD,
     TAO,
     TREASURY,
@@ -33,6 +46,7 @@ from tests.unit.following.support import (
 )
 
 IMAGE = "ghcr.io/miner/engine:v1"
+OTHER_DIGEST = "sha256:" + "cd" * 32
 SENDS = frozenset({"next_nonce", "prepare", "send"})
 FEE = FeePolicy(treasury_ss58=TREASURY)
 
@@ -138,6 +152,36 @@ def test_a_payment_that_a_commit_used_already_is_no_spare_one(tmp_path: Path) ->
     assert verdicts(place) == [("old/image", True), (IMAGE, True)]
 
 
+def test_an_expired_payment_is_no_spare_one(tmp_path: Path) -> None:
+    pay = Pay(label="p", coldkey=MINER_COLD, hotkey=MINER, digest=DIGEST, treasury=TREASURY)
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=2 * MORTAL_BLOCKS)
+    place = follow(tmp_path, {OPENS_AT + 1: [pay]})
+    place.advance(MORTAL_BLOCKS + 3)
+    done = flow(place, tmp_path / "s.json", fee=fee).run()
+    assert done.committed is not None
+    assert payments_on_chain(place) == 2
+
+
+@pytest.mark.parametrize(
+    "named_by",
+    [
+        Commit(hotkey=OWNER, payload=paid_payload("thief/image", DIGEST, "p")),
+        Commit(hotkey=MINER, payload=paid_payload("old/image", OTHER_DIGEST, "p")),
+        Commit(hotkey=account("unregistered"), payload=paid_payload(IMAGE, DIGEST, "p")),
+    ],
+    ids=["a stranger's", "one of another digest", "a failed one"],
+)
+def test_a_payment_that_such_a_commit_names_is_unused_still(
+    tmp_path: Path, named_by: Commit
+) -> None:
+    pay = Pay(label="p", coldkey=MINER_COLD, hotkey=MINER, digest=DIGEST, treasury=TREASURY)
+    place = follow(tmp_path, {OPENS_AT + 1: [pay], OPENS_AT + 2: [named_by]})
+    place.advance(2)
+    flow(place, tmp_path / "s.json").run()
+    assert payments_on_chain(place) == 1
+    assert (IMAGE, True) in verdicts(place)
+
+
 @pytest.mark.parametrize(
     "pay",
     [
@@ -153,7 +197,7 @@ def test_a_payment_that_a_commit_used_already_is_no_spare_one(tmp_path: Path) ->
             label="p",
             coldkey=MINER_COLD,
             hotkey=MINER,
-            digest="sha256:" + "cd" * 32,
+            digest=OTHER_DIGEST,
             treasury=TREASURY,
         ),
         Pay(
@@ -223,17 +267,43 @@ def test_what_cannot_be_accepted_is_refused_before_paying(tmp_path: Path) -> Non
     assert not state.exists()
 
 
-def test_a_payment_older_than_the_policys_window_is_not_committed_with(tmp_path: Path) -> None:
-    place, state = follow(tmp_path, {}), tmp_path / "s.json"
-    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=10)
+def paid_only(place: Following, state: Path, fee: FeePolicy) -> None:
+    """Pay, and lose the node before anything of the commit is remembered."""
     place.chain.fail_next("prepare", ChainUnavailableError("no node"), after=True)
     with pytest.raises(ChainUnavailableError):
         flow(place, state, fee=fee).run()
     place.chain.fail_next("send", OutcomeUnknownError("the answer was lost"), after=True)
     with pytest.raises(OutcomeUnknownError):
         flow(place, state, fee=fee).run()
-    place.advance(12)
-    refused(place, state, "would be older than the policy's 10 blocks", fee=fee)
+    assert payments_on_chain(place) == 1
+
+
+def test_a_payment_is_not_committed_with_when_the_commit_may_land_too_late(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=130)
+    paid_only(place, state, fee)
+    place.advance(130 - MORTAL_BLOCKS + 1)
+    refused(place, state, "may be older than the policy's 130 blocks", fee=fee)
+
+
+def test_what_cannot_be_known_in_time_is_refused_before_paying(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=400)
+    late = 400 - 2 * MORTAL_BLOCKS + 1
+    refused(place, state, "lets a payment be 400 blocks old", fee=fee, reveal_in_blocks=late)
+    assert not state.exists()
+    assert flow(place, state, fee=fee, reveal_in_blocks=late - 1).run().committed is not None
+
+
+def test_a_commit_is_not_sent_again_when_its_payment_is_too_old(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    fee = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=130)
+    paid_only(place, state, fee)
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        flow(place, state, fee=fee).run()
+    shorter = FeePolicy(treasury_ss58=TREASURY, payment_max_age_blocks=50)
+    refused(place, state, "may be older than the policy's 50 blocks", fee=shorter)
 
 
 def test_a_state_file_of_another_commit_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -241,18 +311,98 @@ def test_a_state_file_of_another_commit_is_not_gone_on_with(tmp_path: Path) -> N
     place.chain.fail_next("send", ChainUnavailableError("no node"))
     with pytest.raises(ChainUnavailableError):
         flow(place, state).run()
-    refused(place, state, "about another digest", digest="sha256:" + "cd" * 32)
+    refused(place, state, "about another digest", digest=OTHER_DIGEST)
     refused(place, state, "about another image", image="other/image")
 
 
 def test_a_coldkey_swapped_meanwhile_needs_the_wallet_that_paid(tmp_path: Path) -> None:
+    """As long as the payment may still land: its nonce is behind that of the swap."""
     place, state = follow(tmp_path, {}), tmp_path / "s.json"
     place.chain.fail_next("send", ChainUnavailableError("no node"))
-    with pytest.raises(ChainUnavailableError):
-        flow(place, state).run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.chain, "next_nonce", lambda _: 1)
+        with pytest.raises(ChainUnavailableError):
+            flow(place, state).run()
     new = account("new cold")
     place.chain.advance([SwapColdkey(old=MINER_COLD, new=new)])
     refused(place, state, "open the wallet that paid", coldkey=new)
+    place.advance(MORTAL_BLOCKS)
+    assert flow(place, state, coldkey=new).run().committed is not None
+    assert payments_on_chain(place) == 1
+
+
+@pytest.mark.parametrize("landed", [True, False], ids=["landed", "never landed"])
+def test_after_a_swap_the_new_wallet_goes_on_with_what_the_old_one_sent(
+    tmp_path: Path, landed: bool
+) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    place.chain.fail_next("send", OutcomeUnknownError("the answer was lost"), after=landed)
+    with pytest.raises(OutcomeUnknownError):
+        flow(place, state).run()
+    new = account("new cold")
+    place.chain.advance([Transfer(source=MINER_COLD, destination=OWNER_COLD, rao=1_000)])
+    place.chain.advance([SwapColdkey(old=MINER_COLD, new=new)])
+    refused(place, state, "this wallet's coldkey is")
+    done = flow(place, state, coldkey=new).run()
+    assert done.committed is not None
+    assert payments_on_chain(place) == 1
+    assert verdicts(place) == [(IMAGE, True)]
+
+
+def test_a_payment_of_a_former_owner_is_no_spare_one(tmp_path: Path) -> None:
+    """Swapped away and back: of the two payments only the second is one of the owner then."""
+    away = account("away")
+    pay = Pay(label="p", coldkey=MINER_COLD, hotkey=MINER, digest=DIGEST, treasury=TREASURY)
+    script = {
+        OPENS_AT + 1: [SwapColdkey(old=MINER_COLD, new=away)],
+        OPENS_AT + 2: [Transfer(source=away, destination=MINER_COLD, rao=5 * TAO)],
+        OPENS_AT + 3: [pay],
+        OPENS_AT + 4: [Transfer(source=MINER_COLD, destination=OWNER_COLD, rao=TAO)],
+        OPENS_AT + 5: [SwapColdkey(old=away, new=MINER_COLD)],
+    }
+    place = follow(tmp_path, script)
+    place.advance(5)
+    flow(place, tmp_path / "s.json").run()
+    assert payments_on_chain(place) == 2
+    assert verdicts(place) == [(IMAGE, True)]
+
+
+def test_a_payment_that_lands_after_a_swap_is_not_committed_with(tmp_path: Path) -> None:
+    """The swap waits in the pool when the payment is prepared, and is in the block before it."""
+    new = account("new cold")
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    swap = SwapColdkey(old=MINER_COLD, new=new)
+    send, next_nonce = place.chain.send, place.chain.next_nonce
+
+    def send_after_the_swap(prepared: Prepared) -> Receipt:
+        place.chain.advance([swap, Transfer(source=new, destination=MINER_COLD, rao=5 * TAO)])
+        return send(prepared)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.chain, "send", send_after_the_swap)
+        patch.setattr(place.chain, "next_nonce", lambda address: next_nonce(address) + 1)
+        with pytest.raises(CommitRefusedError, match=r"would be refused \(R7\)"):
+            flow(place, state).run()
+    assert payments_on_chain(place) == 1
+    refused(place, state, r"would be refused \(R7\)")
+
+
+def test_a_swap_between_two_tries_is_noticed_before_the_second_pays(tmp_path: Path) -> None:
+    new = account("new cold")
+    swap = SwapColdkey(old=MINER_COLD, new=new)
+    back = Transfer(source=new, destination=MINER_COLD, rao=5 * TAO)
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    send = place.chain.send
+
+    def send_after_the_swap(prepared: Prepared) -> Receipt:
+        place.chain.advance([swap, back])
+        return send(prepared)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.chain, "send", send_after_the_swap)
+        with pytest.raises(NotPayableError, match="this wallet's coldkey is"):
+            flow(place, state).run()
+    assert payments_on_chain(place) == 0
 
 
 def test_a_change_of_the_fee_between_two_runs_never_pays_twice(tmp_path: Path) -> None:
@@ -264,6 +414,44 @@ def test_a_change_of_the_fee_between_two_runs_never_pays_twice(tmp_path: Path) -
     flow(place, state, fee=dearer).run()
     assert payments_on_chain(place) == 1
     assert verdicts(place) == [(IMAGE, True)]
+
+
+def test_a_payment_of_former_terms_is_not_sent_again_but_waited_for(tmp_path: Path) -> None:
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        flow(place, state).run()
+    elsewhere = FeePolicy(treasury_ss58=OWNER_COLD)
+    last = OPENS_AT + MORTAL_BLOCKS - 1
+    refused(place, state, f"run this again after block {last}", fee=elsewhere)
+    assert payments_on_chain(place) == 0
+    place.advance(MORTAL_BLOCKS)
+    done = flow(place, state, fee=elsewhere).run()
+    assert done.payment is not None
+    assert done.payment.treasury_ss58 == OWNER_COLD
+    assert payments_on_chain(place) == 1
+
+
+def test_a_sent_commit_is_not_looked_for_in_blocks_before_it(tmp_path: Path) -> None:
+    """A node without an archive has thrown the state of those away by and by."""
+    place, state = follow(tmp_path, {}), tmp_path / "s.json"
+    paid_only(place, state, FEE)
+    place.advance(20)
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        flow(place, state).run()
+    place.advance(MORTAL_BLOCKS)
+    asked: list[int] = []
+    commits = place.chain.commits
+
+    def watched(block: Block, netuid: int) -> Sequence[PortCommit]:
+        asked.append(block.number)
+        return commits(block, netuid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.chain, "commits", watched)
+        assert flow(place, state).run().committed is not None
+    assert min(asked) == OPENS_AT + 21
 
 
 def test_a_rehearsal_sends_and_remembers_nothing(tmp_path: Path) -> None:
@@ -320,7 +508,7 @@ def test_every_commit_has_a_state_file_of_its_own(monkeypatch: pytest.MonkeyPatc
         for genesis in ("0x" + "14" * 32, "0x" + "15" * 32)
         for netuid in (1, 14)
         for hotkey in (MINER, TREASURY)
-        for digest in (DIGEST, "sha256:" + "cd" * 32)
+        for digest in (DIGEST, OTHER_DIGEST)
     }
     assert len(paths) == 16
     assert all(str(path).startswith("/somewhere/cacheon-ledger/") for path in paths)

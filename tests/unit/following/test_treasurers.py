@@ -71,6 +71,41 @@ def test_a_name_alone_neither_plans_nor_approves(tmp_path: Path) -> None:
         approve_buyback(place.ledger, 1, "bob")
 
 
+@pytest.mark.parametrize("name", ["ann", "Ann", " ANN ", "ａｎｎ"])
+def test_one_person_under_two_spellings_is_no_second_one(tmp_path: Path, name: str) -> None:
+    place = follow(tmp_path, {})
+    plan_buyback(place.ledger, TERMS, "ann")
+    with pytest.raises(DecisionRefusedError, match="a second person must approve it"):
+        approve_buyback(place.ledger, 1, name)
+
+
+@pytest.mark.parametrize(("actor", "key"), [("Ann", BOB), ("bob", ANN)], ids=["name", "key"])
+def test_an_approval_by_the_planner_that_is_in_the_log_sends_nothing(
+    tmp_path: Path, actor: str, key: Keypair
+) -> None:
+    """Recorded by whatever does not ask the rule."""
+    place = follow(tmp_path, {}, rules=SIGNED_RULES)
+    planned(place)
+    signed = approval(place, key, actor)
+
+    def work(unit: Unit) -> None:
+        treasury = unit.get(Treasury, treasury_id(unit.context.arena))
+        treasury.record(
+            unit.context,
+            BuybackApproved,
+            f"buyback-approved:{unit.context.arena}:1",
+            number=1,
+            actor=actor,
+            key=signed.key,
+            signature=signed.signature,
+        )
+
+    place.ledger.decide(work)
+    with pytest.raises(DecisionRefusedError, match="planned and approved by one person"):
+        bought(place)
+    assert place.chain.finalized_head().number == OPENS_AT
+
+
 def test_the_same_key_under_another_name_is_no_second_one(tmp_path: Path) -> None:
     place = follow(tmp_path, {}, rules=SIGNED_RULES)
     planned(place)

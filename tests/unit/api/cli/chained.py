@@ -37,16 +37,23 @@ def put_in_place(
     """Let commands open this chain and these wallets; gives the wallets' names as opened."""
     opened: list[str] = []
 
-    @contextmanager
-    def reading(url: str, timeout_s: float) -> Iterator[Any]:
-        assert url.startswith("ws://")
+    def must_be_named(nodes: Sequence[str], timeout_s: float) -> None:
+        assert nodes
+        assert all(url.startswith("ws://") for url in nodes)
         assert timeout_s > 0
+
+    @contextmanager
+    def reading(nodes: Sequence[str], timeout_s: float, **which: str | None) -> Iterator[Any]:
+        must_be_named(nodes, timeout_s)
+        assert which.get("genesis") in {None, place.chain.genesis_hash()}
         yield place.chain
 
     @contextmanager
-    def writing(url: str, signers: Sequence[Any], timeout_s: float) -> Iterator[Any]:
-        assert url.startswith("ws://")
-        assert timeout_s > 0
+    def writing(
+        nodes: Sequence[str], signers: Sequence[Any], timeout_s: float, **which: str | None
+    ) -> Iterator[Any]:
+        must_be_named(nodes, timeout_s)
+        assert which["genesis"] == place.chain.genesis_hash()
         opened.extend("signer" for _ in signers)
         yield place.chain
 

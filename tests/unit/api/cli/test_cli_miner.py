@@ -12,7 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.http.app import create_app
-from chain.port import OutcomeUnknownError
+from chain.port import MORTAL_BLOCKS, OutcomeUnknownError
+from ledger.commands.arena import adopt_policy
+from ledger.policy import parse_policy_toml
 from ledger.queries.submissions import submissions
 from tests.unit.api.cli.chained import OneKey, put_in_place
 from tests.unit.api.cli.conftest import Run, failed
@@ -157,6 +159,17 @@ def test_a_commit_is_paid_sent_and_accepted(place: Following, run: Run) -> None:
         assert [line["accepted"] for line in submissions(scope)] == [True]
 
 
+def test_a_commit_answers_in_json(place: Following, run: Run) -> None:
+    rehearsed = json.loads(commit(run, "--dry-run", "--format", "json").stdout)
+    assert (rehearsed["dry_run"], rehearsed["progress"]) == (True, None)
+    assert "would be paid now" in rehearsed["said"][0]
+    done = json.loads(commit(run, "--format", "json").stdout)
+    assert done["dry_run"] is False
+    assert done["progress"]["paid"]["block"] == OPENS_AT + 1
+    assert done["progress"]["committed"]["block"] == OPENS_AT + 2
+    assert place.chain.finalized_head().number == OPENS_AT + 2
+
+
 def test_a_timelocked_commit_is_accepted_at_its_reveal(place: Following, run: Run) -> None:
     done = commit(run, "--timelocked", "--reveal-in-blocks", 3)
     assert "it is revealed later" in done.stdout
@@ -177,6 +190,18 @@ def test_an_interrupted_commit_is_gone_on_with_and_never_paid_twice(
     assert done.exit_code == 0, done.output
     assert "paid in block 101" in done.stdout
     assert place.chain.finalized_head().number == OPENS_AT + 2
+
+
+def test_nothing_is_paid_shortly_before_the_fee_changes(place: Following, run: Run) -> None:
+    dearer = POLICY.replace("[fee]", "[fee]\nfee_rao = 200_000_000")
+    change = OPENS_AT + MORTAL_BLOCKS
+    rules = parse_policy_toml(dearer)
+    adopt_policy(place.ledger, rules, from_block=change, actor="test")
+    failed(commit(run), 8, f"the fee or its address changes at block {change}")
+    assert place.chain.finalized_head().number == OPENS_AT
+    place.advance(MORTAL_BLOCKS)
+    done = commit(run)
+    assert done.exit_code == 0, done.output
 
 
 def test_a_dry_run_says_what_would_be_done(place: Following, run: Run, tmp_path: Path) -> None:
