@@ -14,6 +14,7 @@ import typer.main
 import benchmarks.__main__  # noqa: F401  registers the benchmarks whose page is compared
 from api.app import open_services
 from api.cli.main import app
+from api.cli.options import ARCHIVE_VARIABLE, NODES_VARIABLE
 from api.http.app import create_app
 from api.settings import Settings
 from benchmarks.results import PAGE, page_of, read_results
@@ -89,8 +90,9 @@ def test_every_quoted_address_is_an_endpoint(tmp_path: Path) -> None:
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     known = {f"LEDGER_{name.upper()}" for name in Settings.model_fields}
     table = set(re.findall(r"^\| `(LEDGER_[A-Z_]+)` \|", README, re.MULTILINE))
-    # These two are options of the command line that also read the environment.
-    assert table == known | {"LEDGER_ACTOR", "LEDGER_DEBUG"}
+    # These are options of the command line that also read the environment.
+    options = {"LEDGER_ACTOR", "LEDGER_DEBUG", NODES_VARIABLE, ARCHIVE_VARIABLE}
+    assert table == known | options
     assert set(re.findall(r"LEDGER_[A-Z_]+", README)) == table
     for name, field in Settings.model_fields.items():
         row = next(row for row in README.splitlines() if f"| `LEDGER_{name.upper()}`" in row)
