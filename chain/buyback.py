@@ -33,6 +33,7 @@ from ledger.commands.causes import after_approval
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.buybacks import Buyback, BuybackBurnSent, BuybackSent
 from ledger.policy import Policy
+from ledger.rules.buybacks import max_price_rao
 from ledger.units import Rao
 
 FEE_RESERVE_RAO: Final = 10_000_000
@@ -109,8 +110,8 @@ class Desk:
         how = "add_stake_burn" if isinstance(order, StakeBurnOrder) else "add_stake_limit"
         return (
             f"buyback {number} would be sent: {how} of {Rao(amount_rao)} on {order.hotkey}, at no "
-            f"more than {Rao(limit)} per alpha, signed by {sending.signer} with nonce "
-            f"{sending.nonce}, in a block after {sending.after_block}; nothing was sent"
+            f"more than {Rao(order.max_price_rao)} per alpha, signed by {sending.signer} with "
+            f"nonce {sending.nonce}, in a block after {sending.after_block}; nothing was sent"
         )
 
     # -- buying -----------------------------------------------------------------------------
@@ -137,7 +138,7 @@ class Desk:
         return found
 
     def _order(self, buyback: Buyback, amount_rao: int) -> StakeBurnOrder | StakeOrder:
-        netuid, limit = self.ledger.arena.netuid, buyback.planned.max_price_rao
+        netuid, limit = self.ledger.arena.netuid, self._limit(buyback)
         if self.chain.offers(StakeBurnOrder):
             hotkey = self.hotkey or self._subnet_owner()
             return StakeBurnOrder(
@@ -161,6 +162,15 @@ class Desk:
             netuid=netuid, hotkey=self.hotkey, amount_rao=amount_rao, max_price_rao=limit
         )
 
+    def _limit(self, buyback: Buyback) -> int:
+        """Rao per whole alpha: the plan's limit, and never more than its slippage above the price
+        now, which may have fallen since."""
+        planned = buyback.planned
+        if planned.max_slippage_ppm is None:
+            return planned.max_price_rao
+        now = observed_price(self.chain, self.ledger.arena.netuid)
+        return min(planned.max_price_rao, max_price_rao(now.rao, planned.max_slippage_ppm))
+
     def _record_sending(self, buyback: Buyback, order: StakeBurnOrder | StakeOrder) -> BuybackSent:
         sending = next_sending(self.chain, self.signer)
         number = buyback.number
@@ -175,6 +185,7 @@ class Desk:
                 hotkey=order.hotkey,
                 signer=sending.signer,
                 after_block=sending.after_block,
+                max_price_rao=order.max_price_rao,
                 treasurers=unit.arena.policy_at(unit.block).treasury.treasurers,
             )
 

@@ -207,12 +207,13 @@ def must_be_the_arenas_chain(chain: ChainReader, ledger: Ledger) -> None:
 
 
 def order_of(ledger: Ledger, limit: int, sent: BuybackSent) -> StakeBurnOrder | StakeOrder:
+    """What was sent; ``limit`` is the plan's, for a sending that recorded none of its own."""
     kind = StakeBurnOrder if sent.how == ADD_STAKE_BURN else StakeOrder
     return kind(
         netuid=ledger.arena.netuid,
         hotkey=sent.hotkey,
         amount_rao=sent.amount_rao,
-        max_price_rao=limit,
+        max_price_rao=limit if sent.max_price_rao is None else sent.max_price_rao,
     )
 
 

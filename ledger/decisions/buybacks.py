@@ -135,12 +135,15 @@ class BuybackSent(Fact, frozen=True, kw_only=True):
     """About to send what buys: recorded before the call, so that a crash never buys twice.
 
     ``signer`` and ``nonce`` are one extrinsic of the chain; ``after_block`` was its newest
-    finalized block then. ``hotkey`` is the one bought on.
+    finalized block then. ``hotkey`` is the one bought on. ``max_price_rao`` is its limit, per whole
+    alpha: the plan's, or a lower one where the price had fallen since; None where that was not
+    recorded, and it was the plan's.
     """
 
     number: int
     how: BuyCall
     amount_rao: int
+    max_price_rao: int | None
     hotkey: str
     signer: str
     nonce: int
@@ -155,6 +158,7 @@ def sent_by_the_treasury(old: BuybackSentV1) -> BuybackSent:
         number=old.number,
         how="add_stake_burn",
         amount_rao=old.amount_rao,
+        max_price_rao=None,
         hotkey=UNKNOWN_KEY,
         signer=UNKNOWN_KEY,
         nonce=old.nonce,

@@ -251,14 +251,20 @@ class Treasury(Aggregate):
         hotkey: str = UNKNOWN_KEY,
         signer: str = UNKNOWN_KEY,
         after_block: int | None = None,
+        max_price_rao: int | None = None,
         treasurers: Collection[str] = (),
     ) -> BuybackSent:
         """Record that it is about to be sent. Only once: after a crash, look at the chain.
 
         With ``treasurers`` both keys must be among them still. ``after_block`` is the arena's
-        newest block where none is given.
+        newest block where none is given, ``max_price_rao`` the plan's limit, and never above it.
         """
-        self.buyback(number).must_be_sendable(amount_rao, treasurers)
+        buyback = self.buyback(number)
+        buyback.must_be_sendable(amount_rao, treasurers)
+        limit = buyback.planned.max_price_rao
+        if max_price_rao is not None and not 0 < max_price_rao <= limit:
+            msg = f"buyback {number} allows a price of up to {limit} rao, not {max_price_rao}"
+            raise DecisionRefusedError(msg)
         return self.record(
             context,
             BuybackSent,
@@ -266,6 +272,7 @@ class Treasury(Aggregate):
             number=number,
             how=how,
             amount_rao=amount_rao,
+            max_price_rao=limit if max_price_rao is None else max_price_rao,
             hotkey=hotkey,
             signer=signer,
             nonce=nonce,

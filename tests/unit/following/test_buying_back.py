@@ -12,12 +12,15 @@ from chain.buyback_outcomes import buyback_of, settle_buyback
 from chain.port import MORTAL_BLOCKS, BlockRef, Chain, ChainUnavailableError, SendRefusedError
 from chain.simulated import BuyAndBurn, Transfer
 from ledger.application import Unit
+from ledger.commands.buybacks import approve_buyback, plan_buyback
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.buybacks import Buyback, BuybackExecuted, BuybackFailed
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import AlertRaised
 from ledger.queries.treasury import buybacks
+from ledger.rules.buybacks import BuybackTerms, ObservedPrice
+from ledger.units import Rao
 from tests.unit.following.support import (
     MINER_COLD,
     NETUID,
@@ -279,3 +282,21 @@ def test_whoever_planned_it_cannot_approve_it(tmp_path: Path) -> None:
         place.ledger.decide(work)
     with pytest.raises(DecisionRefusedError, match="no buyback 1"):
         desk(place).execute(1)
+
+
+def test_the_limit_follows_a_price_that_fell_since_the_plan_down(tmp_path: Path) -> None:
+    """Else whoever sees the purchase coming could take the difference."""
+    place = follow(tmp_path, {})
+    dearer = ObservedPrice(TAO // 10, OPENS_AT, place.chain.finalized_head().hash)
+    terms = BuybackTerms("june", TAO, TAO // 10 + TAO // 200, dearer, 50_000)
+    plan_buyback(place.ledger, terms, "ann")
+    approve_buyback(place.ledger, 1, "bob")
+    now = TAO // 20
+    assert f"at no more than {Rao(now * 105 // 100)} per alpha" in desk(place).rehearse(1)
+    place.chain.fail_next("send", ChainUnavailableError("no node"))
+    with pytest.raises(ChainUnavailableError):
+        desk(place).execute(1)
+    done = desk(place).execute(1)
+    assert done.status == "executed"
+    assert done.sent is not None
+    assert done.sent.max_price_rao == now * 105 // 100
