@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SUBTENSOR: Final = "SubtensorModule"
 PRICE_CALL: Final = "SwapRuntimeApi_current_alpha_price"
+NO_SUCH_CALL: Final = "is not found"
+"""What a node says of a call that the runtime does not have: "Exported method … is not found"."""
 CONVICTION_FRACTION_BITS: Final = 64
 """The pallet keeps conviction as ``U64F64``: that many bits of it are the fraction."""
 LOCK_RATE_BLOCKS: Final = 934_866
@@ -60,9 +62,9 @@ def read_reserves(node: NodeConnection, netuid: int, block_hash: str) -> Reserve
     """``SubnetTAO``, ``SubnetAlphaIn``, ``SubnetAlphaOut``, and the runtime's own price.
 
     The price is ``SwapRuntimeApi.current_alpha_price``, which bittensor's ``alpha_price`` asks for,
-    too: rao per alpha as a u64, the runtime's fixed-point price times 10^9 rounded down. A node
-    that answers the call with an error (a runtime without it) leaves the price unknown. None for a
-    subnet that is not among ``NetworksAdded``.
+    too: rao per alpha as a u64, the runtime's fixed-point price times 10^9 rounded down. A runtime
+    without the call leaves the price unknown; any other error does not, for it may be a passing
+    one. None for a subnet that is not among ``NetworksAdded``.
     """
     names = ("NetworksAdded", "SubnetTAO", "SubnetAlphaIn", "SubnetAlphaOut")
     added, tao, alpha_in, alpha_out = read_items(
@@ -80,8 +82,10 @@ def _price_rao(node: NodeConnection, netuid: int, block_hash: str) -> int | None
         asked = runtime.encode_scale("u16", netuid)
         try:
             answer = runtime.rpc_request("state_call", [PRICE_CALL, str(asked), block_hash])
-        except SubstrateRequestException:
-            return None  # what the node says is that it knows no price, which is an answer
+        except SubstrateRequestException as error:
+            if NO_SUCH_CALL in str(error):
+                return None  # a runtime without the call, which is an answer
+            raise
         return int(runtime.decode_scale("u64", answer["result"]))
 
     return node.ask_at(PRICE_CALL, block_hash, read)
