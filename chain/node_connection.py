@@ -608,7 +608,9 @@ def _failures() -> tuple[type[Exception], ...]:
         BlockNotFound,
         RemainingScaleBytesNotEmptyException,
         InvalidScaleTypeValueException,
-        # So the codec, or a parse, says that the answer is not what the runtime declares.
+        # So the codec, or a parse, says that the answer is not what the runtime declares. The codec
+        # asserts, too, what its input is.
+        AssertionError,
         ValueError,
         LookupError,
         TypeError,
