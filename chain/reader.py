@@ -40,6 +40,7 @@ from ledger.commands.blocks import record_block
 from ledger.commands.gaps import Header, header_of
 from ledger.commands.money import record_balances
 from ledger.commands.registry import Registry, changes_between, record_opening
+from ledger.policy import Policy
 
 LEFT_OUT: Final = "left out by the operator"
 """The reason of a gap that a run began with."""
@@ -223,8 +224,9 @@ class BlockReader:
         before = self._must_follow(block)
         # A copy, until the block is recorded: one that fails half-way is read again from before.
         registry, beside = dict(self._registry), self._beside.copy()
-        policy = self._ledger.arena_state().policy_at(block.number)
-        self._set_burn_uid(beside, block.number, known_at=block.number - 1)
+        arena = self._ledger.arena_state()
+        policy = arena.policy_at(block.number)
+        _set_burn_uid(beside, policy, known=arena.policy_at(block.number - 1))
         facts = gather(
             self._chain,
             block,
@@ -245,7 +247,8 @@ class BlockReader:
         before = self._must_lead_on(block) if gap else self._must_follow(block)
         now, beside = registry_at(self._chain, self._netuid, block.hash), self._beside.copy()
         changes = changes_between(self._registry, now)
-        policy = self._ledger.arena_state().policy_at(number)
+        arena = self._ledger.arena_state()
+        policy = arena.policy_at(number)
         treasury = policy.fee.treasury_ss58
         # Where one cannot follow, nothing can be said to have drifted or changed in this block.
         facts = gather(
@@ -258,7 +261,7 @@ class BlockReader:
         )
         owner = self._chain.subnet_owner(self._netuid, block.hash)
         beside.subnet_owner = owner
-        self._set_burn_uid(beside, number, known_at=self._head())
+        _set_burn_uid(beside, policy, known=arena.policy_at(self._head()))
         facts = replace(
             facts,
             neurons=changes.neurons,
@@ -317,13 +320,6 @@ class BlockReader:
                 continue
             return after
         raise error
-
-    def _set_burn_uid(self, beside: Beside, number: int, *, known_at: int) -> None:
-        """The burn UID at a block; what is known is of the log's newest one, ``known_at``."""
-        arena = self._ledger.arena_state()
-        beside.burn_uid = arena.policy_at(number).weights.burn_uid
-        before = arena.policy_at(known_at).weights.burn_uid
-        beside.burn_uid_is_new = beside.burn_uid != before
 
     # -- the right chain --------------------------------------------------------------------
 
@@ -397,6 +393,12 @@ class BlockReader:
     def _treasury(self, block: int) -> str:
         arena = self._ledger.arena_state()
         return arena.policy_at(block).fee.treasury_ss58
+
+
+def _set_burn_uid(beside: Beside, policy: Policy, *, known: Policy) -> None:
+    """The burn UID under ``policy``; ``known`` is that of the log's newest block."""
+    beside.burn_uid = policy.weights.burn_uid
+    beside.burn_uid_is_new = beside.burn_uid != known.weights.burn_uid
 
 
 def _no_header_of(number: int) -> ChainUnavailableError:
