@@ -18,7 +18,7 @@ from evaluation.reference.engines import (
     RecomputeEngine,
 )
 from evaluation.reference.model import DEFAULT_SEED, init_weights
-from ledger.policy import ContestPolicy
+from ledger.contest_policy import ContestPolicy
 
 GOAL: Final = 2.0
 CONTEST: Final = ContestPolicy(prompts=2, context_tokens=608, output_tokens=20)

@@ -44,13 +44,23 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One completed answer, as measured.
 
     ``tokens`` are ids by our tokenizer from the text received; ``arrival_us[i]`` is when the whole
-    text of ``tokens[i]`` was here. ``end_us`` is the last byte of the stream.
+    text of ``tokens[i]`` was here. ``end_us`` is the last byte of the stream. Where a server named
+    the ids of its tokens and they spell that very text, they are the ``tokens`` and
+    ``ids_from_server`` is true: one text can be cut into tokens in several ways, and only the
+    server knows how it did; the reference judges whether it says the truth.
+
+    ``logprobs_milli`` is what the server claims of each token, in thousandths of a nat; empty where
+    its claims cannot be laid beside the tokens one by one. ``sent_us`` is when the request was
+    sent, since its block began.
     """
 
     tokens: tuple[int, ...]
     arrival_us: tuple[int, ...]
     end_us: int
     finish_reason: str
+    logprobs_milli: tuple[int, ...] = ()
+    ids_from_server: bool = False
+    sent_us: int = 0
 
     @property
     def ttft_us(self) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from evaluation.client import Answer, ServerFaultError
 from evaluation.evidence import EvidenceStore, canonical
 from evaluation.forcing import ScoringError
+from evaluation.images import ImageRef
 from evaluation.judge import (
     MIN_TOKENS,
     EntrantEvidence,
@@ -39,10 +40,12 @@ from evaluation.measure import (
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer, checked
 from evaluation.prompts import prompts_for
 from evaluation.runners.port import (
+    ImageRefusedError,
     InfrastructureFaultError,
     Runner,
     RunningServer,
     ServerStartError,
+    Stage,
 )
 from ledger.codes import DisqualificationCode, VoidCause
 from ledger.rules.seed import seed_from_block_hash
@@ -121,12 +124,16 @@ def run_contest(
     seed = seed_from_block_hash(plan.seed_block_hash)
     prompts = prompts_for(seed, plan.policy.contest, tokenizer)
     questions = Questions(plan, prompts, tokenizer, on_progress, should_stop)
-    contest = _Contest(questions, runner, evidence, on_server)
     outcome = ContestOutcome(
         contest_id=plan.contest_id, status="void", seed=seed, prompts_digest=prompts.digest
     )
     try:
-        baseline, verdicts = contest.run()
+        with runner.stage(plan.contest_id, plan.policy.contest.limits) as stage:
+            baseline, verdicts = _Contest(questions, stage, evidence, on_server).run()
+    except InfrastructureFaultError as fault:
+        return msgspec.structs.replace(
+            outcome, void_cause=VoidCause.HOST_FAILED, detail=fault.detail
+        )
     except StoppedError as stopped:
         return msgspec.structs.replace(outcome, void_cause=stopped.cause, detail=str(stopped))
     except _VoidError as void:
@@ -152,11 +159,11 @@ def _own_exit_code(server: RunningServer, fault: ServerFaultError | None) -> int
 
 class _Contest:
     def __init__(
-        self, questions: Questions, runner: Runner, evidence: EvidenceStore, on_server: OnServer
+        self, questions: Questions, stage: Stage, evidence: EvidenceStore, on_server: OnServer
     ) -> None:
         self._questions = questions
         self._plan = questions.plan
-        self._runner = runner
+        self._stage = stage
         self._evidence = evidence
         self._on_server = on_server
 
@@ -167,11 +174,14 @@ class _Contest:
         return baseline, tuple(self._verdict(baseline, run) for run in runs)
 
     @contextmanager
-    def _server(self, image: str, role: str, entrant_id: str | None) -> Iterator[RunningServer]:
+    def _server(
+        self, image: ImageRef, role: str, entrant_id: str | None
+    ) -> Iterator[RunningServer]:
         """A healthy server, stopped at the end; raises what the runner's port says."""
         self._questions.stop_if_asked()
         self._questions.on_progress("launch", entrant_id, 0, 1)
-        server = self._runner.launch(image, role)
+        self._stage.prepare(image, self._plan.policy.contest.pull_timeout_s)
+        server = self._stage.launch(image, role)
         try:
             server.wait_healthy(self._plan.policy.contest.startup_timeout_s)
             self._questions.on_progress("launch", entrant_id, 1, 1)
@@ -183,11 +193,14 @@ class _Contest:
     def _baseline(self) -> list[Answer]:
         """The baseline's answers; without them the round is void."""
         try:
-            with self._server(self._plan.baseline_image, "baseline", None) as server:
+            with self._server(self._plan.baseline, "baseline", None) as server:
                 measured = measure(self._questions, server.base_url, None)
             log_tail = server.log_tail()
         except InfrastructureFaultError as fault:
             raise _VoidError(VoidCause.BASELINE_FAILED, f"the baseline: {fault.detail}") from fault
+        except ImageRefusedError as refused:
+            detail = f"the baseline: {refused.detail}"
+            raise _VoidError(VoidCause.BASELINE_FAILED, detail) from refused
         except ServerStartError as fault:
             raise _VoidError(
                 VoidCause.BASELINE_FAILED, f"the baseline: {fault.detail}", fault.log_tail
@@ -208,13 +221,16 @@ class _Contest:
         """Run one entrant's server; every fault is its own or nobody's, none ends the round."""
         run = _Run(entrant, Measured(), None, None, "")
         try:
-            with self._server(entrant.image_digest, entrant.role, entrant.entrant_id) as server:
+            with self._server(entrant.image, entrant.role, entrant.entrant_id) as server:
                 run.measured = measure(self._questions, server.base_url, entrant.entrant_id)
                 fault = run.measured.fault
                 run.exit_code = _own_exit_code(server, fault)
             run.log_tail = server.log_tail()
         except InfrastructureFaultError as fault_of_ours:
             run.fault = Fault(infrastructure=fault_of_ours.cause, detail=fault_of_ours.detail)
+            return run
+        except ImageRefusedError as refused:
+            run.fault = Fault(disqualified=refused.code, detail=refused.detail)
             return run
         except ServerStartError as at_start:
             run.fault = Fault(disqualified=at_start.code, detail=at_start.detail)
@@ -232,7 +248,7 @@ class _Contest:
             return
         server: RunningServer | None = None
         try:
-            with self._server(self._plan.baseline_image, "reference", None) as server:
+            with self._server(self._plan.baseline, "reference", None) as server:
                 self._check_reference(server, baseline)
                 for done, run in enumerate(whole):
                     entrant_id = run.entrant.entrant_id
@@ -258,7 +274,7 @@ class _Contest:
             entrant_id="baseline",
             hotkey="",
             role="challenger",
-            image_digest=self._plan.baseline_image,
+            image=self._plan.baseline,
         )
         run = _Run(itself, Measured(answers=baseline), None, None, "", forced)
         gates = self._plan.policy.gates
@@ -284,11 +300,11 @@ class _Contest:
             seed_block_hash=plan.seed_block_hash,
             prompts_digest=prompts.digest,
             model_name=plan.model_name,
-            baseline_image=plan.baseline_image,
+            baseline_image=str(plan.baseline),
             entrant_id=run.entrant.entrant_id,
             hotkey=run.entrant.hotkey,
             role=run.entrant.role,
-            image_digest=run.entrant.image_digest,
+            image_digest=run.entrant.image.digest,
             baseline=tuple(baseline),
             answers=tuple(run.measured.answers),
             repeated=prompts.repeated,

@@ -9,22 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
+from typing import Final
 from uuid import UUID
 
 from evaluation.contest import ContestOutcome, OnServer, run_contest
 from evaluation.evidence import EvidenceStore
+from evaluation.images import ImageRef, ImageReferenceError, image_of, parse_image
 from evaluation.judge import EntrantVerdict
 from evaluation.measure import Progress
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer
-from evaluation.runners.port import InfrastructureFaultError, Runner
+from evaluation.runners.port import ImageRefusedError, InfrastructureFaultError, Runner
 from ledger.application import Ledger, Unit
 from ledger.codes import VoidCause
 from ledger.commands.causes import after
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
 from ledger.commands.copies import record_fingerprint
+from ledger.contest_policy import ServerLimits
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
 from ledger.decisions.submission import Submission
+
+AUDIT_PULL_S: Final = 300
+"""How long an audit of contents waits for one image."""
 
 
 class ContestDesk:
@@ -115,7 +121,9 @@ class ContestDesk:
         for identity in submissions:
             found = self._ledger.load(Submission, identity)
             if found.commit is not None and found.commit.digest and found.fingerprint is None:
-                self._note_fingerprint(identity, found.commit.digest)
+                self._note_fingerprint(
+                    identity, image_of(found.commit.image or "", found.commit.digest)
+                )
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -144,13 +152,13 @@ class ContestDesk:
             policy=policy,
             model_dir=str(self._model_dir),
             model_name=policy.model,
-            baseline_image=policy.baseline_image,
+            baseline=_baseline(policy.baseline_image),
             entrants=tuple(
                 PlannedEntrant(
                     entrant_id=str(entrant.submission_id),
                     hotkey=entrant.hotkey,
                     role=entrant.role,
-                    image_digest=entrant.digest,
+                    image=image_of(entrant.image, entrant.digest),
                 )
                 for entrant in planned.entrants
             ),
@@ -168,7 +176,7 @@ class ContestDesk:
             found = unit.get(Contest, contest)
             found.measure_baseline(
                 after(unit, found),
-                image=plan.baseline_image,
+                image=str(plan.baseline),
                 prompts=len(figures.e2e_us),
                 prompts_digest=outcome.prompts_digest,
                 median_ttft_us=median_low(figures.ttft_us),
@@ -184,14 +192,24 @@ class ContestDesk:
         for entrant in plan.entrants:
             identity = UUID(entrant.entrant_id)
             if self._ledger.load(Submission, identity).fingerprint is None:
-                self._note_fingerprint(identity, entrant.image_digest)
+                self._note_fingerprint(identity, entrant.image)
 
-    def _note_fingerprint(self, submission: UUID, image_digest: str) -> None:
+    def _note_fingerprint(self, submission: UUID, image: ImageRef) -> None:
         try:
-            fingerprint = self._runner.fingerprint(image_digest)
-        except InfrastructureFaultError:
+            with self._runner.stage(f"audit of {image.digest}", ServerLimits()) as stage:
+                fingerprint = stage.prepare(image, AUDIT_PULL_S).fingerprint
+        except (InfrastructureFaultError, ImageRefusedError):
             return  # not to be had now; the contest itself records why, the next audit asks again
         record_fingerprint(self._ledger, submission, fingerprint)
+
+
+def _baseline(image: str) -> ImageRef:
+    """The pinned baseline; a policy that pins none by digest cannot be run (DOMAIN 4)."""
+    try:
+        return parse_image(image)
+    except ImageReferenceError as error:
+        msg = f"the track's policy pins no baseline by its digest: {error}"
+        raise DecisionRefusedError(msg) from error
 
 
 def _measure(unit: Unit, contest: Contest, entrant: PlannedEntrant, own: EntrantVerdict) -> None:

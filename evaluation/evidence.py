@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from evaluation.judge import EVIDENCE_FORM, EntrantEvidence, EntrantVerdict, judge
-from ledger.policy import GatePolicy
+from ledger.gate_policy import GatePolicy
 
 MAX_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")

@@ -29,11 +29,13 @@ class ForcedToken(msgspec.Struct, frozen=True, array_like=True):
     """One emitted token under the reference.
 
     ``margin_milli`` is how far its logprob lies below that of the reference's first choice, in
-    thousandths of a nat; ``rank`` is 1 for the first choice itself.
+    thousandths of a nat; ``rank`` is 1 for the first choice itself; ``logprob_milli`` is the
+    token's own logprob there, None in evidence from before it was kept.
     """
 
     margin_milli: int
     rank: int
+    logprob_milli: int | None = None
 
     @property
     def is_first_choice(self) -> bool:
@@ -136,4 +138,8 @@ def _forced(entry: dict[str, _Entry] | None, token: int) -> ForcedToken | None:
     best = max((one.logprob for one in entry.values() if one.rank == 1), default=math.nan)
     if not math.isfinite(own.logprob) or not math.isfinite(best):
         return None
-    return ForcedToken(margin_milli=round((best - own.logprob) * MILLI), rank=own.rank)
+    return ForcedToken(
+        margin_milli=round((best - own.logprob) * MILLI),
+        rank=own.rank,
+        logprob_milli=round(own.logprob * MILLI),
+    )

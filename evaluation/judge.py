@@ -16,7 +16,7 @@ from evaluation.client import Answer
 from evaluation.forcing import ForcedToken
 from evaluation.plan import EntrantRole
 from ledger.codes import DisqualificationCode, InfrastructureCause
-from ledger.policy import GatePolicy
+from ledger.gate_policy import GatePolicy
 from ledger.units import PPM
 
 MIN_TOKENS: Final = 2

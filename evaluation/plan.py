@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from evaluation.images import ImageRef
 from ledger.policy import TrackPolicy
 
 EntrantRole = Literal["king", "runner_up", "challenger"]
@@ -54,7 +55,7 @@ class PlannedEntrant(msgspec.Struct, frozen=True, kw_only=True):
     entrant_id: str
     hotkey: str
     role: EntrantRole
-    image_digest: str
+    image: ImageRef
 
 
 class ContestPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ class ContestPlan(msgspec.Struct, frozen=True, kw_only=True):
     policy: TrackPolicy
     model_dir: str
     model_name: str
-    baseline_image: str
+    baseline: ImageRef
     entrants: tuple[PlannedEntrant, ...]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from evaluation.plan import PlanError, Tokenizer
-from ledger.policy import ContestPolicy
+from ledger.contest_policy import ContestPolicy
 
 _INSTRUCTION: Final = "Continue this text at length. "
 _TAIL_PART: Final = 16

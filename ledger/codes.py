@@ -69,6 +69,12 @@ class DisqualificationCode(StrEnum):
     SAMPLER_CHANGED = "sampler_changed"
     FLUSHED = "flushed"
     REPLAYED = "replayed"
+    QUANTISED = "quantised"
+    SPECULATIVE = "speculative"
+    LOGPROBS_FORGED = "logprobs_forged"
+    OUT_OF_MEMORY = "out_of_memory"
+    IMAGE_TOO_LARGE = "image_too_large"
+    BUDGET_SPENT = "budget_spent"
     COPY = "copy"
 
 
@@ -79,6 +85,9 @@ class VoidCause(StrEnum):
     SCORING_FAILED = "scoring_failed"
     INTERRUPTED = "interrupted"
     EVALUATION_PAUSED = "evaluation_paused"
+    HOST_FAILED = "host_failed"
+    CLIENT_SATURATED = "client_saturated"
+    DRIFTED = "drifted"
 
 
 class InfrastructureCause(StrEnum):

@@ -18,7 +18,11 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from ledger import contest_policy, gate_policy
 from ledger.addresses import is_ss58
+from ledger.contest_policy import ContestPolicy
+from ledger.gate_policy import GatePolicy
+from ledger.policy_numbers import Block, NonNegative, Ppm, SomeBlocks
 from ledger.rules.interval import fewest_blocks
 from ledger.spelling import spelled
 from ledger.texts import is_one_line
@@ -28,24 +32,11 @@ MAX_POLICY_BYTES: Final = 65_536
 MAX_TRACKS: Final = 16
 MAX_UID: Final = 255
 """UIDs are 0 to 255 (DOMAIN, Words)."""
-MAX_BLOCKS: Final = 2**32 - 1
-"""Block numbers are u32 on the chain, and so are the distances between them."""
-MAX_INTEGER: Final = 2**63 - 1
-"""The largest integer that both databases keep. Amounts on the chain are u64, and all TAO there
-will ever be is less than a four-hundredth of this."""
-MAX_TIMEOUT_S: Final = 86_400
 MAX_OVERRIDE_PPM: Final = 10**9
 """Beyond one whole an override is clamped (DOMAIN 5); beyond this it is a slip of the hand."""
 MAX_NAME_CHARS: Final = 64
 MAX_IMAGE_CHARS: Final = 255
 MAX_TREASURERS: Final = 16
-
-Ppm = Annotated[int, Meta(ge=0, le=PPM)]
-Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
-NonNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
-Block = Annotated[int, Meta(ge=0, le=MAX_BLOCKS)]
-SomeBlocks = Annotated[int, Meta(ge=1, le=MAX_BLOCKS)]
-Seconds = Annotated[int, Meta(ge=1, le=MAX_TIMEOUT_S)]
 
 _TRACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -187,53 +178,6 @@ class MarginPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     decay_blocks: SomeBlocks | None = None
 
 
-class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a server's output must be to count as correct (ARCHITECTURE, "Correct").
-
-    Margins are teacher-forced under the reference, in thousandths of a logit (``milli``): how far
-    each emitted token lies below the reference's best one.
-    """
-
-    min_length_ppm: Ppm = 900_000
-    """Fewer tokens than max(2, ceil(this x baseline's)) is `truncated` (DOMAIN 4, v2)."""
-    max_length_ppm: Annotated[int, Meta(ge=PPM, le=MAX_INTEGER)] = 1_100_000
-    """More tokens than this x baseline's is `overlong`."""
-    min_top1_ppm: Ppm = 970_000
-    """The part of emitted tokens that must be the reference's first choice."""
-    max_mean_margin_milli: NonNegative = 30
-    """Mean over tokens of min(margin, clip)."""
-    margin_clip_milli: Positive = 2_000
-    max_p99_margin_milli: NonNegative = 500
-    max_repeat_gain_ppm: Ppm = 100_000
-    """A repeated prompt may be at most this much faster than fresh ones (else `replayed`)."""
-    min_stream_spread_ppm: Ppm = 50_000
-    """The smallest part of a response's wall time over which its tokens arrive (else `flushed`)."""
-    min_model_top1_ppm: Ppm = 500_000
-    """Below this top-1 rate the output is another model's (`other_weights`); between this and
-    ``min_top1_ppm`` the model is right and its choice is not (`sampler_changed`)."""
-    min_coverage_ppm: Ppm = 500_000
-    """The part of emitted tokens the reference must have scored, else the fault is ours."""
-
-
-class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a contest is run on one track (DOMAIN 4). Times in seconds, lengths in tokens."""
-
-    prompts: Annotated[int, Meta(ge=2, le=1_000)] = 10
-    prompts_per_block: Annotated[int, Meta(ge=1, le=1_000)] = 1
-    """How many consecutive prompts form one block, the unit the interval rule resamples."""
-    repeated_prompts: Annotated[int, Meta(ge=0, le=1_000)] = 2
-    """How many of the scored prompts are asked again at the end, for the replay check; not more
-    than there are."""
-    warmup_prompts: Annotated[int, Meta(ge=0, le=100)] = 2
-    context_tokens: Annotated[int, Meta(ge=8, le=131_072)] = 6_144
-    output_tokens: Annotated[int, Meta(ge=2, le=8_192)] = 512
-    startup_timeout_s: Seconds = 750
-    prompt_timeout_s: Seconds = 120
-    pull_timeout_s: Seconds = 300
-    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
-    """Attempts of one round that may be void before its entrants are credited."""
-
-
 class TrackPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model's competition inside an arena; the tracks' emission shares sum to 1,000,000 ppm."""
 
@@ -246,6 +190,9 @@ class TrackPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     contest: ContestPolicy = ContestPolicy()
     baseline_image: str = ""
     """By digest, by reference, or empty where whoever runs the contest names it."""
+    calibration: str = ""
+    """``sha256:<hex>`` of the calibration (honest A/A runs by model, GPU and engine) that gates and
+    margin were set from; empty where they were not."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -281,6 +228,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Policy: frozenset({"treasury"}),
+    TrackPolicy: frozenset({"calibration"}),
+    **contest_policy.ADDED_LATER,
+    **gate_policy.ADDED_LATER,
 }
 """Fields that policies had not when the first ones were recorded."""
 

@@ -15,20 +15,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from evaluation.images import ImageRef
 from evaluation.runners.log import BoundedLog
 from evaluation.runners.port import (
     LOG_TAIL_BYTES,
     LOG_TAIL_LINES,
     ExitedAtStartError,
+    ImageFacts,
     InfrastructureFaultError,
     NeverHealthyError,
 )
 from ledger.codes import InfrastructureCause
+from ledger.contest_policy import ServerLimits
 
 _GUARD: Final = Path(__file__).with_name("guard.py")
 _LISTENING: Final = re.compile(rb"^listening on 127\.0\.0\.1:([0-9]{1,5})\r?$", re.MULTILINE)
@@ -68,20 +72,37 @@ class Images(Protocol):
 
 
 class ProcessRunner:
-    """A :class:`~evaluation.runners.port.Runner` of subprocesses.
+    """A :class:`~evaluation.runners.port.Runner` of subprocesses, and the stage of every contest.
 
-    Each server is the leader of a session of its own, so that it is stopped with all it started,
-    and is killed by the kernel when the thread that launched it ends (Linux): launch from a thread
-    that lives as long as the contest.
+    It keeps none of the limits. Each server is the leader of a session of its own, so that it is
+    stopped with all it started, and is killed by the kernel when the thread that launched it ends
+    (Linux): launch from a thread that lives as long as the contest.
     """
 
     def __init__(self, images: Images, *, stop_grace_s: float = 3.0) -> None:
         self._images = images
         self._stop_grace_s = stop_grace_s
 
-    def launch(self, image_digest: str, role: str) -> ProcessServer:
-        """Start the image's server; see :meth:`evaluation.runners.port.Runner.launch`."""
-        command = self._images.command(image_digest)
+    @contextmanager
+    def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[ProcessRunner]:  # noqa: ARG002
+        """The runner itself: processes need nothing made around them."""
+        yield self
+
+    def sweep(self) -> Sequence[str]:
+        """Nothing: the kernel ended the servers of a dead process with it."""
+        return ()
+
+    def facts(self) -> Mapping[str, str]:
+        """Which kind of runner it is."""
+        return {"runner": "process"}
+
+    def prepare(self, image: ImageRef, timeout_s: float) -> ImageFacts:  # noqa: ARG002
+        """Check that the image is here; see :meth:`evaluation.runners.port.Stage.prepare`."""
+        return ImageFacts(image=str(image), fingerprint=self._images.fingerprint(image.digest))
+
+    def launch(self, image: ImageRef, role: str) -> ProcessServer:
+        """Start the image's server; see :meth:`evaluation.runners.port.Stage.launch`."""
+        command = self._images.command(image.digest)
         # Nothing of our own environment is handed on: it may hold keys.
         environment = {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", **_ONE_THREAD}
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid())]
@@ -101,10 +122,6 @@ class ProcessRunner:
                 f"this machine could not start the {role}'s server: {error}",
             ) from error
         return ProcessServer(process, stop_grace_s=self._stop_grace_s)
-
-    def fingerprint(self, image_digest: str) -> str:
-        """The content fingerprint; see :meth:`evaluation.runners.port.Runner.fingerprint`."""
-        return self._images.fingerprint(image_digest)
 
 
 class ProcessServer:
@@ -145,6 +162,19 @@ class ProcessServer:
             return None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
+    @property
+    def out_of_memory(self) -> bool:
+        """Never: a plain process has no limit of its own here."""
+        return False
+
+    def pause(self) -> None:
+        """SIGSTOP to the group."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT to the group."""
+        self._signal(signal.SIGCONT)
+
     def wait_healthy(self, timeout_s: float) -> None:
         """Wait for the port in the output, then for ``GET /health`` to answer 200."""
         deadline_s = time.monotonic() + timeout_s
@@ -182,6 +212,7 @@ class ProcessServer:
             return
         if self.exit_code is None:
             self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)  # one that is frozen could not obey
             deadline_s = time.monotonic() + self._stop_grace_s
             while self.exit_code is None and time.monotonic() < deadline_s:
                 time.sleep(_POLL_S)

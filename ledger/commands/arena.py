@@ -8,7 +8,8 @@ from ledger.application import Ledger, Unit
 from ledger.decisions.arena import Switch
 from ledger.decisions.base import DecisionRefusedError
 from ledger.keys import ArenaKey
-from ledger.policy import MAX_BLOCKS, Policy
+from ledger.policy import Policy
+from ledger.policy_numbers import MAX_BLOCKS
 from ledger.store.logs import all_heads
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from evaluation.contest import ContestOutcome, run_contest
 from evaluation.evidence import EvidenceStore, read_evidence, rejudge
+from evaluation.images import ImageRef
 from evaluation.judge import EntrantVerdict
 from evaluation.plan import ContestPlan, EntrantRole, PlannedEntrant
 from evaluation.prompts import MAX_REPEAT_ROUNDS
@@ -24,7 +25,9 @@ from evaluation.runners.port import RunningServer
 from evaluation.runners.process import ProcessRunner
 from evaluation.runners.reference import ReferenceImages
 from ledger.codes import VoidCause
-from ledger.policy import ContestPolicy, GatePolicy, KingTakesAll, ScoreV2, TrackPolicy
+from ledger.contest_policy import ContestPolicy
+from ledger.gate_policy import GatePolicy
+from ledger.policy import KingTakesAll, ScoreV2, TrackPolicy
 
 POLICY = ContestPolicy(
     prompts=5,
@@ -69,13 +72,13 @@ class Ground:
             ),
             model_dir=str(self.root / "model"),
             model_name=ModelConfig().name,
-            baseline_image=self.image("recompute"),
+            baseline=ImageRef("", self.image("recompute")),
             entrants=tuple(
                 PlannedEntrant(
                     entrant_id=kind,
                     hotkey=f"hotkey of {kind}",
                     role=role,
-                    image_digest=MISSING if kind == "missing" else self.image(kind),
+                    image=ImageRef("", MISSING if kind == "missing" else self.image(kind)),
                 )
                 for kind, role in entrants
             ),

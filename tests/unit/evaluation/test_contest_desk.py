@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -13,12 +14,14 @@ from evaluation import desk as module
 from evaluation.contest import BaselineFigures, ContestOutcome
 from evaluation.desk import ContestDesk
 from evaluation.evidence import EvidenceStore
+from evaluation.images import ImageRef
 from evaluation.judge import EntrantVerdict
 from evaluation.plan import ContestPlan
 from evaluation.reference import tokenizer
 from evaluation.runners.port import InfrastructureFaultError, Runner
 from ledger.codes import InfrastructureCause
 from ledger.commands.contests import CLAIM_BLOCKS, plan_contest
+from ledger.contest_policy import ServerLimits
 from ledger.decisions.contest import Contest, ContestVoided
 from ledger.queries.why import why
 from tests.contract.stores import quick_engine
@@ -28,15 +31,12 @@ from tests.unit.ledger.scenes import TRACK, Scene
 class NoMachine:
     """A runner without a machine: nothing is launched, no image can be had."""
 
-    def launch(self, image_digest: str, role: str) -> Any:
-        raise InfrastructureFaultError(
-            InfrastructureCause.HOST_FAILED, f"no machine for {role} {image_digest}"
-        )
+    @contextmanager
+    def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[NoMachine]:
+        yield self
 
-    def fingerprint(self, image_digest: str) -> str:
-        raise InfrastructureFaultError(
-            InfrastructureCause.PULL_FAILED, f"no registry for {image_digest}"
-        )
+    def prepare(self, image: ImageRef, timeout_s: float) -> Any:
+        raise InfrastructureFaultError(InfrastructureCause.PULL_FAILED, f"no registry for {image}")
 
 
 @pytest.fixture

@@ -5,13 +5,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from evaluation.images import ImageRef
 from evaluation.plan import ContestPlan, EntrantRole, PlanError, PlannedEntrant, checked
 from ledger.policy import KingTakesAll, ScoreV2, TrackPolicy
 
 
+IMAGE = ImageRef("", "sha256:" + "0" * 64)
+
+
 def plan(*roles: EntrantRole, ids: str = "abcdef") -> ContestPlan:
     entrants = tuple(
-        PlannedEntrant(entrant_id=name, hotkey="5F", role=role, image_digest="sha256:" + "0" * 64)
+        PlannedEntrant(
+            entrant_id=name, hotkey="5F", role=role, image=ImageRef("", "sha256:" + "0" * 64)
+        )
         for name, role in zip(ids, roles, strict=False)
     )
     return ContestPlan(
@@ -23,7 +29,7 @@ def plan(*roles: EntrantRole, ids: str = "abcdef") -> ContestPlan:
         policy=TrackPolicy(model="qwen", emission=KingTakesAll(), scoring=ScoreV2()),
         model_dir="/models",
         model_name="qwen",
-        baseline_image="sha256:" + "1" * 64,
+        baseline=ImageRef("", "sha256:" + "1" * 64),
         entrants=entrants,
     )
 

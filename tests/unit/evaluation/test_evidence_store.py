@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evaluation.evidence import EvidenceError, EvidenceStore, canonical, read_evidence, rejudge
 from evaluation.judge import judge
-from ledger.policy import GatePolicy
+from ledger.gate_policy import GatePolicy
 
 
 def only_file(root: Path) -> Path:

@@ -10,7 +10,7 @@ from entrant_evidence import BEST, answer, evidence, forced
 from evaluation.forcing import ForcedToken
 from evaluation.judge import EntrantVerdict, Fault, ForcedAnswer, judge
 from ledger.codes import DisqualificationCode, InfrastructureCause
-from ledger.policy import GatePolicy
+from ledger.gate_policy import GatePolicy
 
 GATES = GatePolicy()
 NEAR = ForcedToken(400, 2)

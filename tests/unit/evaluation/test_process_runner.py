@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import evaluation
+from evaluation.images import ImageRef
 from evaluation.runners.port import (
     ExitedAtStartError,
     InfrastructureFaultError,
@@ -54,7 +55,9 @@ class Scripts:
 
 @contextmanager
 def launched(program: str, name: str = "image", grace_s: float = 3.0) -> Iterator[ProcessServer]:
-    server = ProcessRunner(Scripts(**{name: program}), stop_grace_s=grace_s).launch(name, "king")
+    server = ProcessRunner(Scripts(**{name: program}), stop_grace_s=grace_s).launch(
+        ImageRef("", name), "king"
+    )
     try:
         yield server
     finally:
@@ -178,7 +181,7 @@ def test_a_machine_that_cannot_start_a_process_is_a_fault_of_ours(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(InfrastructureFaultError) as caught:
-        ProcessRunner(Scripts(image="")).launch("image", "king")
+        ProcessRunner(Scripts(image="")).launch(ImageRef("", "image"), "king")
     assert caught.value.cause is InfrastructureCause.HOST_FAILED
 
 
@@ -191,8 +194,9 @@ def test_a_contest_killed_outright_leaves_no_server(tmp_path: Path) -> None:
             import sys, time
             sys.path.insert(0, {str(Path(__file__).parent)!r})
             from test_process_runner import SERVER, Scripts
+            from evaluation.images import ImageRef
             from evaluation.runners.process import ProcessRunner
-            server = ProcessRunner(Scripts(image=SERVER)).launch("image", "king")
+            server = ProcessRunner(Scripts(image=SERVER)).launch(ImageRef("", "image"), "king")
             server.wait_healthy({DEADLINE_S})
             print(server.pid, flush=True)
             time.sleep(600)

@@ -9,7 +9,7 @@ import pytest
 from evaluation.plan import PlanError
 from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet, prompts_for
 from evaluation.reference import tokenizer
-from ledger.policy import ContestPolicy
+from ledger.contest_policy import ContestPolicy
 from ledger.rules.seed import seed_from_block_hash
 
 BLOCK_HASH = "0x" + "ab" * 32

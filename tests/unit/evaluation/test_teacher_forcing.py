@@ -28,7 +28,7 @@ ENTRIES = [
 
 def test_margins_are_milli_nats_below_the_first_choice() -> None:
     forced = forced_tokens(reply(ENTRIES), [6, 7, 8, 3], answer_starts_at=1)
-    assert forced == (ForcedToken(0, 1), ForcedToken(1_750, 3), None)
+    assert forced == (ForcedToken(0, 1, -500), ForcedToken(1_750, 3, -2_000), None)
 
 
 def test_an_entry_without_the_first_choice_says_nothing() -> None:

@@ -23,6 +23,7 @@ from ledger.commands.block_facts import (
 from ledger.commands.blocks import record_block
 from ledger.commands.causes import after
 from ledger.commands.contests import complete_contest, plan_contest
+from ledger.contest_policy import ContestPolicy
 from ledger.decisions.arena import Arena
 from ledger.decisions.contest import Contest
 from ledger.decisions.payment import Payment
@@ -30,7 +31,6 @@ from ledger.decisions.submission import Submission
 from ledger.facts import Fact
 from ledger.keys import ArenaKey, payment_id, submission_id
 from ledger.policy import (
-    ContestPolicy,
     FeePolicy,
     KingTakesAll,
     MarginPolicy,
@@ -98,6 +98,7 @@ def policy(
                 scoring=ScoreV2(),
                 margin=MarginPolicy(start_ppm=0),
                 contest=ContestPolicy(prompts=2, max_attempts=max_attempts),
+                baseline_image="sha256:" + "b" * 64,
             )
             for track in tracks
         },

@@ -20,7 +20,7 @@ from evaluation.reference.engines import (
 from evaluation.reference.model import Weights, init_weights
 from evaluation.reference.scoring import teacher_forced
 from evaluation.reference.tokenizer import EOS_ID
-from ledger.policy import GatePolicy
+from ledger.gate_policy import GatePolicy
 from ledger.units import PPM
 
 OUTPUT_TOKENS = 20
