@@ -9,7 +9,6 @@ from evaluation.images import ImageRef
 from evaluation.plan import ContestPlan, EntrantRole, PlanError, PlannedEntrant, checked
 from ledger.policy import KingTakesAll, ScoreV2, TrackPolicy
 
-
 IMAGE = ImageRef("", "sha256:" + "0" * 64)
 
 
