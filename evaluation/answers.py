@@ -7,7 +7,7 @@ request was sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -81,7 +81,8 @@ class RawStream:
     """
 
     content_type: str
-    chunks: Sequence[Chunk]
+    # Megabytes, which a failing assertion or the event loop's own repr should not write out.
+    chunks: Sequence[Chunk] = field(repr=False)
     end_us: int
     content_encoding: str = ""
     sent_us: int = 0

@@ -106,7 +106,7 @@ class LoadResult:
     what was on its way then was called off, so ``answers`` may end before that request.
     """
 
-    answers: tuple[Answer, ...]
+    answers: tuple[Answer, ...] = field(repr=False)
     fault: ServerFaultError | None
     fault_at: int | None
     client_lag_us: ClientLag
@@ -143,7 +143,7 @@ async def run_load(
 class ReceivedBlock:
     """What came of each request, unread; nothing for those that were called off or never sent."""
 
-    streams: dict[int, RawStream] = field(default_factory=dict)
+    streams: dict[int, RawStream] = field(default_factory=dict, repr=False)
     faults: dict[int, ServerFaultError] = field(default_factory=dict)
     client_lag_us: ClientLag = ClientLag(0, 0, 0)
 
