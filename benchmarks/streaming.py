@@ -147,7 +147,7 @@ async def _bare(base_url: str, load: Load) -> None:
 def _errors_us(stream: RawStream) -> tuple[float, float]:
     """How far TTFT and wall time lie from the server's: from the request read to the write."""
     answer = understand(stream, tokenizer, max_tokens=TIMED_EVENTS)
-    sent = b"".join(chunk.data for chunk in stream.chunks)
+    sent = b"".join(stream.pieces)
     stamps = sent.rpartition(b"\n: ")[2].split(b"\n")[0]
     received_ns, first_ns, last_ns = (int(stamp) for stamp in stamps.split())
     return (
