@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from statistics import median
@@ -59,7 +60,7 @@ def client_vs_aiohttp() -> Measurement:
         f"{events / median(ours):,.0f} events/s against {events / median(bare):,.0f} "
         f"(medians of {RUN.rounds} interleaved rounds of {events:,} events; {ratio}); with the "
         f"parsing that comes after the run, {events / median(with_parsing):,.0f} events/s; the "
-        f"client's own lag was {median(lags) / 1_000:.1f} ms at the 99th percentile",
+        f"client's own lag was {median(lags) / 1_000:.1f} ms at the 99th percentile{_scheduling()}",
     )
 
 
@@ -90,7 +91,15 @@ def client_timing_error_ms() -> Measurement:
         f"TTFT {median(ttft):.2f} ms, wall time {median(wall):.2f} ms, the worse of both counts "
         f"({min(worse):.2f} to {max(worse):.2f} ms over {RUN.rounds} rounds of {TIMED_REQUESTS} "
         f"requests of {TIMED_EVENTS} events); the client's own lag was "
-        f"{median(lags) / 1_000:.1f} ms at the 99th percentile",
+        f"{median(lags) / 1_000:.1f} ms at the 99th percentile{_scheduling()}",
+    )
+
+
+def _scheduling() -> str:
+    """What to add to a note: on a busy machine, times of all others are those of the scheduler."""
+    real_time = os.sched_getscheduler(0) in {os.SCHED_FIFO, os.SCHED_RR}
+    return (
+        "; run under the real-time scheduler (chrt -f), other work beside it" if real_time else ""
     )
 
 
