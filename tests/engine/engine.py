@@ -118,6 +118,12 @@ class Engine:
         self._dockerd.kill()
         self._dockerd.wait()
         self._dockerd = None
+        # Where nobody reaps orphans, the next dockerd would wait for the dead containerd.
+        pid_file = self.folder / "exec/containerd/containerd.pid"
+        deadline_s = time.monotonic() + STOP_S
+        while _runs(int(pid_file.read_text())) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        pid_file.unlink()
 
     def stop(self) -> None:
         """SIGTERM dockerd, which stops its containers."""
@@ -276,6 +282,14 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if words[0]:
                 yield int(entry.name), words
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
 
 
 def _mounts_below(folder: Path) -> list[str]:
