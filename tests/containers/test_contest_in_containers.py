@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from evaluation.contest import run_contest
 from evaluation.evidence import EvidenceStore, rejudge
 from evaluation.images import ImageRef
@@ -30,6 +32,7 @@ POLICY = ContestPolicy(
 )
 
 
+@pytest.mark.slow
 def test_a_contest_between_containers(
     engine: Engine, runner: DockerRunner, model_dir: Path, tmp_path: Path
 ) -> None:

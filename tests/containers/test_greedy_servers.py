@@ -114,6 +114,7 @@ def test_no_right_is_left(engine: Engine, launch: Launch) -> None:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_gigabyte_of_log_costs_no_disk_and_leaves_its_last_words(
     engine: Engine, launch: Launch
 ) -> None:
