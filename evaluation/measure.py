@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from evaluation.client import Answer, ChatRequest, ServerFaultError, ask, open_session
 from evaluation.forcing import force
-from evaluation.judge import CLAIMED_END, ForcedAnswer, repeat_gain_ppm
+from evaluation.judge import CLAIMED_END, ForcedAnswer
 from evaluation.plan import ContestPlan, Tokenizer
-from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet
+from evaluation.prompts import PromptSet
 from ledger.codes import VoidCause
 
 ShouldStop = Callable[[], VoidCause | None]
 Progress = Callable[[str, str | None, int, int], None]
 """``(phase, entrant_id, done, of)``; the baseline and the reference have no entrant id. Phases are
-``launch``, ``warmup``, ``prompts``, ``repeats`` for a server and ``reference`` for the scoring."""
-
-
-_Asked = tuple[str, list[Answer]]
-"""One prompt and where its answer goes."""
+``prepare`` for all images, ``launch``, ``warmup``, ``prompts``, ``repeats`` for a server and
+``reference`` for the scoring. ``prompts`` counts an arm's prompts over all its blocks."""
+OnBlock = Callable[[int, int, str | None], None]
+"""``(block, of, entrant_id)``: this arm is asked the prompts of that block now, counted from 0."""
+OnMeasured = Callable[[str, int, int, int], None]
+"""``(entrant_id, prompt, baseline_us, own_us)``: both sides' wall times of a scored prompt are
+known, for a running ratio. With a baseline before and after, it is the one before."""
 
 
 class StoppedError(Exception):
@@ -32,13 +34,19 @@ class StoppedError(Exception):
 
 
 @dataclass(slots=True)
-class Measured:
-    """The answers of one server in the prompts' order; ``fault`` is what cut them short, if so."""
+class Stretch:
+    """Answers to prompts asked in one go, in their order; ``fault`` is what cut them short, if so.
 
-    answers: list[Answer] = field(default_factory=list)
-    controls: list[Answer] = field(default_factory=list)
-    repeats: list[Answer] = field(default_factory=list)
+    ``out_of_time`` is true where the time given was over first. The client's lag is in
+    microseconds; None where it was not measured.
+    """
+
+    answers: list[Answer]
     fault: ServerFaultError | None = None
+    out_of_time: bool = False
+    lag_p99_us: int | None = None
+    lag_max_us: int | None = None
+    lag_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,8 @@ class Questions:
     tokenizer: Tokenizer
     on_progress: Progress
     should_stop: ShouldStop
+    on_block: OnBlock = lambda *_: None
+    on_measured: OnMeasured = lambda *_: None
 
     def request(self, content: str) -> ChatRequest:
         """The chat request of one prompt."""
@@ -73,62 +83,32 @@ class Questions:
             raise StoppedError(cause)
 
 
-def measure(questions: Questions, base_url: str, entrant_id: str | None) -> Measured:
-    """Warm-up, the scored prompts, then each repeat after its control, one at a time.
+def ask_stretch(
+    questions: Questions, base_url: str, contents: Sequence[str], *, within_s: float | None
+) -> Stretch:
+    """Ask ``contents`` of one server, one after another, for at most ``within_s`` seconds.
 
-    Further rounds of repeats follow while the repeats look replayed.
-
-    The baseline (``entrant_id`` None) is not asked repeats: nobody is judged by them but entrants.
     Raises :class:`StoppedError`; a server's own fault is returned, with the answers before it.
     """
-    return asyncio.run(_measure(questions, base_url, entrant_id))
+    return asyncio.run(_ask_stretch(questions, base_url, contents, within_s))
 
 
-async def _measure(questions: Questions, base_url: str, entrant_id: str | None) -> Measured:
-    prompts, measured = questions.prompts, Measured()
-    discarded: list[Answer] = []
-    phases: list[tuple[str, list[_Asked]]] = [
-        ("warmup", [(content, discarded) for content in prompts.warmup]),
-        ("prompts", [(content, measured.answers) for content in prompts.scored]),
-    ]
-    if entrant_id is not None:
-        phases += [("repeats", asked) for asked in _repeat_rounds(prompts, measured)]
-    async with open_session() as session:
-        for phase, asked in phases:
-            if measured.repeats and not _looks_replayed(questions, measured):
-                break
-            for done, (content, answers) in enumerate(asked):
+async def _ask_stretch(
+    questions: Questions, base_url: str, contents: Sequence[str], within_s: float | None
+) -> Stretch:
+    stretch = Stretch([])
+    try:
+        async with asyncio.timeout(within_s), open_session() as session:
+            for content in contents:
                 questions.stop_if_asked()
-                questions.on_progress(phase, entrant_id, done, len(asked))
                 request = questions.request(content)
-                try:
-                    answers.append(await ask(session, base_url, request, questions.tokenizer))
-                except ServerFaultError as fault:
-                    fault.detail = f"{phase} {done}: {fault.detail}"
-                    measured.fault = fault
-                    return measured
-            questions.on_progress(phase, entrant_id, len(asked), len(asked))
-    return measured
-
-
-def _repeat_rounds(prompts: PromptSet, measured: Measured) -> list[list[_Asked]]:
-    """Every repeat right after a control of its own, as many rounds as there are controls for."""
-    rounds: list[list[_Asked]] = []
-    controls = iter(prompts.controls)
-    for _ in range(MAX_REPEAT_ROUNDS if prompts.repeated else 0):
-        rounds.append([])
-        for place in prompts.repeated:
-            rounds[-1].append((next(controls), measured.controls))
-            rounds[-1].append((prompts.scored[place], measured.repeats))
-    return rounds
-
-
-def _looks_replayed(questions: Questions, measured: Measured) -> bool:
-    """Whether the repeats so far are suspiciously quick. A server that replays stays so however
-    often it is asked; chance on a busy machine does not."""
-    fresh = (*measured.answers, *measured.controls)
-    gain_ppm = repeat_gain_ppm(fresh, measured.repeats)
-    return gain_ppm is not None and gain_ppm > questions.plan.policy.gates.max_repeat_gain_ppm
+                answer = await ask(session, base_url, request, questions.tokenizer)
+                stretch.answers.append(answer)
+    except ServerFaultError as fault:
+        stretch.fault = fault
+    except TimeoutError:
+        stretch.out_of_time = True
+    return stretch
 
 
 def force_answers(
