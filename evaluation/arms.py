@@ -10,16 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from evaluation.client import Answer, ServerFaultError
 from evaluation.gpus import GpuFacts, gpu_facts
 from evaluation.images import ImageRef, ImageReferenceError, parse_image
 from evaluation.judge import Fault, repeat_gain_ppm
 from evaluation.live import LiveRatios
+from evaluation.load import Load
 from evaluation.measure import Questions, Stretch, ask_stretch
 from evaluation.meter import Meter
 from evaluation.plan import PlannedEntrant
@@ -138,7 +139,7 @@ class Arm:
             self._server = self._ground.stage.launch(self.image, self.name)
             self._wait_healthy(self._server)
             ready_ms = (time.monotonic_ns() - began_ns) // _NS_PER_MS
-            self._start = replace(self._start, ready_ms=ready_ms)
+            self._start = structs.replace(self._start, ready_ms=ready_ms)
             self._questions.on_progress("launch", self.entrant_id, 1, 1)
             self._ground.on_server(self.name, self._server)
             self._warm_up()
@@ -150,7 +151,9 @@ class Arm:
         if self.fault is not None:
             return
         contents = [self._questions.prompts.scored[at] for at in places]
-        stretch = self._asked("prompts", block, place, contents, done=places.start)
+        load = self._questions.load(contents, f"block {block}")
+        of = self._contest.prompts
+        stretch = self._asked("prompts", block, place, load, done=places.start, of=of)
         self.answers += stretch.answers
         for at, answer in zip(places, stretch.answers, strict=False):
             self._ground.live.note(self.entrant_id, at, answer.wall_us)
@@ -198,13 +201,13 @@ class Arm:
         if server is None:
             self._meter.hold()
             return
-        self._start = replace(self._start, exit_code=server.exit_code)
+        self._start = structs.replace(self._start, exit_code=server.exit_code)
         try:
             server.stop()
         finally:
             self._meter.hold()
             self.log_tail = server.log_tail()
-            self._start = replace(self._start, out_of_memory=server.out_of_memory)
+            self._start = structs.replace(self._start, out_of_memory=server.out_of_memory)
             self._starts.append(self._start)
 
     # -- inside -------------------------------------------------------------------------------
@@ -233,31 +236,32 @@ class Arm:
             self._fail(self._budget_spent(f"while it started: {error.detail}"))
 
     def _warm_up(self) -> None:
+        """As many at once as later, and at once: it is there to have the server ready."""
         prompts = self._questions.prompts.warmup
         if self.fault is not None or not prompts:
             return
-        self._questions.on_progress("warmup", self.entrant_id, 0, len(prompts))
-        stretch = self._ask(prompts)
-        self._end_by(stretch, "warmup", 0)
-        self._questions.on_progress("warmup", self.entrant_id, len(stretch.answers), len(prompts))
+        load = replace(self._questions.load(prompts, "warmup"), arrivals_us=None)
+        self._end_by(self._ask("warmup", load, done=0, of=len(prompts)), "warmup", 0)
 
     def _repeat_once(self, turn: int, block: int, repeated: Sequence[int], place: int) -> None:
+        """One at a time, so that each control stands right before its repeat."""
         prompts = self._questions.prompts
         contents = []
         for at in repeated:
             contents.append(prompts.controls[turn * len(prompts.repeated) + at])
             contents.append(prompts.scored[prompts.repeated[at]])
-        stretch = self._asked("repeats", block, place, contents, done=0)
+        load = self._questions.load(contents, None)
+        stretch = self._asked("repeats", block, place, load, done=0, of=len(contents))
         self.controls += stretch.answers[::2]
         self.repeats += stretch.answers[1::2]
 
     def _asked(
-        self, phase: str, block: int, place: int, contents: Sequence[str], *, done: int
+        self, phase: str, block: int, place: int, load: Load, *, done: int, of: int
     ) -> Stretch:
-        of = self._contest.prompts if phase == "prompts" else len(contents)
-        self._questions.on_progress(phase, self.entrant_id, done, of)
+        """One recorded stretch; what cut it short is this arm's fault."""
         since_start_ms = self._ground.since_start_ms()
-        stretch = self._ask(contents)
+        stretch = self._ask(phase, load, done=done, of=of)
+        lag = stretch.client_lag
         self._blocks.append(
             BlockRecord(
                 phase=phase,
@@ -265,19 +269,26 @@ class Arm:
                 place=place,
                 since_start_ms=since_start_ms,
                 prompts=len(stretch.answers),
-                client_lag_p99_us=stretch.lag_p99_us,
-                client_lag_max_us=stretch.lag_max_us,
-                client_lag_samples=stretch.lag_samples,
+                client_lag_p99_us=None if lag is None else lag.p99_us,
+                client_lag_max_us=None if lag is None else lag.max_us,
+                client_lag_samples=0 if lag is None else lag.samples,
                 gpus=self._ground.read_gpus(),
             )
         )
         self._end_by(stretch, phase, done)
-        self._questions.on_progress(phase, self.entrant_id, done + len(stretch.answers), of)
         return stretch
 
-    def _ask(self, contents: Sequence[str]) -> Stretch:
+    def _ask(self, phase: str, load: Load, *, done: int, of: int) -> Stretch:
+        def tell(answered: int) -> None:
+            self._questions.on_progress(phase, self.entrant_id, done + answered, of)
+
+        tell(0)
         return ask_stretch(
-            self._questions, self._running().base_url, contents, within_s=self._left_s()
+            self._questions,
+            self._running().base_url,
+            load,
+            within_s=self._left_s(),
+            on_answered=tell,
         )
 
     def _looks_replayed(self) -> bool:
@@ -289,12 +300,12 @@ class Arm:
     def _end_by(self, stretch: Stretch, phase: str, done: int) -> None:
         """Note what cut the stretch short."""
         if stretch.out_of_time:
-            self._fail(self._budget_spent(f"{phase} {done + len(stretch.answers)} was not done"))
+            self._fail(self._budget_spent(f"{phase} {done} was not done"))
         if stretch.fault is None:
             return
         server, fault = self._running(), stretch.fault
         self.exit_code = _own_exit_code(server, fault)
-        detail = f"{phase} {done + len(stretch.answers)}: {fault.detail}"
+        detail = f"{phase} {done + (stretch.fault_at or 0)}: {fault.detail}"
         code = fault.code
         if self.exit_code is not None:
             detail += f"; the server exited with {self.exit_code}"

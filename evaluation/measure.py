@@ -6,14 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evaluation.client import Answer, ChatRequest, ServerFaultError, ask, open_session
+from evaluation.arrivals import arrivals_us
+from evaluation.client import Answer, ChatRequest, HostFaultError, ServerFaultError, open_session
 from evaluation.forcing import force
 from evaluation.judge import CLAIMED_END, ForcedAnswer
+from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, run_load
 from evaluation.plan import ContestPlan, Tokenizer
 from evaluation.prompts import PromptSet
-from ledger.codes import VoidCause
+from evaluation.runners.port import InfrastructureFaultError
+from ledger.codes import InfrastructureCause
 
-ShouldStop = Callable[[], VoidCause | None]
+__all__ = ["ShouldStop", "StoppedError"]
+
 Progress = Callable[[str, str | None, int, int], None]
 """``(phase, entrant_id, done, of)``; the baseline and the reference have no entrant id. Phases are
 ``prepare`` for all images, ``launch``, ``warmup``, ``prompts``, ``repeats`` for a server and
@@ -25,28 +29,19 @@ OnMeasured = Callable[[str, int, int, int], None]
 known, for a running ratio. With a baseline before and after, it is the one before."""
 
 
-class StoppedError(Exception):
-    """The caller asked for the round to end; ``cause`` is its reason."""
-
-    def __init__(self, cause: VoidCause) -> None:
-        super().__init__(f"the round was ended: {cause.value}")
-        self.cause = cause
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """Answers to prompts asked in one go, in their order; ``fault`` is what cut them short, if so.
 
-    ``out_of_time`` is true where the time given was over first. The client's lag is in
-    microseconds; None where it was not measured.
+    ``fault_at`` is the place of the prompt it came with. ``out_of_time`` is true where the time
+    given was over first; there are no answers then, and no lag is known.
     """
 
-    answers: list[Answer]
+    answers: tuple[Answer, ...]
     fault: ServerFaultError | None = None
+    fault_at: int | None = None
     out_of_time: bool = False
-    lag_p99_us: int | None = None
-    lag_max_us: int | None = None
-    lag_samples: int = 0
+    client_lag: ClientLag | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,18 @@ class Questions:
             max_tokens=contest.output_tokens,
             seed=self.prompts.seed % 2**31,  # engines take a signed 32-bit seed
             timeout_s=contest.prompt_timeout_s,
+            require_logprobs=self.plan.policy.gates.require_logprobs,
         )
+
+    def load(self, contents: Sequence[str], label: str | None) -> Load:
+        """What ``contents`` ask of a server: by policy where ``label`` names their block, one
+        after another where it is None."""
+        contest = self.plan.policy.contest
+        requests = [self.request(content) for content in contents]
+        if label is None:
+            return Load(requests, streams=1)
+        arrivals = arrivals_us(contest.arrival, len(requests), self.prompts.seed, label)
+        return Load(requests, streams=contest.streams, arrivals_us=arrivals)
 
     def prompt_ids(self, content: str) -> list[int]:
         """The ids a server is fed for one prompt."""
@@ -84,31 +90,48 @@ class Questions:
 
 
 def ask_stretch(
-    questions: Questions, base_url: str, contents: Sequence[str], *, within_s: float | None
+    questions: Questions,
+    base_url: str,
+    load: Load,
+    *,
+    within_s: float | None = None,
+    on_answered: Callable[[int], None] = lambda _: None,
 ) -> Stretch:
-    """Ask ``contents`` of one server, one after another, for at most ``within_s`` seconds.
+    """Ask all of ``load`` of one server, for at most ``within_s`` seconds.
 
-    Raises :class:`StoppedError`; a server's own fault is returned, with the answers before it.
+    Raises :class:`StoppedError`, and :class:`InfrastructureFaultError` (`host_failed`) where this
+    machine could not ask; a server's own fault is returned, with the answers before it.
     """
-    return asyncio.run(_ask_stretch(questions, base_url, contents, within_s))
+    return asyncio.run(_ask_stretch(questions, base_url, load, within_s, on_answered))
 
 
 async def _ask_stretch(
-    questions: Questions, base_url: str, contents: Sequence[str], within_s: float | None
+    questions: Questions,
+    base_url: str,
+    load: Load,
+    within_s: float | None,
+    on_answered: Callable[[int], None],
 ) -> Stretch:
-    stretch = Stretch([])
     try:
-        async with asyncio.timeout(within_s), open_session() as session:
-            for content in contents:
-                questions.stop_if_asked()
-                request = questions.request(content)
-                answer = await ask(session, base_url, request, questions.tokenizer)
-                stretch.answers.append(answer)
-    except ServerFaultError as fault:
-        stretch.fault = fault
+        async with asyncio.timeout(within_s), open_session(load.streams) as session:
+            result = await run_load(
+                session,
+                base_url,
+                load,
+                questions.tokenizer,
+                should_stop=questions.should_stop,
+                on_answered=on_answered,
+            )
     except TimeoutError:
-        stretch.out_of_time = True
-    return stretch
+        return Stretch((), out_of_time=True)
+    except HostFaultError as error:
+        raise InfrastructureFaultError(InfrastructureCause.HOST_FAILED, str(error)) from error
+    return Stretch(
+        result.answers,
+        fault=result.fault,
+        fault_at=result.fault_at,
+        client_lag=result.client_lag_us,
+    )
 
 
 def force_answers(
