@@ -46,10 +46,9 @@ OnServer = Callable[[str, RunningServer], None]
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all arms of a contest share: the questions, the stage, and who watches."""
+    """What all arms of a contest share: the questions, and who watches."""
 
     questions: Questions
-    stage: Stage
     on_server: OnServer
     live: LiveRatios
     started_ns: int = field(default_factory=time.monotonic_ns)
@@ -80,6 +79,7 @@ class Arm:
         self._questions = ground.questions
         self._contest = ground.questions.plan.policy.contest
         self._meter = Meter(self._contest.limits.gpus)
+        self._stage: Stage | None = None
         self._server: RunningServer | None = None
         self._starts: list[StartRecord] = []
         self._blocks: list[BlockRecord] = []
@@ -115,6 +115,10 @@ class Arm:
             blocks=tuple(self._blocks),
         )
 
+    def enter(self, stage: Stage) -> None:
+        """Take a place on the machine; before it nothing can be prepared or started."""
+        self._stage = stage
+
     def prepare(self) -> None:
         """Have its image on the machine, and know what is in it."""
         try:
@@ -124,7 +128,7 @@ class Arm:
             self._fail(Fault(disqualified=code, detail=str(error)))
             return
         with self._faults():
-            self.facts = self._ground.stage.prepare(self.image, self._contest.pull_timeout_s)
+            self.facts = self._entered().prepare(self.image, self._contest.pull_timeout_s)
 
     def start(self, first_block: int = 0) -> None:
         """Launch a server, wait until it is healthy, ask the warm-up and forget the answers."""
@@ -136,7 +140,7 @@ class Arm:
         began_ns = time.monotonic_ns()
         with self._faults():
             self._meter.run()
-            self._server = self._ground.stage.launch(self.image, self.name)
+            self._server = self._entered().launch(self.image, self.name)
             self._wait_healthy(self._server)
             ready_ms = (time.monotonic_ns() - began_ns) // _NS_PER_MS
             self._start = structs.replace(self._start, ready_ms=ready_ms)
@@ -211,6 +215,12 @@ class Arm:
             self._starts.append(self._start)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _entered(self) -> Stage:
+        if self._stage is None:
+            msg = f"the arm {self.name} has no stage"
+            raise RuntimeError(msg)
+        return self._stage
 
     def _running(self) -> RunningServer:
         if self._server is None:

@@ -7,14 +7,25 @@ happened.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
 from msgspec.structs import replace
 
 from evaluation.arms import Arm, Ground, OnServer
 from evaluation.client import Answer
-from evaluation.conditions import conditions_of, unfit
-from evaluation.evidence import EvidenceStore, canonical
-from evaluation.judge import EntrantEvidence, EntrantVerdict, judge
+from evaluation.conditions import Conditions, conditions_of, unfit
+from evaluation.evidence import Evidence, EvidenceError, canonical
+from evaluation.host import HostFacts, client_version, host_facts
+from evaluation.judge import EntrantEvidence, judge
 from evaluation.live import LiveRatios
+from evaluation.manifest import (
+    BaselineEvidence,
+    ContestEvidence,
+    EntrantPart,
+    spelled_part,
+    track_policy_digest,
+)
 from evaluation.measure import (
     OnBlock,
     OnMeasured,
@@ -40,7 +51,7 @@ __all__ = ["BaselineFigures", "ContestOutcome", "OnServer", "run_contest"]
 def run_contest(
     plan: ContestPlan,
     runner: Runner,
-    evidence: EvidenceStore,
+    evidence: Evidence,
     *,
     tokenizer: Tokenizer,
     on_progress: Progress = lambda *_: None,
@@ -61,11 +72,11 @@ def run_contest(
     outcome = ContestOutcome(
         contest_id=plan.contest_id, status="void", seed=seed, prompts_digest=prompts.digest
     )
-    contest = _Contest(questions, evidence, on_server)
+    contest = _Contest(questions, on_server)
+    host_before = host_facts()
     try:
         with runner.stage(plan.contest_id, plan.policy.contest.limits) as stage:
             contest.run(stage)
-        verdicts = contest.verdicts()
     except InfrastructureFaultError as fault:
         outcome = _void(outcome, VoidCause.HOST_FAILED, fault.detail, fault)
     except StoppedError as stopped:
@@ -73,10 +84,17 @@ def run_contest(
     except RoundVoidError as void:
         outcome = _void(outcome, void.cause, void.detail, void, void.log_tail)
     else:
-        outcome = replace(
-            outcome, status="completed", baseline=contest.baseline_figures(), verdicts=verdicts
+        outcome = replace(outcome, status="completed", baseline=contest.baseline_figures())
+    outcome = contest.with_facts(outcome)
+    try:
+        return contest.stored(outcome, evidence, runner.facts(), host_before)
+    except (EvidenceError, OSError) as error:
+        # A verdict without its evidence is nobody's to check: such a round does not count.
+        return replace(
+            _void(outcome, VoidCause.HOST_FAILED, f"the evidence was not stored: {error}", error),
+            status="void",
+            baseline=None,
         )
-    return contest.with_facts(outcome)
 
 
 def _void(
@@ -92,25 +110,21 @@ def _void(
 class _Contest:
     """The arms of one attempt and what becomes of them."""
 
-    def __init__(self, questions: Questions, evidence: EvidenceStore, on_server: OnServer) -> None:
+    def __init__(self, questions: Questions, on_server: OnServer) -> None:
         self._questions = questions
         self._plan = questions.plan
-        self._evidence = evidence
-        self._on_server = on_server
-        self._arms: list[Arm] = []
-        self._baseline_runs: list[Arm] = []
         self._forced: dict[str, Forced] = {}
+        self._ground = ground = Ground(questions, on_server, LiveRatios(questions.on_measured))
+        self._baseline_runs = [Arm(ground, "baseline", questions.plan.baseline) for _ in range(2)]
+        self._arms = [
+            Arm(ground, entrant.role, entrant.image, entrant) for entrant in questions.plan.entrants
+        ]
 
     def run(self, stage: Stage) -> None:
         """Prepare every image, ask every arm, then score; raises where the round is void."""
-        live = LiveRatios(self._questions.on_measured)
-        ground = Ground(self._questions, stage, self._on_server, live)
-        baseline = Arm(ground, "baseline", self._plan.baseline)
-        after = Arm(ground, "baseline", self._plan.baseline)
-        self._baseline_runs = [baseline, after]
-        self._arms = [
-            Arm(ground, entrant.role, entrant.image, entrant) for entrant in self._plan.entrants
-        ]
+        baseline, after = self._baseline_runs
+        for arm in (baseline, after, *self._arms):
+            arm.enter(stage)
         self._prepare([baseline, *self._arms])
         if baseline.fault is not None:
             raise void_by_fault("the baseline", baseline, VoidCause.BASELINE_FAILED)
@@ -119,17 +133,54 @@ class _Contest:
         self._check_conditions()
         whole = [arm for arm in self._arms if arm.fault is None]
         if whole:
-            reference = Arm(ground, "reference", self._plan.baseline)
-            self._forced = force_all(ground, reference, self._on_baseline(), whole)
+            reference = Arm(self._ground, "reference", self._plan.baseline)
+            reference.enter(stage)
+            self._forced = force_all(self._questions, reference, self._on_baseline(), whole)
 
-    def verdicts(self) -> tuple[EntrantVerdict, ...]:
-        """A verdict on every entrant, its evidence stored first."""
-        found = []
+    def stored(
+        self,
+        outcome: ContestOutcome,
+        store: Evidence,
+        runner: Mapping[str, str],
+        host_before: HostFacts,
+    ) -> ContestOutcome:
+        """The outcome with its verdicts, once all evidence is in ``store``; void rounds too.
+
+        Raises :class:`EvidenceError` where it cannot be stored.
+        """
+        gates, parts, verdicts = self._plan.policy.gates, [], []
         for arm in self._arms:
-            evidence = self._evidence_on(arm)
-            digest = self._evidence.put(canonical(evidence))
-            found.append(judge(evidence, self._plan.policy.gates, evidence_digest=digest))
-        return tuple(found)
+            found = self._evidence_on(arm)
+            digest = store.put(canonical(found))
+            parts.append(EntrantPart(entrant_id=found.entrant_id, evidence_digest=digest))
+            if outcome.status == "completed":
+                verdicts.append(judge(found, gates, evidence_digest=digest))
+        outcome = replace(outcome, verdicts=tuple(verdicts))
+        before, after = self._baseline_runs
+        baseline = BaselineEvidence(
+            contest_id=self._plan.contest_id,
+            prompts_digest=self._questions.prompts.digest,
+            before=tuple(before.answers),
+            after=tuple(after.answers),
+            records=(before.record(), after.record()),
+            log_tail=after.log_tail or before.log_tail,
+        )
+        manifest = ContestEvidence(
+            plan=replace(self._plan, model_dir=""),
+            policy_digest=track_policy_digest(self._plan.policy),
+            seed=outcome.seed,
+            prompts_digest=outcome.prompts_digest,
+            prompts_evidence=store.put(msgspec.json.encode(self._questions.prompts)),
+            baseline_evidence=store.put(spelled_part(baseline)),
+            entrants=tuple(parts),
+            conditions=self._conditions(),
+            runner=dict(runner),
+            client=client_version(),
+            host_before=host_before,
+            host_after=host_facts(),
+            outcome=outcome,
+        )
+        return replace(outcome, manifest_digest=store.put(spelled_part(manifest)))
 
     def baseline_figures(self) -> BaselineFigures:
         """The baseline's times as entrants are paired with them."""
@@ -158,21 +209,26 @@ class _Contest:
             arm.prepare()
         self._questions.on_progress("prepare", None, len(arms), len(arms))
 
-    def _check_conditions(self) -> None:
+    def _conditions(self) -> Conditions:
         before, after = self._baseline_runs
-        found = conditions_of(
+        return conditions_of(
             self._plan.policy.contest,
             before.answers,
             after.answers,
             [before.record(), after.record()],
             [arm.record() for arm in self._arms],
         )
-        reason = unfit(found, self._plan.policy.contest)
+
+    def _check_conditions(self) -> None:
+        reason = unfit(self._conditions(), self._plan.policy.contest)
         if reason is not None:
             raise RoundVoidError(*reason)
 
     def _baseline(self) -> tuple[Answer, ...]:
+        """What entrants are paired with; nothing where the second run broke off."""
         before, after = self._baseline_runs
+        if after.answers and len(after.answers) != len(before.answers):
+            return ()
         return combined(before.answers, after.answers)
 
     def _on_baseline(self) -> EntrantEvidence:

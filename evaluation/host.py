@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,12 @@ def host_facts(cpu_info: Path = _CPU_INFO) -> HostFacts:
         kernel=printable(f"{platform.system()} {platform.release()}")[:_MAX_TEXT_CHARS],
         load_milli=load_milli,
     )
+
+
+def client_version() -> str:
+    """What asked the prompts: this project, the HTTP client under it, and Python."""
+    parts = [f"{name} {metadata.version(name)}" for name in ("cacheon-ledger", "aiohttp")]
+    return ", ".join([*parts, f"Python {platform.python_version()}"])
 
 
 def _cpu_model(cpu_info: Path) -> str | None:

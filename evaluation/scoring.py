@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from evaluation.arms import Arm, Ground, stopped_at_the_end
+from evaluation.arms import Arm, stopped_at_the_end
 from evaluation.client import Answer
 from evaluation.forcing import ScoringError
 from evaluation.judge import EntrantEvidence, ForcedAnswer, first_finding, gate_figures
-from evaluation.measure import force_answers
+from evaluation.measure import Questions, force_answers
 from evaluation.void import RoundVoidError, void_by_fault
 from ledger.codes import VoidCause
 from ledger.gate_policy import GatePolicy
@@ -22,7 +22,7 @@ Forced = tuple[ForcedAnswer, ...]
 
 
 def force_all(
-    ground: Ground, reference: Arm, itself: EntrantEvidence, whole: Sequence[Arm]
+    questions: Questions, reference: Arm, itself: EntrantEvidence, whole: Sequence[Arm]
 ) -> dict[str, Forced]:
     """The forced answers of every arm in ``whole``, by entrant id.
 
@@ -30,18 +30,19 @@ def force_all(
     a reference that refuses it can judge nobody. Raises :class:`~evaluation.void.RoundVoidError`
     where the reference fails.
     """
-    questions = ground.questions
     found: dict[str, Forced] = {}
     with stopped_at_the_end(reference):
         reference.start()
         if reference.fault is not None:
             raise void_by_fault("the reference", reference, VoidCause.SCORING_FAILED)
         try:
-            _check(itself, _force(ground, reference, itself.answers), questions.plan.policy.gates)
+            _check(
+                itself, _force(questions, reference, itself.answers), questions.plan.policy.gates
+            )
             for done, arm in enumerate(whole):
                 questions.on_progress("reference", arm.entrant_id, done, len(whole))
                 if arm.entrant_id is not None:
-                    found[arm.entrant_id] = _force(ground, reference, arm.answers)
+                    found[arm.entrant_id] = _force(questions, reference, arm.answers)
         except ScoringError as error:
             reference.stop()
             raise RoundVoidError(
@@ -51,8 +52,8 @@ def force_all(
     return found
 
 
-def _force(ground: Ground, reference: Arm, answers: Sequence[Answer]) -> Forced:
-    return force_answers(ground.questions, reference.base_url, answers)
+def _force(questions: Questions, reference: Arm, answers: Sequence[Answer]) -> Forced:
+    return force_answers(questions, reference.base_url, answers)
 
 
 def _check(itself: EntrantEvidence, forced: Forced, gates: GatePolicy) -> None:
