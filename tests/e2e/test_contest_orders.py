@@ -18,7 +18,7 @@ from evaluation.blocks import arm_order, blocks_of
 from evaluation.bundle import read_bundle, write_bundle
 from evaluation.contest import ContestOutcome, run_contest
 from evaluation.evidence import EvidenceStore, read_evidence
-from evaluation.images import ImageRef
+from evaluation.images import ImageRef, image_as_committed
 from evaluation.manifest import read_baseline, read_manifest, rejudge_contest
 from evaluation.plan import ContestPlan, EntrantRole
 from evaluation.reference import tokenizer
@@ -311,7 +311,7 @@ def test_an_entrant_that_uses_up_its_machine_time_is_stopped(ground: Ground) -> 
 def test_an_image_that_nobody_can_name_is_its_committers_fault(ground: Ground) -> None:
     plan = ground.plan([("kv_cache", "king"), ("prefix_cache", "challenger")], contest=CHEAP)
     unnameable = msgspec.structs.replace(
-        plan.entrants[1], image=ImageRef("a//b..c", plan.entrants[1].image.digest)
+        plan.entrants[1], image=image_as_committed("a//b..c", plan.entrants[1].image.digest)
     )
     plan = msgspec.structs.replace(plan, entrants=(plan.entrants[0], unnameable))
     outcome = Watched().run(ground, plan)

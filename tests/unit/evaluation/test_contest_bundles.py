@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from contest_evidence import changed, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imagined_contest import changed, stored
 
 from evaluation import bundle as module
 from evaluation.bundle import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from contest_evidence import plan, record
 from entrant_evidence import answer
 from hypothesis import given
 from hypothesis import strategies as st
+from imagined_contest import plan, record
 
 from evaluation.blocks import arm_order, blocks_of
 from evaluation.conditions import Conditions, baseline_drift_ppm, conditions_of, unfit
