@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from evaluation.arms import Arm, Ground, OnServer
+from evaluation.blocks import block_label, blocks_of
 from evaluation.client import Answer
 from evaluation.conditions import Conditions, conditions_of, unfit
 from evaluation.evidence import Evidence, EvidenceError, canonical
@@ -69,6 +70,9 @@ def run_contest(
     seed = seed_from_block_hash(plan.seed_block_hash)
     prompts = prompts_for(seed, plan.policy.contest, tokenizer)
     questions = Questions(plan, prompts, tokenizer, on_progress, should_stop, on_block, on_measured)
+    for number, places in enumerate(blocks_of(plan.policy.contest)):
+        # A block too large to be asked is refused now and not in the middle of the round.
+        questions.load([prompts.scored[at] for at in places], block_label(number))
     outcome = ContestOutcome(
         contest_id=plan.contest_id, status="void", seed=seed, prompts_digest=prompts.digest
     )
