@@ -314,4 +314,5 @@ class _Contest:
             fault=run.fault,
             exit_code=run.exit_code,
             log_tail=run.log_tail,
+            streams=plan.policy.contest.streams,
         )
