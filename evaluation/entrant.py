@@ -18,7 +18,7 @@ CLAIMED_END: Final = "stop"
 FIRST_EVIDENCE_FORM: Final = "cacheon-entrant-evidence/1"
 """Evidence from before claims and bursts were measured: it is judged without them, as then."""
 EVIDENCE_FORM: Final = "cacheon-entrant-evidence/2"
-EVIDENCE_FORMS: Final = (FIRST_EVIDENCE_FORM, EVIDENCE_FORM)
+READABLE_FORMS: Final = (FIRST_EVIDENCE_FORM, EVIDENCE_FORM)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

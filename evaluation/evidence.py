@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from evaluation.judge import EVIDENCE_FORMS, EntrantEvidence, EntrantVerdict, judge
+from evaluation.judge import READABLE_FORMS, EntrantEvidence, EntrantVerdict, judge
 from ledger.gate_policy import GatePolicy
 
 MAX_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
@@ -34,8 +34,8 @@ def read_evidence(data: bytes) -> EntrantEvidence:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         msg = f"these bytes are no entrant's evidence: {error}"
         raise EvidenceError(msg) from error
-    if evidence.form not in EVIDENCE_FORMS:
-        known = " and ".join(EVIDENCE_FORMS)
+    if evidence.form not in READABLE_FORMS:
+        known = " and ".join(READABLE_FORMS)
         msg = f"evidence of the form {evidence.form!r} cannot be read; known are {known}"
         raise EvidenceError(msg)
     return evidence

@@ -14,8 +14,8 @@ from evaluation.client import Answer
 from evaluation.entrant import (
     CLAIMED_END,
     EVIDENCE_FORM,
-    EVIDENCE_FORMS,
     MIN_TOKENS,
+    READABLE_FORMS,
     EntrantEvidence,
     Fault,
     ForcedAnswer,
@@ -28,8 +28,8 @@ from ledger.gate_policy import GatePolicy
 __all__ = (
     "CLAIMED_END",
     "EVIDENCE_FORM",
-    "EVIDENCE_FORMS",
     "MIN_TOKENS",
+    "READABLE_FORMS",
     "EntrantEvidence",
     "EntrantVerdict",
     "Fault",
