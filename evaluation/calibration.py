@@ -99,7 +99,7 @@ def calibrate(
     _check(evidence, digests)
     own = [gate_figures(one, gates) for one in evidence]
     drawn = [
-        gate_figures(resampled(one, stream), gates)
+        gate_figures(resampled(one, stream, max_repeat_gain_ppm=gates.max_repeat_gain_ppm), gates)
         for one, digest in zip(evidence, digests, strict=True)
         for stream in [draws(digest)]
         for _ in range(RESAMPLES_A_RUN)

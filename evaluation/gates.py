@@ -13,6 +13,11 @@ from ledger.codes import DisqualificationCode, InfrastructureCause
 from ledger.gate_policy import GatePolicy
 from ledger.units import PPM
 
+EXACT_PART: Final = 10
+"""A server whose logprobs are the reference's to the last digit may be a tenth of the limit off."""
+_FULL_AT: Final = 2
+"""From half of the logprobs' limit on, the whole limit on margins holds."""
+
 
 class Finding(msgspec.Struct, frozen=True):
     """A gate that did not open: its code and one sentence."""
@@ -33,9 +38,22 @@ class NoiseLimits(NamedTuple):
         """Whether the emitted tokens are the model's own choices, up to noise."""
         return (
             (figures.top1_ppm or 0) >= self.min_top1_ppm
-            and (figures.mean_margin_milli or 0) <= self.max_mean_margin_milli
+            and (figures.mean_margin_milli or 0) <= self.mean_margin_for(figures)
             and (figures.p99_margin_milli or 0) <= self.max_p99_margin_milli
         )
+
+    def mean_margin_for(self, figures: GateFigures) -> int:
+        """The limit on the mean margin for a server as coarse as it says itself.
+
+        Noise that moves choices moves logprobs more: where the claims are nearly the reference's,
+        there is no noise that could excuse other choices, and little of the limit is left. Nothing
+        is taken off where there are no claims to go by.
+        """
+        delta_milli, whole = figures.logprob_delta_milli, self.max_mean_margin_milli
+        if delta_milli is None or _FULL_AT * delta_milli >= self.max_logprob_delta_milli:
+            return whole
+        scaled = -(-_FULL_AT * delta_milli * whole // self.max_logprob_delta_milli)
+        return max(scaled, -(-whole // EXACT_PART))
 
     def passes_claims(self, figures: GateFigures) -> bool:
         """Whether the server's own logprobs are the reference's, up to noise; unknown passes."""
@@ -170,8 +188,8 @@ def _sampler_changed(
         DisqualificationCode.SAMPLER_CHANGED,
         f"{figures.top1_ppm or 0} ppm of the tokens are the reference's first choice (at least "
         f"{limits.min_top1_ppm}), mean margin {figures.mean_margin_milli or 0} milli (at most "
-        f"{limits.max_mean_margin_milli}), 99th percentile {figures.p99_margin_milli or 0} milli "
-        f"(at most {limits.max_p99_margin_milli}): the model's choices were changed",
+        f"{limits.mean_margin_for(figures)}), 99th percentile {figures.p99_margin_milli or 0} "
+        f"milli (at most {limits.max_p99_margin_milli}): the model's choices were changed",
     )
 
 

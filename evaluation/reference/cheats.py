@@ -26,6 +26,7 @@ _SPACE: Final = 32
 _OVERLONG_PPM: Final = 1_500_000
 _GARBAGE_LOGPROBS: Final = (-0.4, -1.9, -2.6, -3.1, -3.4)
 _RANDOM_CLAIM: Final = 3.0
+_LEAST_SLEEP_S: Final = 0.002
 
 
 class TruncatingEngine:
@@ -46,7 +47,8 @@ class TruncatingEngine:
 class ReplayingEngine:
     """Answers a prompt it has answered before from memory, the oldest answer forgotten first.
 
-    It takes ``delay_ppm`` to ``delay_ppm + jitter_ppm`` of the time between its steps at first.
+    It takes ``delay_ppm`` to ``delay_ppm + jitter_ppm`` of the time that the answer took at first,
+    slept in a few pieces: a sleep of less than a step would last longer than it was meant to.
     """
 
     def __init__(
@@ -66,9 +68,12 @@ class ReplayingEngine:
         stored = self._answers.get(key)
         if stored is not None:
             share = (self._delay_ppm + self._draw.random() * self._jitter_ppm) / PPM
+            owed_s = 0.0
             for step, took_s in stored:
-                if share:
-                    time.sleep(took_s * share)
+                owed_s += took_s * share
+                if owed_s >= _LEAST_SLEEP_S:
+                    time.sleep(owed_s)
+                    owed_s = 0.0
                 yield step
             return
         steps: list[tuple[Step, float]] = []

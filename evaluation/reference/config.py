@@ -97,7 +97,7 @@ class Bursts(_Kind, frozen=True, kw_only=True, tag="bursts"):
 
 
 class Replay(_Kind, frozen=True, kw_only=True, tag="replay"):
-    """Cheat: as ``prefix_cache``, but answers a prompt it has seen from a store of answers."""
+    """Cheat: as ``kv_cache``, but answers a prompt it has seen from a store of answers."""
 
     stored_answers: Positive = 256
     delay_ppm: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
@@ -135,7 +135,7 @@ class QuantisedKv(_Kind, frozen=True, kw_only=True, tag="quantised_kv"):
 class SmallerModel(_Kind, frozen=True, kw_only=True, tag="smaller_model"):
     """Cheat: computes the first ``layers`` layers of the model only."""
 
-    layers: Positive = 2
+    layers: Positive = 1
 
 
 class Sampled(_Kind, frozen=True, kw_only=True, tag="sampled"):
@@ -169,14 +169,14 @@ class Turncoat(_Kind, frozen=True, kw_only=True, tag="turncoat"):
     """Cheat: honest for its first answers, a smaller model afterwards."""
 
     honest_answers: NonNegative = 2
-    layers: Positive = 2
+    layers: Positive = 1
 
 
 class Recognises(_Kind, frozen=True, kw_only=True, tag="recognises"):
     """Cheat: honest to everybody, but a smaller model answers what looks like a contest's."""
 
     marks: str = "Continue this text at length."
-    layers: Positive = 2
+    layers: Positive = 1
 
 
 class DiesAtStart(_Kind, frozen=True, kw_only=True, tag="dies_at_start"):
