@@ -31,7 +31,7 @@ HASH = "0x" + "ab" * 32
 SEED = seed_from_block_hash(HASH)
 PROMPTS = "sha256:" + "0" * 64
 PROMPTS_KEPT = msgspec.json.encode({"seed": SEED, "digest": PROMPTS})
-ENTRANTS = (("fast", "king", 20), ("faster", "challenger", 10))
+ENTRANTS = (("fast", "king", 2_000), ("faster", "challenger", 1_000))
 
 
 def plan(**contest: Any) -> ContestPlan:
@@ -82,7 +82,7 @@ def record(arm: str, lag_us: int = 500) -> ArmRecord:
 def stored(root: Path, **manifest: Any) -> tuple[EvidenceStore, ContestEvidence, str]:
     """The store, the manifest (``manifest`` in place of its fields) and its digest."""
     store, planned = EvidenceStore(root), plan()
-    before = (answer(20, step_us=500), answer(20, step_us=400))
+    before = (answer(20, step_us=5_000), answer(20, step_us=4_000))
     parts, verdicts = [], []
     for name, role, step_us in ENTRANTS:
         found = evidence(
