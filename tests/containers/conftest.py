@@ -55,5 +55,6 @@ def new_runner(engine: Engine, model_dir: Path) -> Callable[..., DockerRunner]:
 def runner(new_runner: Callable[..., DockerRunner]) -> Iterator[DockerRunner]:
     """One that must leave nothing behind, whatever the test did."""
     made = new_runner()
+    made.sweep()  # after tests that were killed
     yield made
     assert list(made.sweep()) == []

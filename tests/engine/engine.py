@@ -52,10 +52,14 @@ class Engine:
         _check_machine()
         self._lock = locked()
         for abandoned in PLACES.glob(PREFIX + "*/"):
+            before = Before.saved(abandoned)
             _clear(abandoned)
+            if before is not None:
+                before.restore()
         self._check_alone()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PLACES))
         self._before = Before.seen()
+        self._before.save(self.folder)
         self._dockerd: subprocess.Popen[bytes] | None = None
         self._registry: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+SAVED = "before.json"
 CHAINS_OF_THE_ENGINE = (
     "DOCKER",
     "DOCKER-USER",
@@ -34,6 +36,16 @@ class Before:
     def seen(cls) -> Before:
         policies = {tool: iptables(tool, "-S", "FORWARD").split()[2] for tool in tools()}
         return cls(FORWARDING.read_text().strip(), policies)
+
+    def save(self, folder: Path) -> None:
+        """For whoever clears up after a process that could not."""
+        (folder / SAVED).write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def saved(cls, folder: Path) -> Before | None:
+        """What was saved there, if the process came that far."""
+        path = folder / SAVED
+        return cls(**json.loads(path.read_text())) if path.exists() else None
 
     def restore(self) -> None:
         """Delete the engine's rules and chains; other rules, also newer ones, stay."""
