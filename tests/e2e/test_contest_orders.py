@@ -19,7 +19,7 @@ from test_contest_between_real_servers import CHEAP, MISSING, Ground, is_alive
 from evaluation.blocks import arm_order, blocks_of
 from evaluation.bundle import read_bundle, write_bundle
 from evaluation.contest import ContestOutcome, run_contest
-from evaluation.evidence import EvidenceStore, read_evidence
+from evaluation.evidence import EvidenceStore, digest_of, read_evidence
 from evaluation.images import ImageRef, image_as_committed
 from evaluation.manifest import read_baseline, read_manifest, rejudge_contest
 from evaluation.plan import ContestPlan, EntrantRole, PlanError
@@ -29,8 +29,9 @@ from evaluation.reference.model_files import save_model
 from evaluation.runners.port import InfrastructureFaultError, RunningServer, Stage
 from evaluation.runners.process import ProcessRunner, ServerCommand, running_of_group
 from evaluation.runners.reference import ReferenceImages
+from evaluation.sources import open_texts
 from ledger.codes import InfrastructureCause, VoidCause
-from ledger.contest_policy import Poisson, ServerLimits
+from ledger.contest_policy import JsonlFile, Poisson, ServerLimits
 
 # No timing decides: at these limits neither drift nor lag can void a round.
 STEADY = msgspec.structs.replace(
@@ -382,6 +383,21 @@ def test_a_block_too_large_to_be_asked_is_refused_before_anything_starts(ground:
     with pytest.raises(PlanError, match=r"could be .* bytes"):
         watched.run(ground, ground.plan([("kv_cache", "challenger")], contest=contest))
     assert watched.servers == []
+
+
+def test_prompts_come_from_the_file_that_the_policy_names(ground: Ground, tmp_path: Path) -> None:
+    lines = [{"prompt": f"line {at} " + "of a text to continue " * 20} for at in range(40)]
+    content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    (tmp_path / "prompts.jsonl").write_bytes(content)
+    contest = msgspec.structs.replace(STEADY, source=JsonlFile(digest=digest_of(content)))
+    plan = ground.plan([("kv_cache", "challenger")], contest=contest)
+    texts = open_texts(contest.source, tmp_path / "prompts.jsonl")
+    outcome = Watched().run(ground, plan, texts=texts)
+    assert [verdict.code for verdict in outcome.verdicts] == [""]
+    manifest = read_manifest(ground.evidence.get(outcome.manifest_digest))
+    assert b"of a text to continue" in ground.evidence.get(manifest.prompts_evidence)
+    with pytest.raises(PlanError, match="no texts were given"):
+        Watched().run(ground, plan)
 
 
 def test_an_interrupted_round_leaves_no_server(ground: Ground) -> None:
