@@ -69,13 +69,13 @@ CHEATS: Final = (
     Cheat("padding chunks, then flushed", kinds.Flush(padded=True), Code.FLUSHED),
     Cheat(
         "bursts, no speculation allowed",
-        kinds.Bursts(tokens=4),
+        kinds.Bursts(tokens=8),
         Code.SPECULATIVE,
         speculation_allowed=False,
     ),
     Cheat(
         "speculation where not allowed",
-        kinds.Speculative(draft="quantised"),
+        kinds.Speculative(draft="quantised", draft_tokens=16),
         Code.SPECULATIVE,
         speculation_allowed=False,
     ),

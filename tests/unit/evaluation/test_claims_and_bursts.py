@@ -101,6 +101,18 @@ def test_a_changed_sampler_with_honest_logprobs_is_named_as_that() -> None:
     assert verdict(**claiming(OWN, tokens=worse)).code == "sampler_changed"
 
 
+@pytest.mark.parametrize(("off", "limit"), [(0, 3), (2, 3), (5, 6), (24, 29), (25, 30), (50, 30)])
+def test_a_server_as_exact_as_its_claims_has_little_margin_left(off: int, limit: int) -> None:
+    """The mean margin is ``margin / 20``: one token of twenty is off."""
+    for margin, code in ((20 * limit, ""), (20 * limit + 1, "sampler_changed")):
+        tokens = (ForcedToken(margin, 2, OWN[0]), *UNDER_REFERENCE.tokens[1:])
+        gates = GatePolicy(min_top1_ppm=950_000, max_p99_margin_milli=10_000)
+        fields = claiming(off_by(off), tokens=ForcedAnswer(tokens=tokens))
+        assert verdict(gates, **fields).code == code
+    unclaimed = {**fields, "baseline": (answer(20),), "answers": (answer(20),)}
+    assert verdict(gates, **unclaimed).code == ("sampler_changed" if limit == 30 else "")
+
+
 @pytest.mark.parametrize(
     ("silent", "required", "code"),
     [(1, True, ""), (2, True, "logprobs_missing"), (2, False, ""), (10, False, "")],

@@ -1,0 +1,60 @@
+"""The table of cheats and honest servers, live over HTTP, under two seeds each.
+
+The gates are those that :func:`benchmarks.judging.rounds.calibrated` proposed for the reference
+model; the benchmarks `cheats_caught` and `honest_refused` calibrate anew and ask more seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.judging.rounds import Judging, cheat_rows, honest_rows, line_of
+from benchmarks.judging.table import CHEATS, HONEST, Cheat
+from ledger.codes import DisqualificationCode
+from ledger.gate_policy import GatePolicy
+
+GATES = GatePolicy(
+    min_top1_ppm=850_000,
+    min_model_top1_ppm=200_000,
+    max_mean_margin_milli=25,
+    max_p99_margin_milli=800,
+    max_logprob_delta_milli=95,
+)
+SEEDS = range(2)
+
+
+@pytest.fixture(scope="module")
+def judging() -> Iterator[Judging]:
+    with Judging.held() as held:
+        yield held
+
+
+@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
+def test_every_cheat_has_its_own_code(judging: Judging, cheat: Cheat) -> None:
+    (row,) = cheat_rows(judging, GATES, SEEDS, lambda _: None, [cheat])
+    assert dict(row.codes) == {str(cheat.code): len(SEEDS)}, (line_of(row), row.detail)
+
+
+def test_no_honest_server_is_refused_live_or_resampled(judging: Judging) -> None:
+    live, drawn = honest_rows(judging, GATES, range(100, 100 + len(HONEST)), 3, lambda _: None)
+    assert sum(row.runs for row in live) == len(HONEST)
+    assert sum(row.runs for row in drawn) == 3 * len(HONEST)
+    assert [(line_of(row), row.detail) for row in (*live, *drawn) if row.caught] == []
+
+
+def test_the_table_holds_every_way_of_being_caught_by_what_was_answered() -> None:
+    by_answers = {
+        DisqualificationCode.TRUNCATED,
+        DisqualificationCode.OVERLONG,
+        DisqualificationCode.OTHER_WEIGHTS,
+        DisqualificationCode.SAMPLER_CHANGED,
+        DisqualificationCode.FLUSHED,
+        DisqualificationCode.REPLAYED,
+        DisqualificationCode.QUANTISED,
+        DisqualificationCode.SPECULATIVE,
+        DisqualificationCode.LOGPROBS_FORGED,
+        DisqualificationCode.LOGPROBS_MISSING,
+    }
+    assert by_answers <= {cheat.code for cheat in CHEATS}
