@@ -21,6 +21,9 @@ from ledger.units import PPM
 MILLI: Final = 1_000
 BURST_GAP_PART: Final = 5
 """A token that follows within a fifth of its answer's mean gap came with the one before it."""
+STALL_US: Final = 250_000
+"""One stall of a busy machine is shorter than this. In an answer that took no longer, one stall may
+be most of its time, and every other gap is small against the mean then."""
 
 
 class GateFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,8 +181,8 @@ def _bursts(answer: Answer, streams: int, gates: GatePolicy) -> list[int]:
 
     A token comes with the one before it where the gap between them is at most ``burst_gap_us``.
     A server that is asked one prompt at a time has nothing to wait for between two tokens, so
-    there a gap that is small against its own mean counts as well, however slow the server is. With
-    several prompts at once others' prefills stretch the mean, and only the absolute gap is looked
+    there a gap that is small against its own mean counts as well, however slow the server is, if
+    the answer is too long for one stall of the client to look like that. With several prompts at once others' prefills stretch the mean, and only the absolute gap is looked
     at.
     """
     arrivals = answer.arrival_us
@@ -187,9 +190,10 @@ def _bursts(answer: Answer, streams: int, gates: GatePolicy) -> list[int]:
         return []
     gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     span_us = arrivals[-1] - arrivals[0]
+    told_by_mean = streams == 1 and span_us > STALL_US
     sizes = [1]
     for gap_us in gaps:
-        relative = streams == 1 and gap_us * len(gaps) * BURST_GAP_PART <= span_us
+        relative = told_by_mean and gap_us * len(gaps) * BURST_GAP_PART <= span_us
         if gap_us <= gates.burst_gap_us or relative:
             sizes[-1] += 1
         else:

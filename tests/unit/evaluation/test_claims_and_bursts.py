@@ -200,8 +200,8 @@ def test_bursts_are_told_by_their_gap_however_slow_the_server_is() -> None:
 
 
 def test_with_several_streams_others_prefills_between_two_tokens_are_no_flush() -> None:
-    """One answer's tokens a millisecond apart, but for a tenth of a second of another's prefill."""
-    waits = tuple(1_000 * at + (100_000 if at > 2 else 0) for at in range(1, 21))
+    """One answer's tokens a millisecond apart, but for 0.3 seconds of another's prefill."""
+    waits = tuple(1_000 * at + (300_000 if at > 2 else 0) for at in range(1, 21))
     assert verdict(**streamed(*waits)).code == "flushed"
     assert verdict(**streamed(*waits), streams=8).code == ""
     assert verdict(**streamed(1_000, *[100_000] * 19), streams=8).code == "flushed"
@@ -274,3 +274,9 @@ def test_a_verdict_from_evidence_read_back_is_the_same(
 ) -> None:
     gates = GatePolicy(allowed=allowed)
     assert judge(read_evidence(canonical(found)), gates) == judge(found, gates)
+
+
+def test_one_stall_of_the_client_makes_no_flush_of_a_short_answer() -> None:
+    """Twenty tokens a millisecond apart, all after the third a stall of 60 milliseconds later."""
+    waits = tuple(1_000 * at + (60_000 if at > 2 else 0) for at in range(1, 21))
+    assert verdict(**streamed(*waits)).code == ""
