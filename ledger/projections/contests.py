@@ -16,6 +16,7 @@ from ledger.decisions.contest import (
     ContestPlanned,
     ContestVoided,
     EntrantMeasured,
+    host_of,
 )
 from ledger.facts import Fact
 from ledger.projections.rows import Rows
@@ -104,7 +105,7 @@ class ContestsProjection:
                     position,
                     identity,
                     status="running",
-                    host=fact.host,
+                    host=host_of(fact.worker),
                     claimed_until_block=fact.until_block,
                 )
             case BaselineMeasured():
