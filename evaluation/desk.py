@@ -7,7 +7,7 @@ contest rests on the claim of this worker: once that is lost, nothing is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median_low
 from typing import Final, Protocol
@@ -18,6 +18,7 @@ from evaluation.contest import ContestOutcome, OnServer, run_contest
 from evaluation.evidence import EvidenceStore
 from evaluation.images import ImageRef, ImageReferenceError, image_of, parse_image
 from evaluation.judge import EntrantVerdict
+from evaluation.manifest import machine_facts, manifest_of
 from evaluation.measure import Progress, ShouldStop
 from evaluation.noting import NotingRunner
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer
@@ -28,7 +29,7 @@ from ledger.commands.causes import after
 from ledger.commands.contests import complete_in, plan_contest, planned_track, void_contest
 from ledger.commands.copies import record_fingerprint
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder
+from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder, SealedArm
 from ledger.decisions.submission import Submission
 
 MAX_DETAIL_CHARS: Final = 1_000
@@ -61,7 +62,8 @@ class ContestDesk:
 
     ``dead`` are earlier runs of this worker whose processes have ended (:mod:`evaluation.slots`).
     ``on_fingerprint`` looks for copies of a content; ``claim_look_s`` is how often the claim of a
-    running contest is looked at.
+    running contest is looked at. ``evidence_url`` is where others may have the evidence, recorded
+    with it.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class ContestDesk:
         model_dir: Path,
         dead: Sequence[Holder] = (),
         on_fingerprint: OnFingerprint = lambda _: None,
+        evidence_url: str | None = None,
         run: RunContest = run_contest,
         claim_look_s: float = LOOK_EVERY_S,
     ) -> None:
@@ -86,6 +89,7 @@ class ContestDesk:
         self._dead = frozenset(dead)
         self._model_dir = model_dir
         self._on_fingerprint = on_fingerprint
+        self._evidence_url = evidence_url
         self._run_contest = run
         self._claim_look_s = claim_look_s
 
@@ -141,6 +145,12 @@ class ContestDesk:
             attempt=attempt,
             holder=self._holder,
         )
+        images: dict[str, ImageFacts] = {}
+
+        def prepared(image: ImageRef, facts: ImageFacts) -> None:
+            images[str(image)] = facts
+            self._note(contest, plan, image, facts)
+
         claim = KeptClaim(self._ledger, contest, self._holder, every_s=self._claim_look_s)
         try:
             plan = self._plan(contest)
@@ -148,7 +158,7 @@ class ContestDesk:
             with claim:
                 outcome = self._run_contest(
                     plan,
-                    NotingRunner(self._runner, lambda *found: self._note(contest, plan, *found)),
+                    NotingRunner(self._runner, prepared),
                     self._evidence,
                     tokenizer=self._tokenizer,
                     on_progress=on_progress,
@@ -162,7 +172,7 @@ class ContestDesk:
             raise
         if claim.lost is not None:
             raise ClaimLostError(claim.lost)
-        self._record(contest, plan, outcome)
+        self._record(contest, plan, outcome, images)
         return outcome
 
     # -- inside -------------------------------------------------------------------------------
@@ -218,24 +228,44 @@ class ContestDesk:
             ),
         )
 
-    def _record(self, contest: UUID, plan: ContestPlan, outcome: ContestOutcome) -> None:
+    def _record(
+        self,
+        contest: UUID,
+        plan: ContestPlan,
+        outcome: ContestOutcome,
+        images: Mapping[str, ImageFacts],
+    ) -> None:
         """The outcome, whole or not at all: measurements, verdict, throne and submissions."""
+        if outcome.status == "void":
+            void_contest(
+                self._ledger,
+                contest,
+                cause=outcome.void_cause or VoidCause.BASELINE_FAILED,
+                detail=outcome.detail,
+                holder=self._holder,
+            )
+            return
+        host = machine_facts(self._runner.facts())
+        manifest = self._evidence.put(manifest_of(plan, outcome, images, host))
 
         def work(unit: Unit) -> None:
             found = unit.get(Contest, contest)
             _measure(unit, found, plan, outcome, self._holder)
+            found.seal(
+                after(unit, found),
+                holder=self._holder,
+                manifest_digest=manifest,
+                url=self._evidence_url,
+                calibration=plan.policy.calibration or None,
+                client_lag_p99_us=None,
+                client_lag_max_us=None,
+                drift_ppm=None,
+                host=tuple(sorted(host.items())),
+                arms=_arms(plan, images),
+            )
             complete_in(unit, contest, holder=self._holder)
 
-        if outcome.status == "completed":
-            self._ledger.decide(work)
-            return
-        void_contest(
-            self._ledger,
-            contest,
-            cause=outcome.void_cause or VoidCause.BASELINE_FAILED,
-            detail=outcome.detail,
-            holder=self._holder,
-        )
+        self._ledger.decide(work)
 
     def _note(self, contest: UUID, plan: ContestPlan, image: ImageRef, facts: ImageFacts) -> None:
         """Record the content of an entrant's image before it runs, and look for copies of it."""
@@ -256,6 +286,26 @@ def _baseline(image: str) -> ImageRef:
     except ImageReferenceError as error:
         msg = f"the track's policy pins no baseline by its digest: {error}"
         raise DecisionRefusedError(msg) from error
+
+
+def _arms(plan: ContestPlan, images: Mapping[str, ImageFacts]) -> tuple[SealedArm, ...]:
+    """The baseline and every entrant with what is known of their images."""
+    arms: list[tuple[str, UUID | None, ImageRef]] = [("baseline", None, plan.baseline)]
+    arms += [(one.role, UUID(one.entrant_id), one.image) for one in plan.entrants]
+    found = []
+    for role, submission, image in arms:
+        facts = images.get(str(image))
+        found.append(
+            SealedArm(
+                role=role,
+                submission_id=submission,
+                image=str(image),
+                fingerprint=facts.fingerprint if facts else None,
+                bytes=facts.bytes if facts else None,
+                gpu_ms=None,
+            )
+        )
+    return tuple(found)
 
 
 def _measure(

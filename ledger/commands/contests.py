@@ -44,8 +44,18 @@ from ledger.rules.throne import (
     decide_round,
 )
 
-UNCOUNTED: Final = frozenset({VoidCause.INTERRUPTED.value, VoidCause.EVALUATION_PAUSED.value})
-"""Void attempts that do not count against `max_attempts`: nobody's machine failed in them."""
+UNCOUNTED: Final = frozenset(
+    cause.value
+    for cause in (
+        VoidCause.INTERRUPTED,
+        VoidCause.EVALUATION_PAUSED,
+        VoidCause.HOST_FAILED,
+        VoidCause.CLIENT_SATURATED,
+        VoidCause.DRIFTED,
+    )
+)
+"""Void attempts that do not count against `max_attempts`: they say something of the evaluator's own
+machine, or of nobody's, and another machine or hour may do (docs/decisions/0027)."""
 
 
 CLAIM_BLOCKS: Final = 150
@@ -238,7 +248,15 @@ def _void(
     for entrant in plan.entrants:
         submission = unit.get(Submission, entrant.submission_id)
         if submission.status == "contested":
-            _wait_again(unit, submission, contest.id, track, cause=cause.value, detail=detail)
+            _wait_again(
+                unit,
+                submission,
+                contest.id,
+                track,
+                cause=cause.value,
+                detail=detail,
+                counted=cause.value not in UNCOUNTED,
+            )
 
 
 def _was_paused(arena: Arena, plan: ContestPlanned) -> bool:
@@ -473,6 +491,7 @@ def _settle_entrant(
             track,
             cause=fact.code or "infrastructure",
             detail=fact.detail,
+            counted=True,  # the others could be measured: it is about this one
         )
     else:
         submission.score(unit.context, contest, own.score_ppm, own.lower_ppm, own.upper_ppm)
@@ -486,9 +505,9 @@ def _wait_again(
     *,
     cause: str,
     detail: str,
+    counted: bool,
 ) -> None:
     """Back to where it stood; a challenger failed too often is credited instead (DOMAIN 4)."""
-    counted = cause not in UNCOUNTED
     spent = submission.failed_attempts + counted >= track.contest.max_attempts
     if submission.waits_as_challenger and counted and spent:
         credited = submission.credit(unit.context, contest, cause)

@@ -156,6 +156,38 @@ class EntrantMeasured(Fact, frozen=True, kw_only=True):
     repeat_gain_ppm: int | None
 
 
+class SealedArm(msgspec.Struct, frozen=True, kw_only=True):
+    """One image of the contest. ``submission_id`` is None for the baseline; what the machine could
+    not tell is None. ``gpu_ms`` is the machine time of its servers, milliseconds times GPUs."""
+
+    role: str
+    submission_id: UUID | None
+    image: str
+    fingerprint: str | None
+    bytes: int | None
+    gpu_ms: int | None
+
+
+@fact("contest.evidence_sealed.v1")
+class EvidenceSealed(Fact, frozen=True, kw_only=True):
+    """All that the verdict rests on, under one digest, and what a validator asks of it first.
+
+    ``manifest_digest`` is of the manifest, which names the evidence on every entrant by its digest;
+    ``url`` is where all of it may be had, without credentials, None where it is kept on the host.
+    ``host`` are pairs of a name and a text. Key: ``contest-evidence:<contest>``.
+    """
+
+    manifest_digest: str
+    url: str | None
+    policy_digest: str
+    calibration: str | None
+    client_lag_p99_us: int | None
+    client_lag_max_us: int | None
+    drift_ppm: int | None
+    host: tuple[tuple[str, str], ...]
+    arms: tuple[SealedArm, ...]
+
+
 @fact("contest.judged.v1")
 class ContestJudged(Fact, frozen=True, kw_only=True):
     """The verdict over all entrants, and in sentences what it means for the throne."""
@@ -189,6 +221,7 @@ class Contest(Aggregate):
     claim: ContestClaimed | None = None
     measured: Mapping[UUID, EntrantMeasured] = NOTHING
     baseline: BaselineMeasured | None = None
+    evidence: EvidenceSealed | None = None
     ended: Literal["completed", "void"] | None = None
 
     def plan_as(
@@ -279,6 +312,20 @@ class Contest(Aggregate):
             EntrantMeasured,
             f"entrant-measured:{self.id}:{submission_id}",
             submission_id=submission_id,
+            **content,
+        )
+
+    def seal(
+        self, context: Context, *, holder: Holder | None = None, **content: object
+    ) -> EvidenceSealed:
+        """Note what the verdict rests on; the policy is the plan's."""
+        self._must_be_open("take evidence")
+        self._must_be_held(context, holder, "take evidence")
+        return self.record(
+            context,
+            EvidenceSealed,
+            f"contest-evidence:{self.id}",
+            policy_digest=self._planned().policy_digest,
             **content,
         )
 
@@ -374,6 +421,8 @@ class Contest(Aggregate):
                 self.baseline = fact
             case EntrantMeasured():
                 self.measured = {**self.measured, fact.submission_id: fact}
+            case EvidenceSealed():
+                self.evidence = fact
             case ContestJudged():
                 pass  # the verdict changes others' state, not the contest's
             case ContestCompleted():
