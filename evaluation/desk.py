@@ -137,6 +137,8 @@ class ContestDesk:
         claim was lost meanwhile: nothing is recorded then. Whatever ends the run early, an
         interrupt included, leaves the attempt void.
         """
+        head = self._ledger.head().effective_block
+        _baseline(self._ledger.arena_state().policy_at(head).track(track).baseline_image)
         contest = plan_contest(
             self._ledger,
             track=track,
@@ -165,14 +167,14 @@ class ContestDesk:
                     should_stop=lambda: self._should_stop(claim) or should_stop(),
                     on_server=on_server,
                 )
-        except ClaimLostError:
+            if claim.lost is not None:
+                raise ClaimLostError(claim.lost)
+            self._record(contest, plan, outcome, images)
+        except (ClaimLostError, ClaimHeldError):
             raise
         except BaseException as error:
             self._abandon(contest, error)
             raise
-        if claim.lost is not None:
-            raise ClaimLostError(claim.lost)
-        self._record(contest, plan, outcome, images)
         return outcome
 
     # -- inside -------------------------------------------------------------------------------
@@ -222,7 +224,7 @@ class ContestDesk:
                     entrant_id=str(entrant.submission_id),
                     hotkey=entrant.hotkey,
                     role=entrant.role,
-                    image=image_of(entrant.image, entrant.digest),
+                    image=_image(entrant.image, entrant.digest),
                 )
                 for entrant in planned.entrants
             ),
@@ -286,6 +288,15 @@ def _baseline(image: str) -> ImageRef:
     except ImageReferenceError as error:
         msg = f"the track's policy pins no baseline by its digest: {error}"
         raise DecisionRefusedError(msg) from error
+
+
+def _image(image: str, digest: str) -> ImageRef:
+    """The image of a commit. Its payload may hold a name that no registry can have: such an image
+    is nowhere but, perhaps, on this machine."""
+    try:
+        return image_of(image, digest)
+    except ImageReferenceError:
+        return ImageRef("", digest)
 
 
 def _arms(plan: ContestPlan, images: Mapping[str, ImageFacts]) -> tuple[SealedArm, ...]:

@@ -6,8 +6,9 @@ its entrants' submissions, and the track's throne.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 from uuid import UUID
 
 from ledger.application import Ledger, Unit
@@ -197,18 +198,9 @@ def complete_in(unit: Unit, contest: UUID, *, holder: Holder | None = None) -> N
         _void(unit, found, plan, VoidCause.EVALUATION_PAUSED, detail, holder)
         return
     track = planned_track(arena, plan)
-    seed = seed_from_block_hash(plan.seed_block_hash)
-    scores = {
-        entrant.submission_id: _score(found.measured.get(entrant.submission_id), track, seed)
-        for entrant in plan.entrants
-    }
-    decision = _decide(unit, found, track, seed)
-    judged = found.judge(
-        after(unit, found),
-        tuple(_verdict(entrant, found, scores) for entrant in plan.entrants),
-        tuple(_reason(step) for step in decision.steps),
-        holder=holder,
-    )
+    judgement = judgement_of(unit, found, plan, track)
+    scores, decision = judgement.scores, judgement.decision
+    judged = found.judge(after(unit, found), judgement.verdicts, judgement.reasons, holder=holder)
     unit.because(judged)
     for entrant in plan.entrants:
         measured = found.measured[entrant.submission_id]
@@ -371,6 +363,57 @@ def _commit(submission: Submission) -> CommitSeen:
 # -- judging --------------------------------------------------------------------------------
 
 
+class Standing(Protocol):
+    """What a judgement rests on besides the measurements: how things stand in the log."""
+
+    @property
+    def block(self) -> int:
+        """The arena's newest finalized block."""
+        ...
+
+    @property
+    def arena(self) -> Arena:
+        """Thrones and policies."""
+        ...
+
+    def get(self, kind: type[Submission], aggregate_id: UUID, /) -> Submission:
+        """A submission."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the measurements of a contest come to."""
+
+    verdicts: tuple[JudgedEntrant, ...]
+    reasons: tuple[str, ...]
+    scores: Mapping[UUID, Score | None]
+    decision: ThroneDecision
+
+    @property
+    def king_hotkey(self) -> str | None:
+        """Who sits on the throne afterwards."""
+        return self.decision.king.hotkey if self.decision.king else None
+
+
+def judgement_of(
+    standing: Standing, contest: Contest, plan: ContestPlanned, track: TrackPolicy
+) -> Judgement:
+    """Judge a measured contest by the track's rules, as things stand; it records nothing."""
+    seed = seed_from_block_hash(plan.seed_block_hash)
+    scores = {
+        entrant.submission_id: _score(contest.measured.get(entrant.submission_id), track, seed)
+        for entrant in plan.entrants
+    }
+    decision = _decide(standing, contest, track, seed)
+    return Judgement(
+        tuple(_verdict(entrant, contest, scores) for entrant in plan.entrants),
+        tuple(_reason(step) for step in decision.steps),
+        scores,
+        decision,
+    )
+
+
 def _measured(fact: EntrantMeasured | None) -> Measured | None:
     if fact is None or fact.status != "scored":
         return None
@@ -391,7 +434,7 @@ def _score(fact: EntrantMeasured | None, track: TrackPolicy, seed: int) -> Score
     return score(measured, track.scoring, track.contest.prompts_per_block, seed)
 
 
-def _decide(unit: Unit, contest: Contest, track: TrackPolicy, seed: int) -> ThroneDecision:
+def _decide(unit: Standing, contest: Contest, track: TrackPolicy, seed: int) -> ThroneDecision:
     plan = contest.plan
     if plan is None:
         msg = f"contest {contest.id} has no plan"
@@ -561,5 +604,5 @@ def _name_runner_up(unit: Unit, track: str, contest: UUID, decision: ThroneDecis
     arena.name_runner_up(unit.context, track, runner_up)
 
 
-def _copied(unit: Unit, submission: UUID) -> bool:
+def _copied(unit: Standing, submission: UUID) -> bool:
     return unit.get(Submission, submission).status == "copy"

@@ -87,3 +87,8 @@ def faults_in_a_row(scope: Scope, track: str, host: str, *, after_seed_block: in
         elif row["seed_block"] > after_seed_block and row["host"] == host:
             count += row["void_cause"] in FAULTS_OF_OURS
     return count
+
+
+def contest_of(scope: Scope, contest: UUID) -> dict[str, Any] | None:
+    """One attempt as :func:`contests` gives it; None where it is not known by then."""
+    return next((line for line in contests(scope) if line["contest_id"] == str(contest)), None)
