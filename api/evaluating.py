@@ -18,6 +18,7 @@ from evaluation.contest import ContestOutcome
 from evaluation.desk import ContestDesk
 from evaluation.measure import Progress
 from evaluation.plan import ContestPlan
+from evaluation.runners.port import InfrastructureFaultError
 from ledger.application import Ledger
 from ledger.codes import VoidCause
 from ledger.commands.alerts import raise_alert
@@ -82,6 +83,8 @@ class Evaluator:
     tracks: Sequence[str] = ()
     max_challengers: int = MAX_CHALLENGERS
     on_progress: Progress = lambda *_: None
+    sweep: Callable[[], Sequence[str]] = tuple
+    """Clears away what an earlier contest left on this machine; one sentence for each thing."""
     attempts: list[Attempted] = field(default_factory=list)
     _forgiven_to: dict[str, int] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
@@ -101,14 +104,24 @@ class Evaluator:
                 self.wait(POLL_S)
 
     def follow(self) -> None:
-        """Go on until ``wait`` raises."""
+        """Go on until ``wait`` raises. A machine that fails is tried again, as a node is."""
         while True:
-            steps = [self.step(track) for track in self._tracks()]
+            steps: list[Attempted | Waiting] = []
+            for track in self._tracks():
+                try:
+                    steps.append(self.step(track))
+                except InfrastructureFaultError as fault:
+                    self._tell(track, f"this machine runs no contest now: {fault.detail}")
             if not any(isinstance(step, Attempted) for step in steps):
                 self.wait(POLL_S)
 
     def step(self, track: str) -> Attempted | Waiting:
-        """Run the next contest of a track, if one can be run now."""
+        """Run the next contest of a track, if one can be run now.
+
+        Raises :class:`InfrastructureFaultError` where this machine can run none.
+        """
+        for line in self.sweep():
+            self.say(f"left by an earlier run: {line}")
         self._recover()
         ready = self._ready(track)
         if isinstance(ready, Waiting):

@@ -16,6 +16,7 @@ import benchmarks.growth
 import benchmarks.ingesting
 import benchmarks.journals
 import benchmarks.rebuilding
+import benchmarks.recovering
 import benchmarks.replaying  # noqa: F401  modules register their benchmarks by being imported
 from benchmarks.growth import SHORTER
 from benchmarks.measuring import RUN, CannotMeasureError, Run, tell

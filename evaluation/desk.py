@@ -170,9 +170,11 @@ class ContestDesk:
             if claim.lost is not None:
                 raise ClaimLostError(claim.lost)
             self._record(contest, plan, outcome, images)
-        except (ClaimLostError, ClaimHeldError):
+        except ClaimLostError:
             raise
         except BaseException as error:
+            if isinstance(error, DecisionRefusedError) and not self._holds(contest):
+                raise ClaimLostError(str(error)) from error
             self._abandon(contest, error)
             raise
         return outcome
@@ -182,6 +184,10 @@ class ContestDesk:
     def _is_older(self, submission: UUID, seed_block: int) -> bool:
         commit = self._ledger.load(Submission, submission).commit
         return commit is not None and commit.block < seed_block
+
+    def _holds(self, contest: UUID) -> bool:
+        head = self._ledger.head().effective_block
+        return self._ledger.load(Contest, contest).is_held_by(self._holder, head)
 
     def _should_stop(self, claim: KeptClaim) -> VoidCause | None:
         if "evaluation" in self._ledger.arena_state().paused:

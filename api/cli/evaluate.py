@@ -140,11 +140,10 @@ def evaluate(
             tracks=tuple(track or ()),
             max_challengers=max_challengers,
             on_progress=_progress,
+            sweep=machine.sweep,
         )
         try:
             with interrupted_once("ending, the contest at hand is void and its servers go"):
-                for line in machine.sweep():
-                    _say(f"left by an earlier run: {line}")
                 if retry:
                     evaluator.forgive()
                 if once:

@@ -27,7 +27,6 @@ from ledger.commands.contests import (
     void_contest,
 )
 from ledger.contest_policy import ServerLimits
-from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import ClaimLostError, Contest, ContestClaimed, ContestVoided, Holder
 from ledger.queries.why import why
 from tests.contract.stores import quick_engine
@@ -40,6 +39,9 @@ class NoMachine:
     @contextmanager
     def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[NoMachine]:
         yield self
+
+    def facts(self) -> dict[str, str]:
+        return {"runner": "none"}
 
     def prepare(self, image: ImageRef, timeout_s: float) -> Any:
         raise InfrastructureFaultError(InfrastructureCause.PULL_FAILED, f"no registry for {image}")
@@ -148,14 +150,15 @@ def test_what_the_desk_records_of_a_contest_follows_one_another_back_to_its_plan
     crown = scene.arena.kings[TRACK]
     assert crown.hotkey == "A"
     chain = scene.read(why, f"contest-judged:{crown.contest_id}")
-    assert [fact.topic for fact in chain[:6]] == [
+    assert [fact.topic for fact in chain[:7]] == [
         "contest.judged.v1",
+        "contest.evidence_sealed.v1",
         *["contest.entrant_measured.v1"] * 2,
         "contest.baseline_measured.v1",
         "contest.claimed.v2",
         "contest.planned.v1",
     ]
-    assert chain[6].fact_key == f"accepted:{submissions[0]}"
+    assert chain[7].fact_key == f"accepted:{submissions[0]}"
 
 
 def test_a_claim_is_prolonged_while_a_contest_runs_longer_than_it_lasts(
@@ -221,7 +224,7 @@ def test_what_a_worker_brings_after_its_claim_ran_out_is_not_recorded(
         return outcome_of(plan)
 
     desk = desk_of(scene, tmp_path, run=too_late, claim_look_s=3_600)
-    with pytest.raises(DecisionRefusedError, match="is void" if voided else "ended at block"):
+    with pytest.raises(ClaimLostError, match="is void" if voided else "ended at block"):
         desk.run(TRACK, [submission], seed_block=seed_block)
     assert [len(scene.log())] == before
     assert scene.king() is None
