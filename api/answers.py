@@ -413,8 +413,8 @@ class ContestLine(msgspec.Struct, frozen=True):
     evidence_url: str | None
     calibration: str | None
     client_lag_p99_us: MicrosecondInt | None
-    client_lag_max_us: MicrosecondInt | None
     drift_ppm: PpmInt | None
+    clock_drift_ppm: PpmInt | None
     host_facts: dict[str, str]
     baseline_gpu_ms: int | None
     entrants: Sequence[EntrantLine]

@@ -7,29 +7,26 @@ contest rests on the claim of this worker: once that is lost, nothing is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median_low
 from typing import Final, Protocol
 from uuid import UUID
 
 from evaluation.claims import LOOK_EVERY_S, KeptClaim
 from evaluation.contest import ContestOutcome, OnServer, run_contest
-from evaluation.evidence import EvidenceStore
+from evaluation.evidence import Evidence
 from evaluation.images import ImageRef, ImageReferenceError, image_of, parse_image
-from evaluation.judge import EntrantVerdict
-from evaluation.manifest import machine_facts, manifest_of
 from evaluation.measure import Progress, ShouldStop
 from evaluation.noting import NotingRunner
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer
+from evaluation.recording import Findings, record_completed
 from evaluation.runners.port import ImageFacts, Runner
-from ledger.application import Ledger, Unit
+from ledger.application import Ledger
 from ledger.codes import VoidCause
-from ledger.commands.causes import after
-from ledger.commands.contests import complete_in, plan_contest, planned_track, void_contest
+from ledger.commands.contests import plan_contest, planned_track, void_contest
 from ledger.commands.copies import record_fingerprint
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder, SealedArm
+from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder
 from ledger.decisions.submission import Submission
 
 MAX_DETAIL_CHARS: Final = 1_000
@@ -46,7 +43,7 @@ class RunContest(Protocol):
         self,
         plan: ContestPlan,
         runner: Runner,
-        evidence: EvidenceStore,
+        evidence: Evidence,
         *,
         tokenizer: Tokenizer,
         on_progress: Progress,
@@ -70,7 +67,7 @@ class ContestDesk:
         self,
         ledger: Ledger,
         runner: Runner,
-        evidence: EvidenceStore,
+        evidence: Evidence,
         *,
         tokenizer: Tokenizer,
         holder: Holder,
@@ -138,7 +135,7 @@ class ContestDesk:
         interrupt included, leaves the attempt void.
         """
         head = self._ledger.head().effective_block
-        _baseline(self._ledger.arena_state().policy_at(head).track(track).baseline_image)
+        baseline_of(self._ledger.arena_state().policy_at(head).track(track).baseline_image)
         contest = plan_contest(
             self._ledger,
             track=track,
@@ -147,15 +144,13 @@ class ContestDesk:
             attempt=attempt,
             holder=self._holder,
         )
-        images: dict[str, ImageFacts] = {}
 
         def prepared(image: ImageRef, facts: ImageFacts) -> None:
-            images[str(image)] = facts
             self._note(contest, plan, image, facts)
 
         claim = KeptClaim(self._ledger, contest, self._holder, every_s=self._claim_look_s)
         try:
-            plan = self._plan(contest)
+            plan = plan_of(self._ledger, contest, str(self._model_dir))
             on_planned(plan)
             with claim:
                 outcome = self._run_contest(
@@ -169,7 +164,7 @@ class ContestDesk:
                 )
             if claim.lost is not None:
                 raise ClaimLostError(claim.lost)
-            self._record(contest, plan, outcome, images)
+            self._record(contest, outcome)
         except ClaimLostError:
             raise
         except BaseException as error:
@@ -209,40 +204,7 @@ class ContestDesk:
         except Exception as untold:  # noqa: BLE001  the first error is the one to be told
             error.add_note(f"contest {contest} could not be voided and is so later: {untold}")
 
-    def _plan(self, contest: UUID) -> ContestPlan:
-        planned = self._ledger.load(Contest, contest).plan
-        if planned is None:
-            msg = f"contest {contest} has no plan in the log"
-            raise DecisionRefusedError(msg)
-        policy = planned_track(self._ledger.arena_state(), planned)
-        return ContestPlan(
-            contest_id=str(contest),
-            track=planned.track,
-            attempt=planned.attempt,
-            seed_block=planned.seed_block,
-            seed_block_hash=planned.seed_block_hash,
-            policy=policy,
-            model_dir=str(self._model_dir),
-            model_name=policy.model,
-            baseline=_baseline(policy.baseline_image),
-            entrants=tuple(
-                PlannedEntrant(
-                    entrant_id=str(entrant.submission_id),
-                    hotkey=entrant.hotkey,
-                    role=entrant.role,
-                    image=_image(entrant.image, entrant.digest),
-                )
-                for entrant in planned.entrants
-            ),
-        )
-
-    def _record(
-        self,
-        contest: UUID,
-        plan: ContestPlan,
-        outcome: ContestOutcome,
-        images: Mapping[str, ImageFacts],
-    ) -> None:
+    def _record(self, contest: UUID, outcome: ContestOutcome) -> None:
         """The outcome, whole or not at all: measurements, verdict, throne and submissions."""
         if outcome.status == "void":
             void_contest(
@@ -253,27 +215,8 @@ class ContestDesk:
                 holder=self._holder,
             )
             return
-        host = machine_facts(self._runner.facts())
-        manifest = self._evidence.put(manifest_of(plan, outcome, images, host))
-
-        def work(unit: Unit) -> None:
-            found = unit.get(Contest, contest)
-            _measure(unit, found, plan, outcome, self._holder)
-            found.seal(
-                after(unit, found),
-                holder=self._holder,
-                manifest_digest=manifest,
-                url=self._evidence_url,
-                calibration=plan.policy.calibration or None,
-                client_lag_p99_us=None,
-                client_lag_max_us=None,
-                drift_ppm=None,
-                host=tuple(sorted(host.items())),
-                arms=_arms(plan, images),
-            )
-            complete_in(unit, contest, holder=self._holder)
-
-        self._ledger.decide(work)
+        findings = Findings.read(self._evidence, outcome.manifest_digest, self._evidence_url)
+        self._ledger.decide(lambda unit: record_completed(unit, contest, findings, self._holder))
 
     def _note(self, contest: UUID, plan: ContestPlan, image: ImageRef, facts: ImageFacts) -> None:
         """Record the content of an entrant's image before it runs, and look for copies of it."""
@@ -287,7 +230,36 @@ class ContestDesk:
             self._on_fingerprint(facts.fingerprint)
 
 
-def _baseline(image: str) -> ImageRef:
+def plan_of(ledger: Ledger, contest: UUID, model_dir: str) -> ContestPlan:
+    """A planned contest as it is run; refused where it is not planned or cannot be run."""
+    planned = ledger.load(Contest, contest).plan
+    if planned is None:
+        msg = f"contest {contest} has no plan in the log"
+        raise DecisionRefusedError(msg)
+    policy = planned_track(ledger.arena_state(), planned)
+    return ContestPlan(
+        contest_id=str(contest),
+        track=planned.track,
+        attempt=planned.attempt,
+        seed_block=planned.seed_block,
+        seed_block_hash=planned.seed_block_hash,
+        policy=policy,
+        model_dir=model_dir,
+        model_name=policy.model,
+        baseline=baseline_of(policy.baseline_image),
+        entrants=tuple(
+            PlannedEntrant(
+                entrant_id=str(entrant.submission_id),
+                hotkey=entrant.hotkey,
+                role=entrant.role,
+                image=_image(entrant.image, entrant.digest),
+            )
+            for entrant in planned.entrants
+        ),
+    )
+
+
+def baseline_of(image: str) -> ImageRef:
     """The pinned baseline; a policy that pins none by digest cannot be run (DOMAIN 4)."""
     try:
         return parse_image(image)
@@ -303,71 +275,3 @@ def _image(image: str, digest: str) -> ImageRef:
         return image_of(image, digest)
     except ImageReferenceError:
         return ImageRef("", digest)
-
-
-def _arms(plan: ContestPlan, images: Mapping[str, ImageFacts]) -> tuple[SealedArm, ...]:
-    """The baseline and every entrant with what is known of their images."""
-    arms: list[tuple[str, UUID | None, ImageRef]] = [("baseline", None, plan.baseline)]
-    arms += [(one.role, UUID(one.entrant_id), one.image) for one in plan.entrants]
-    found = []
-    for role, submission, image in arms:
-        facts = images.get(str(image))
-        found.append(
-            SealedArm(
-                role=role,
-                submission_id=submission,
-                image=str(image),
-                fingerprint=facts.fingerprint if facts else None,
-                bytes=facts.bytes if facts else None,
-                gpu_ms=None,
-            )
-        )
-    return tuple(found)
-
-
-def _measure(
-    unit: Unit, contest: Contest, plan: ContestPlan, outcome: ContestOutcome, holder: Holder
-) -> None:
-    figures = outcome.baseline
-    if figures is None:
-        msg = f"contest {contest.id} completed without its baseline's figures: this is a defect"
-        raise AssertionError(msg)
-    contest.measure_baseline(
-        after(unit, contest),
-        holder=holder,
-        image=str(plan.baseline),
-        prompts=len(figures.e2e_us),
-        prompts_digest=outcome.prompts_digest,
-        median_ttft_us=median_low(figures.ttft_us),
-        median_e2e_us=median_low(figures.e2e_us),
-        median_tokens=median_low(figures.tokens),
-    )
-    for entrant, verdict in zip(plan.entrants, outcome.verdicts, strict=True):
-        _measure_entrant(unit, contest, entrant, verdict, holder)
-
-
-def _measure_entrant(
-    unit: Unit, contest: Contest, entrant: PlannedEntrant, own: EntrantVerdict, holder: Holder
-) -> None:
-    contest.measure(
-        after(unit, contest),
-        UUID(entrant.entrant_id),
-        holder=holder,
-        hotkey=entrant.hotkey,
-        status=own.status,
-        code=own.code or None,
-        detail=own.detail,
-        log_tail=own.log_tail,
-        evidence_digest=own.evidence_digest or None,
-        baseline_ttft_us=own.baseline_ttft_us,
-        baseline_e2e_us=own.baseline_e2e_us,
-        baseline_tokens=own.baseline_tokens,
-        ttft_us=own.ttft_us,
-        e2e_us=own.e2e_us,
-        tokens=own.tokens,
-        top1_ppm=own.top1_ppm,
-        mean_margin_milli=own.mean_margin_milli,
-        p99_margin_milli=own.p99_margin_milli,
-        spread_ppm=own.spread_ppm,
-        repeat_gain_ppm=own.repeat_gain_ppm,
-    )

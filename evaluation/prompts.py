@@ -12,9 +12,11 @@ from typing import Final
 
 import msgspec
 
+from evaluation.draws import numbers
 from evaluation.plan import PlanError, Tokenizer
 from ledger.contest_policy import ContestPolicy
 
+_DOMAIN: Final = "cacheon-prompts/1"
 _INSTRUCTION: Final = "Continue this text at length. "
 _TAIL_PART: Final = 16
 """One token in so many of a prompt is its own; the rest is the preamble all prompts share."""
@@ -67,12 +69,14 @@ def prompts_for(seed: int, contest: ContestPolicy, tokenizer: Tokenizer) -> Prom
             f"tail already take {template + tail_tokens}, so raise it in the track's policy"
         )
         raise PlanError(msg)
-    preamble = _text(_stream(seed, "preamble"), preamble_tokens, tokenizer, start=_INSTRUCTION)
-    repeated = _places(_stream(seed, "repeats"), contest.repeated_prompts, contest.prompts)
+    preamble = _text(
+        numbers(_DOMAIN, seed, "preamble"), preamble_tokens, tokenizer, start=_INSTRUCTION
+    )
+    repeated = _places(numbers(_DOMAIN, seed, "repeats"), contest.repeated_prompts, contest.prompts)
     first_scored = contest.warmup_prompts
     first_control = first_scored + contest.prompts
     tails = _distinct_tails(
-        _stream(seed, "tails"),
+        numbers(_DOMAIN, seed, "tails"),
         first_control + MAX_REPEAT_ROUNDS * len(repeated),
         tail_tokens,
         tokenizer,
@@ -89,16 +93,6 @@ def prompts_for(seed: int, contest: ContestPolicy, tokenizer: Tokenizer) -> Prom
         controls=controls,
         digest="sha256:" + hashlib.sha256(content).hexdigest(),
     )
-
-
-def _stream(seed: int, label: str) -> Iterator[int]:
-    """Endless 32-bit numbers: SHA-256 over ``cacheon-prompts/1:<seed>:<label>:<counter>``."""
-    counter = 0
-    while True:
-        block = hashlib.sha256(f"cacheon-prompts/1:{seed}:{label}:{counter}".encode()).digest()
-        for at in range(0, len(block), 4):
-            yield int.from_bytes(block[at : at + 4], "big")
-        counter += 1
 
 
 def _text(draws: Iterator[int], tokens: int, tokenizer: Tokenizer, start: str = "") -> str:

@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import asdict
 
-from evaluation.evidence import EvidenceError, EvidenceStore, read_evidence
+from evaluation.evidence import Evidence, EvidenceError, read_evidence
 from evaluation.judge import EntrantEvidence, EntrantVerdict, judge
-from evaluation.manifest import read_manifest
+from evaluation.manifest import read_manifest, rejudge_manifest
+from evaluation.recording import measured_as
 from ledger.application import Ledger
 from ledger.commands.contests import Judgement, judgement_of, planned_track
 from ledger.decisions.base import DecisionRefusedError
@@ -50,7 +51,7 @@ class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
 
 
-def rejudge_contest(ledger: Ledger, contest: UUID, store: EvidenceStore) -> Rejudged:
+def rejudge_contest(ledger: Ledger, contest: UUID, store: Evidence) -> Rejudged:
     """Judge a completed contest again from the evidence in ``store``, by the policy of its plan.
 
     Gates, paired times, scores, intervals, reasons and the throne are computed anew and compared
@@ -91,26 +92,30 @@ def _only(facts: list[Fact], kind: type[Any]) -> Any:
 
 
 def _of_the_manifest(
-    sealed: EvidenceSealed | None, plan: ContestPlanned, contest: Contest, store: EvidenceStore
+    sealed: EvidenceSealed | None, plan: ContestPlanned, contest: Contest, store: Evidence
 ) -> Iterator[Difference]:
-    """The manifest names this contest, and the same evidence as the measurements do."""
+    """The manifest is of this contest, names the same evidence, and follows from it."""
     if sealed is None:
         return  # of before manifests
     manifest = read_manifest(store.get(sealed.manifest_digest))
-    entrants = [str(entrant.submission_id) for entrant in plan.entrants]
     pairs: tuple[tuple[str, object, object], ...] = (
-        ("contest", str(contest.id), manifest.plan.contest_id),
         ("seed block", plan.seed_block_hash, manifest.plan.seed_block_hash),
-        ("entrants", entrants, [entrant.entrant_id for entrant in manifest.plan.entrants]),
+        (
+            "entrants",
+            [(entrant.role, entrant.digest) for entrant in plan.entrants],
+            [(entrant.role, entrant.image.digest) for entrant in manifest.plan.entrants],
+        ),
         (
             "evidence",
             [contest.measured[entrant.submission_id].evidence_digest for entrant in plan.entrants],
-            list(manifest.evidence),
+            [part.evidence_digest for part in manifest.entrants],
         ),
     )
     for what, recorded, sealed_there in pairs:
         if recorded != sealed_there:
             yield Difference(None, f"manifest: {what}", str(recorded), str(sealed_there))
+    for sentence in rejudge_manifest(store, manifest).differences:
+        yield Difference(None, "manifest", "sealed", sentence)
 
 
 def _verdict(
@@ -118,7 +123,7 @@ def _verdict(
     entrant: PlannedEntrant,
     recorded: EntrantMeasured,
     track: TrackPolicy,
-    store: EvidenceStore,
+    store: Evidence,
 ) -> EntrantVerdict:
     if recorded.evidence_digest is None:
         msg = f"the measurement of {entrant.hotkey} names no evidence, so it cannot be judged again"
@@ -134,19 +139,9 @@ def _must_be_of(
     plan: ContestPlanned,
     entrant: PlannedEntrant,
 ) -> None:
-    """Evidence of another contest or entrant would judge whoever it is of."""
-    theirs = (
-        evidence.contest_id,
-        evidence.entrant_id,
-        evidence.seed_block_hash,
-        evidence.image_digest,
-    )
-    ours = (
-        str(recorded.originator_id),
-        str(entrant.submission_id),
-        plan.seed_block_hash,
-        entrant.digest,
-    )
+    """Evidence of another round or image would judge whoever it is of."""
+    theirs = (evidence.seed_block_hash, evidence.track, evidence.role, evidence.image_digest)
+    ours = (plan.seed_block_hash, plan.track, entrant.role, entrant.digest)
     if theirs != ours:
         msg = (
             f"evidence {recorded.evidence_digest} is of entrant {evidence.entrant_id} in contest "
@@ -157,10 +152,7 @@ def _must_be_of(
 
 def _as_measured(recorded: EntrantMeasured, verdict: EntrantVerdict) -> EntrantMeasured:
     """The fact that this verdict would have been recorded as."""
-    fields = {name: value for name, value in asdict(verdict).items() if hasattr(recorded, name)} | {
-        "code": verdict.code or None
-    }
-    return msgspec.structs.replace(recorded, **fields)
+    return msgspec.structs.replace(recorded, **measured_as(verdict))
 
 
 def _between(

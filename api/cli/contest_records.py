@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +10,11 @@ import typer
 from api.cli.options import Database, Format, Netuid, Network, OutputFormat
 
 ContestId = Annotated[UUID, typer.Argument(help="The contest's id, as 'contests' shows it.")]
+
+EvidencePlace = Annotated[
+    str,
+    typer.Option(envvar="LEDGER_EVIDENCE", help="The folder or URL with the evidence."),
+]
 
 records = typer.Typer(no_args_is_help=True, help="Contests: what is recorded of them.")
 
@@ -48,9 +52,7 @@ def show_contest(
 @records.command("rejudge")
 def rejudge(
     contest: ContestId,
-    evidence: Annotated[
-        Path, typer.Option(file_okay=False, exists=True, help="The folder with its evidence.")
-    ] = Path("evidence"),
+    evidence: EvidencePlace = "evidence",
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -61,13 +63,13 @@ def rejudge(
     from api.cli.record_tables import REJUDGED
     from api.cli.session import opened, settings_of
     from api.errors import ExitCode
-    from evaluation.evidence import EvidenceStore
+    from evaluation.object_store import open_evidence
     from evaluation.rejudging import rejudge_contest
 
     settings = settings_of(database, network, netuid)
     with opened(settings) as services:
         ledger = services.ledger(settings.network, settings.netuid)
-        rejudged = rejudge_contest(ledger, contest, EvidenceStore(evidence))
+        rejudged = rejudge_contest(ledger, contest, open_evidence(evidence))
     show(rejudged, REJUDGED, output_format)
     if not rejudged.agrees:
         raise typer.Exit(int(ExitCode.VERDICT_DIFFERS))

@@ -67,12 +67,13 @@ def evaluate(
         typer.Option(help="This worker's name on the machine; the first free number by default."),
     ] = None,
     evidence: Annotated[
-        Path, typer.Option(file_okay=False, help="The folder that evidence is kept in.")
-    ] = Path("evidence"),
-    evidence_url: Annotated[
-        str | None,
-        typer.Option(help="Where others may have that evidence; recorded, so without credentials."),
-    ] = None,
+        str,
+        typer.Option(
+            envvar="LEDGER_EVIDENCE",
+            help="The folder or http(s) URL that evidence is kept at. Its credentials, if any, "
+            "belong into the variable; they are not recorded.",
+        ),
+    ] = "evidence",
     state: Annotated[
         Path,
         typer.Option(
@@ -106,12 +107,10 @@ def evaluate(
     from api.errors import ExitCode
     from api.evaluating import Evaluator, copy_finder
     from evaluation.desk import ContestDesk
-    from evaluation.evidence import EvidenceStore
-    from evaluation.reference import tokenizer
+    from evaluation.object_store import open_evidence
     from evaluation.slots import take_slot
+    from evaluation.tokenizers import load_tokenizer
 
-    if evidence_url is not None:
-        _refuse_credentials(evidence_url)
     settings = settings_of(database, network, netuid)
     where = (settings.network, settings.netuid)
     ended = "done"
@@ -126,13 +125,13 @@ def evaluate(
             ContestDesk(
                 ledger,
                 machine,
-                EvidenceStore(evidence),
-                tokenizer=tokenizer,
+                open_evidence(evidence),
+                tokenizer=load_tokenizer(model),
                 holder=slot.holder,
                 model_dir=model,
                 dead=slot.dead,
                 on_fingerprint=copy_finder(services, *where, _say),
-                evidence_url=evidence_url,
+                evidence_url=public_url(evidence),
             ),
             slot.holder,
             say=_say,
@@ -178,14 +177,14 @@ def _runner(kind: RunnerKind, model: Path, images: Path | None, worker: str) -> 
     return ProcessRunner(ReferenceImages(images, model))
 
 
-def _refuse_credentials(url: str) -> None:
-    """What is recorded is read by everybody for ever."""
-    from urllib.parse import urlsplit
+def public_url(location: str) -> str | None:
+    """The URL of an evidence store without its credentials; None for a folder."""
+    from urllib.parse import urlsplit, urlunsplit
 
-    parts = urlsplit(url)
-    if not parts.scheme or parts.username or parts.password or parts.query or parts.fragment:
-        msg = "give a URL with its scheme, and without a user, a password or a query"
-        raise typer.BadParameter(msg, param_hint="'--evidence-url'")
+    if "://" not in location:
+        return None
+    parts = urlsplit(location)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _say(line: str) -> None:

@@ -182,8 +182,8 @@ class EvidenceSealed(Fact, frozen=True, kw_only=True):
     policy_digest: str
     calibration: str | None
     client_lag_p99_us: int | None
-    client_lag_max_us: int | None
     drift_ppm: int | None
+    clock_drift_ppm: int | None
     host: tuple[tuple[str, str], ...]
     arms: tuple[SealedArm, ...]
 

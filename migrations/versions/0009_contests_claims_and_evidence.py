@@ -26,8 +26,8 @@ VERSIONED = {
             ended_at_block:big? void_cause:text? detail:text baseline_image:text?
             baseline_median_e2e_us:big? baseline_median_ttft_us:big? prompts:int?
             prompts_digest:text? king_hotkey:text? reasons:text manifest_digest:text?
-            evidence_url:text? calibration:text? client_lag_p99_us:big? client_lag_max_us:big?
-            drift_ppm:big? host_facts:text? baseline_gpu_ms:big?
+            evidence_url:text? calibration:text? client_lag_p99_us:big? drift_ppm:big?
+            clock_drift_ppm:big? host_facts:text? baseline_gpu_ms:big?
         """,
     ),
     "contests_entrants": (

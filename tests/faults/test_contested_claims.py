@@ -70,10 +70,10 @@ def _slow_worker(
 ) -> None:
     """A worker that stands still in the middle of its contest, longer than its claim lasts."""
 
-    def run(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
+    def run(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         begun.send(plan.contest_id)
         received(go_on)
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     ledger = Ledger(open_engine(url), ARENA)
     desk = _desk(ledger, Path(folder), "slow/0", run, claim_look_s=3_600)
@@ -100,7 +100,9 @@ def test_a_worker_that_lost_its_claim_records_nothing(
         scene.plan(submission)
     for _ in range(CLAIM_BLOCKS + 1):
         scene.block()
-    quick = _desk(scene.ledger, tmp_path, "quick/0", lambda plan, *_, **__: outcome_of(plan))
+    quick = _desk(
+        scene.ledger, tmp_path, "quick/0", lambda plan, _, store, **__: outcome_of(plan, store)
+    )
     if overtaken != "ran_out":
         assert quick.recover([contest]) == [contest]
     if overtaken == "done_again":
@@ -125,10 +127,10 @@ def test_a_worker_that_lost_its_claim_records_nothing(
 def _planner(
     url: str, folder: str, number: int, submission: UUID, blocks: list[int], at_once: Any, done: Any
 ) -> None:
-    def run(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
+    def run(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         done.send(("running", plan.contest_id))
         at_once.wait()  # until all have tried: nobody gets it because another one is done
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     ledger = Ledger(open_engine(url), ARENA)
     desk = _desk(ledger, Path(folder), f"host/{number}", run)

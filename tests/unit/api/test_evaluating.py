@@ -23,7 +23,7 @@ from ledger.codes import InfrastructureCause, VoidCause
 from ledger.commands.arena import pause
 from ledger.commands.contests import UNCOUNTED, void_contest
 from ledger.decisions.contest import ContestPlanned, EvidenceSealed, Holder
-from ledger.decisions.submission import SubmissionRequeued
+from ledger.decisions.submission import SubmissionFingerprinted, SubmissionRequeued
 from ledger.observations import AlertRaised
 from tests.contract.stores import quick_engine
 from tests.unit.evaluation.test_contest_desk import NoMachine, outcome_of
@@ -41,12 +41,12 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     engine.dispose()
 
 
-def completed(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
-    return outcome_of(plan)
+def completed(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
+    return outcome_of(plan, store)
 
 
 def void_by(cause: VoidCause) -> Any:
-    def run(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
+    def run(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         return ContestOutcome(
             contest_id=plan.contest_id,
             status="void",
@@ -161,7 +161,7 @@ def test_what_a_verdict_rests_on_is_in_the_log(scene: Scene, tmp_path: Path) -> 
     assert sealed.policy_digest == scene.rules.digest()
     assert ("runner", "none") in sealed.host
     assert [arm.role for arm in sealed.arms] == ["baseline", "challenger"]
-    assert b'"cacheon-contest-manifest/1"' in EvidenceStore(tmp_path / "evidence").get(
+    assert b'"cacheon-contest-evidence/1"' in EvidenceStore(tmp_path / "evidence").get(
         sealed.manifest_digest
     )
 
@@ -214,7 +214,7 @@ def test_a_contest_of_another_worker_is_left_alone(scene: Scene, tmp_path: Path)
     scene.submit("A")
     seed_block = scene.block()
 
-    def meanwhile(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
+    def meanwhile(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         scene.block()
         other = evaluator(scene, tmp_path, holder=THEIRS).step(TRACK)
         assert other == Waiting("no submission waits")  # all of it is contested
@@ -223,7 +223,7 @@ def test_a_contest_of_another_worker_is_left_alone(scene: Scene, tmp_path: Path)
         held = evaluator(scene, tmp_path, holder=THEIRS).step(TRACK)
         assert isinstance(held, Waiting)
         assert "claimed by ours/0" in held.why
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     done = evaluator(scene, tmp_path, meanwhile).step(TRACK)
     assert isinstance(done, Attempted)
@@ -234,10 +234,10 @@ def test_a_lost_claim_is_told_and_nothing_is_recorded(scene: Scene, tmp_path: Pa
     scene.submit("A")
     scene.block()
 
-    def voided(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
+    def voided(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         contest = UUID(plan.contest_id)
         void_contest(scene.ledger, contest, cause=VoidCause.INTERRUPTED, detail="x", holder=OURS)
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     done = evaluator(scene, tmp_path, voided).step(TRACK)
     assert isinstance(done, Attempted)
@@ -281,11 +281,11 @@ def test_a_copy_is_found_when_its_image_is_first_had_and_loses_the_crown(
         def prepare(self, image: ImageRef, timeout_s: float) -> ImageFacts:
             return ImageFacts(image=str(image), fingerprint="sha256:" + "5a" * 32)
 
-    def run(plan: ContestPlan, runner: Any, *_: object, **__: object) -> ContestOutcome:
+    def run(plan: ContestPlan, runner: Any, store: Any, **__: object) -> ContestOutcome:
         with runner.stage(plan.contest_id, plan.policy.contest.limits) as stage:
             for entrant in plan.entrants:
                 stage.prepare(entrant.image, 1)
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     desk = ContestDesk(
         scene.ledger,
@@ -302,5 +302,5 @@ def test_a_copy_is_found_when_its_image_is_first_had_and_loses_the_crown(
     scene.block()
     desk.run(TRACK, [original], seed_block=scene.head)
     assert (scene.king(), scene.status(copy)) == ("A", "copy")
-    (sealed, *_) = scene.facts(EvidenceSealed)
-    assert sealed.arms[1].fingerprint == "sha256:" + "5a" * 32
+    found = {fact.fingerprint for fact in scene.facts(SubmissionFingerprinted)}
+    assert found == {"sha256:" + "5a" * 32}

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+import msgspec
 import pytest
 
+from evaluation.conditions import Conditions
 from evaluation.contest import BaselineFigures, ContestOutcome
 from evaluation.desk import ContestDesk
-from evaluation.evidence import EvidenceStore
+from evaluation.evidence import Evidence, EvidenceStore
+from evaluation.host import host_facts
 from evaluation.images import ImageRef
 from evaluation.judge import EntrantVerdict
+from evaluation.manifest import BaselineEvidence, ContestEvidence, spelled_part
 from evaluation.plan import ContestPlan
 from evaluation.reference import tokenizer
 from evaluation.runners.port import InfrastructureFaultError, Runner
@@ -113,9 +117,9 @@ def test_recovering_leaves_what_another_worker_claims_until_its_claim_ends(
     assert ended(scene, contest) == "void"
 
 
-def outcome_of(plan: ContestPlan) -> ContestOutcome:
-    """The machine's part: every entrant measured, without servers."""
-    return ContestOutcome(
+def outcome_of(plan: ContestPlan, store: Evidence) -> ContestOutcome:
+    """The machine's part: every entrant measured, without servers; its manifest is stored."""
+    outcome = ContestOutcome(
         contest_id=plan.contest_id,
         status="completed",
         seed=1,
@@ -138,6 +142,30 @@ def outcome_of(plan: ContestPlan) -> ContestOutcome:
             for place, entrant in enumerate(plan.entrants)
         ),
     )
+    baseline = BaselineEvidence(
+        contest_id=plan.contest_id,
+        prompts_digest="sha256:00",
+        before=(),
+        after=(),
+        records=(),
+        log_tail="",
+    )
+    manifest = ContestEvidence(
+        plan=plan,
+        policy_digest="sha256:00",
+        seed=1,
+        prompts_digest="sha256:00",
+        prompts_evidence="",
+        baseline_evidence=store.put(spelled_part(baseline)),
+        entrants=(),
+        conditions=Conditions(),
+        runner={"runner": "none"},
+        client="nobody",
+        host_before=host_facts(),
+        host_after=host_facts(),
+        outcome=outcome,
+    )
+    return msgspec.structs.replace(outcome, manifest_digest=store.put(spelled_part(manifest)))
 
 
 def test_what_the_desk_records_of_a_contest_follows_one_another_back_to_its_plan(
@@ -145,7 +173,7 @@ def test_what_the_desk_records_of_a_contest_follows_one_another_back_to_its_plan
 ) -> None:
     submissions = [scene.submit("A"), scene.submit("B")]
     seed_block = scene.block()
-    desk = desk_of(scene, tmp_path, run=lambda plan, *_, **__: outcome_of(plan))
+    desk = desk_of(scene, tmp_path, run=lambda plan, _, store, **__: outcome_of(plan, store))
     desk.run(TRACK, submissions, seed_block=seed_block)
     crown = scene.arena.kings[TRACK]
     assert crown.hotkey == "A"
@@ -166,7 +194,7 @@ def test_a_claim_is_prolonged_while_a_contest_runs_longer_than_it_lasts(
 ) -> None:
     submission, seed_block = scene.submit("A"), scene.block()
 
-    def slow(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
+    def slow(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         for _block in range(CLAIM_BLOCKS * 2):
             scene.block()
             until = scene.ledger.load(Contest, UUID(plan.contest_id)).claim
@@ -175,7 +203,7 @@ def test_a_claim_is_prolonged_while_a_contest_runs_longer_than_it_lasts(
                 assert time.monotonic() < deadline, "the claim was not prolonged"
                 time.sleep(0.001)
                 until = scene.ledger.load(Contest, UUID(plan.contest_id)).claim
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     desk_of(scene, tmp_path, run=slow, claim_look_s=0.001).run(
         TRACK, [submission], seed_block=seed_block
@@ -190,7 +218,7 @@ def test_a_worker_that_is_told_of_its_lost_claim_ends_the_run(scene: Scene, tmp_
     submission, seed_block = scene.submit("A"), scene.block()
     before: list[int] = []
 
-    def overtaken(plan: ContestPlan, *_: object, **kept: Any) -> ContestOutcome:
+    def overtaken(plan: ContestPlan, _: object, store: Any, **kept: Any) -> ContestOutcome:
         assert kept["should_stop"]() is None
         contest = UUID(plan.contest_id)
         void_contest(scene.ledger, contest, cause=VoidCause.INTERRUPTED, detail="x", holder=OURS)
@@ -199,7 +227,7 @@ def test_a_worker_that_is_told_of_its_lost_claim_ends_the_run(scene: Scene, tmp_
             assert time.monotonic() < deadline, "the loss was not noticed"
             time.sleep(0.001)
         before.append(len(scene.log()))
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     desk = desk_of(scene, tmp_path, run=overtaken, claim_look_s=0.001)
     with pytest.raises(ClaimLostError, match="is void"):
@@ -214,14 +242,14 @@ def test_what_a_worker_brings_after_its_claim_ran_out_is_not_recorded(
     submission, seed_block = scene.submit("A"), scene.block()
     before: list[int] = []
 
-    def too_late(plan: ContestPlan, *_: object, **__: object) -> ContestOutcome:
+    def too_late(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         for _block in range(CLAIM_BLOCKS + 1):
             scene.block()
         if voided:
             contest = UUID(plan.contest_id)
             void_contest(scene.ledger, contest, cause=VoidCause.INTERRUPTED, detail="x")
         before.append(len(scene.log()))
-        return outcome_of(plan)
+        return outcome_of(plan, store)
 
     desk = desk_of(scene, tmp_path, run=too_late, claim_look_s=3_600)
     with pytest.raises(ClaimLostError, match="is void" if voided else "ended at block"):
