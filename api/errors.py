@@ -357,6 +357,7 @@ _KINDS: Final[dict[str, _Kind]] = {
         "machine_failed", ExitCode.CONTEST_VOID, 503
     ),
     "evaluation.evidence.EvidenceError": _Kind("evidence_unusable", ExitCode.UNREADABLE_FILE, 422),
+    "evaluation.bundle.BundleError": _Kind("bundle_refused", ExitCode.UNREADABLE_FILE, 422),
     "evaluation.slots.SlotError": _Kind("worker_taken", ExitCode.REFUSED, 409),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
     "builtins.OSError": _Kind("unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file),

@@ -23,9 +23,9 @@ from ledger.application import Ledger
 from ledger.codes import VoidCause
 from ledger.commands.alerts import raise_alert
 from ledger.commands.contests import commit_order
-from ledger.commands.copies import find_copies
+from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.commands.thrones import vacate_departed
-from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Holder
+from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder
 from ledger.decisions.submission import CommitSeen, Submission
 from ledger.queries.contests import faults_in_a_row, last_seed_block, open_contests
 from ledger.queries.submissions import of_fingerprint, queue
@@ -153,7 +153,7 @@ class Evaluator:
             waiting = Waiting(str(held))
             self._tell(track, waiting.why)
             return waiting
-        self._vacate()
+        vacate_left(self.services, self.network, self.netuid)
         return self._attempted(plans[0], outcome, outcome.detail)
 
     # -- what can be done ---------------------------------------------------------------------
@@ -190,23 +190,10 @@ class Evaluator:
             return self._stand_back(track, faults, len(waiting))
         if head <= before:
             return Waiting(f"waiting for a block after {before}, the last seed block", True)
-        line = self._first_of(waiting, head)
+        line = first_of(self.ledger, waiting, head, self.max_challengers)
         if not line:
             return Waiting(f"waiting for a block after {head}, that of the newest commit", True)
         return line, head
-
-    def _first_of(self, waiting: Sequence[UUID], seed_block: int) -> list[UUID]:
-        """Everything that the first hotkeys in the line have committed before the seed block.
-
-        Of one hotkey the latest runs, at its own place, so that place decides who is first.
-        """
-        commits: dict[str, list[tuple[CommitSeen, UUID]]] = {}
-        for identity in waiting:
-            commit = self.ledger.load(Submission, identity).commit
-            if commit is not None and commit.block < seed_block:
-                commits.setdefault(commit.hotkey, []).append((commit, identity))
-        own = sorted(commits.values(), key=lambda line: max(commit_order(one) for one, _ in line))
-        return [identity for line in own[: self.max_challengers] for _, identity in line]
 
     def _stand_back(self, track: str, faults: int, waiting: int) -> Waiting:
         why = (
@@ -218,12 +205,6 @@ class Evaluator:
         return Waiting(why)
 
     # -- afterwards ---------------------------------------------------------------------------
-
-    def _vacate(self) -> None:
-        """A hotkey that left while its contest ran holds no throne."""
-        with self.services.at(self.network, self.netuid) as scope:
-            registered = {hotkey for hotkey, _ in registry(scope).values()}
-        vacate_departed(self.ledger, registered)
 
     def _attempted(
         self, plan: ContestPlan, outcome: ContestOutcome | None, detail: str
@@ -264,3 +245,41 @@ def copy_finder(services: Services, network: str, netuid: int, say: Say) -> Call
             say(f"submission {copy} is a copy: its content is an earlier commit of another hotkey")
 
     return find
+
+
+def first_of(
+    ledger: Ledger, waiting: Sequence[UUID], seed_block: int, max_challengers: int
+) -> list[UUID]:
+    """Everything that the first hotkeys in the line have committed before the seed block.
+
+    Of one hotkey the latest runs, at its own place, so that place decides who is first.
+    """
+    commits: dict[str, list[tuple[CommitSeen, UUID]]] = {}
+    for identity in waiting:
+        commit = ledger.load(Submission, identity).commit
+        if commit is not None and commit.block < seed_block:
+            commits.setdefault(commit.hotkey, []).append((commit, identity))
+    own = sorted(commits.values(), key=lambda line: max(commit_order(one) for one, _ in line))
+    return [identity for line in own[:max_challengers] for _, identity in line]
+
+
+def vacate_left(services: Services, network: str, netuid: int) -> None:
+    """A hotkey that left while its contest ran holds no throne."""
+    with services.at(network, netuid) as scope:
+        registered = {hotkey for hotkey, _ in registry(scope).values()}
+    vacate_departed(services.ledger(network, netuid), registered)
+
+
+def settle_imported(
+    services: Services, network: str, netuid: int, contest: UUID, find: Callable[[str], None]
+) -> None:
+    """After an import: the contents become known and copies are found, and who left is unseated."""
+    ledger = services.ledger(network, netuid)
+    sealed = ledger.load(Contest, contest).evidence
+    for arm in sealed.arms if sealed else ():
+        if arm.submission_id is None or arm.fingerprint is None:
+            continue
+        if ledger.load(Submission, arm.submission_id).fingerprint is None:
+            record_fingerprint(ledger, arm.submission_id, arm.fingerprint)
+        find(arm.fingerprint)
+    vacate_left(services, network, netuid)

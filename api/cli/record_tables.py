@@ -114,3 +114,36 @@ REJUDGED: Final[Layout] = (
         only_if_any=True,
     ),
 )
+
+PLANNED: Final[Layout] = (
+    Section(
+        "Planned",
+        (
+            Column("track", "track"),
+            Column("attempt", "attempt", Kind.NUMBER),
+            Column("seed block", "seed_block", Kind.NUMBER),
+            Column("contest", "contest_id", Kind.ID),
+        ),
+        lambda data: [data],
+    ),
+    Section(
+        "Entrants",
+        (Column("role", "role"), Column("hotkey", "hotkey", Kind.ID)),
+        lambda data: data["entrants"],
+    ),
+)
+
+IMPORTED: Final[Layout] = (
+    Section(
+        "Imported",
+        (
+            Column("track", "track"),
+            Column("seed block", "seed_block", Kind.NUMBER),
+            Column("outcome", "outcome"),
+            Column("king after", "king_hotkey", Kind.ID),
+            Column("contest", "contest_id", Kind.ID),
+            Column("evidence", "manifest_digest", Kind.ID),
+        ),
+        lambda data: [data],
+    ),
+)
