@@ -5,13 +5,14 @@ Everything is real but the chain: a database, evaluator processes, servers. Bloc
 
 from benchmarks.recovery.arena import RecoveryArena, process_images
 from benchmarks.recovery.machines import DockerMachine, Machine, ProcessMachine
-from benchmarks.recovery.runs import Victim, killed_run
+from benchmarks.recovery.runs import Run, Victim, killed_run
 
 __all__ = [
     "DockerMachine",
     "Machine",
     "ProcessMachine",
     "RecoveryArena",
+    "Run",
     "Victim",
     "killed_run",
     "process_images",

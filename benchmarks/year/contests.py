@@ -73,6 +73,7 @@ class Contests:
         self._submissions = submissions
         self._running: _Running | None = None
         self._seated: dict[UUID, Waiting] = {}
+        self._before: list[UUID] = []
         self._attempt = 0
         self._adopted = 0
         world.often(CONTESTS_PER_DAY, self._due)
@@ -237,7 +238,9 @@ class Contests:
                 ledger.forget([identity, one.paid.id])
         self._submissions.queue[:0] = waiting
         self._seated = {identity: known[identity] for identity in seats}
-        ledger.forget([running.id, running.rental])
+        # The next one is planned only when the ledger sees that this one has ended.
+        ledger.forget([running.rental, *self._before])
+        self._before = [running.id]
         self._running = None
 
     def _open(self) -> _Running:
