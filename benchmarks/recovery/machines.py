@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -163,15 +164,16 @@ class DockerMachine:
         client = self._engine.client
         found = {f"container {one.name}" for one in client.containers.list(all=True)}
         found |= {f"network {one.name}" for one in client.networks.list()}
-        for table in ("filter", "nat", "raw", "mangle"):
+        tables = ("filter", "nat", "raw", "mangle")
+        for program, table in product(("iptables", "ip6tables"), tables):
             rules = subprocess.run(  # noqa: S603
-                ["iptables", "-t", table, "-S"],  # noqa: S607
+                [program, "-t", table, "-S"],
                 capture_output=True,
                 text=True,
                 check=True,
             ).stdout
             found |= {
-                f"firewall rule {table}: {line}"
+                f"firewall rule {program} {table}: {line}"
                 for line in rules.splitlines()
                 if "cacheon" in line.lower()
             }
