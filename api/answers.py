@@ -380,6 +380,9 @@ class EntrantLine(msgspec.Struct, frozen=True):
     repeat_gain_ppm: PpmInt | None
     median_e2e_us: MicrosecondInt | None
     evidence_digest: str | None
+    fingerprint: str | None
+    image_bytes: int | None
+    gpu_ms: int | None
 
 
 class ContestLine(msgspec.Struct, frozen=True):
@@ -393,6 +396,7 @@ class ContestLine(msgspec.Struct, frozen=True):
     policy_digest: str
     status: str
     host: str | None
+    worker: str | None
     claimed_until_block: BlockInt | None
     planned_at_block: BlockInt
     ended_at_block: BlockInt | None
@@ -405,6 +409,14 @@ class ContestLine(msgspec.Struct, frozen=True):
     prompts_digest: str | None
     king_hotkey: str | None
     reasons: Sequence[str]
+    manifest_digest: str | None
+    evidence_url: str | None
+    calibration: str | None
+    client_lag_p99_us: MicrosecondInt | None
+    drift_ppm: PpmInt | None
+    clock_drift_ppm: PpmInt | None
+    host_facts: dict[str, str]
+    baseline_gpu_ms: int | None
     entrants: Sequence[EntrantLine]
 
 

@@ -46,6 +46,9 @@ class ExitCode(IntEnum):
     CANNOT_LISTEN = 20
     LEDGER_UNAVAILABLE = 21
     WALLET_UNUSABLE = 22
+    CONTRACT_BROKEN = 23
+    CONTEST_VOID = 24
+    VERDICT_DIFFERS = 25
     DEFECT = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -350,6 +353,12 @@ _KINDS: Final[dict[str, _Kind]] = {
     "pydantic_core._pydantic_core.ValidationError": _Kind(
         "wrong_setting", ExitCode.WRONG_SETTING, 500, _wrong_setting
     ),
+    "evaluation.runners.port.InfrastructureFaultError": _Kind(
+        "machine_failed", ExitCode.CONTEST_VOID, 503
+    ),
+    "evaluation.evidence.EvidenceError": _Kind("evidence_unusable", ExitCode.UNREADABLE_FILE, 422),
+    "evaluation.bundle.BundleError": _Kind("bundle_refused", ExitCode.UNREADABLE_FILE, 422),
+    "evaluation.slots.SlotError": _Kind("worker_taken", ExitCode.REFUSED, 409),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
     "builtins.OSError": _Kind("unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file),
     "builtins.BrokenPipeError": _Kind("broken_pipe", ExitCode.BROKEN_PIPE, 499, lambda _: ""),

@@ -17,6 +17,7 @@ import benchmarks.ingesting
 import benchmarks.journals
 import benchmarks.judging.figures
 import benchmarks.rebuilding
+import benchmarks.recovering
 import benchmarks.replaying
 import benchmarks.streaming  # noqa: F401  modules register their benchmarks by being imported
 from benchmarks.growth import SHORTER

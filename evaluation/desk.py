@@ -1,75 +1,119 @@
 """The contest desk: takes planned contests from the ledger, runs them, records what came of them.
 
 The state of a running contest is in the ledger. After a crash :meth:`ContestDesk.recover` voids
-what was left open; the next attempt has a later seed block (DOMAIN 4).
+what was left open; the next attempt has a later seed block (DOMAIN 4). Everything recorded of a
+contest rests on the claim of this worker: once that is lost, nothing is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median_low
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
+from evaluation.claims import LOOK_EVERY_S, KeptClaim
 from evaluation.contest import ContestOutcome, OnServer, run_contest
-from evaluation.evidence import EvidenceStore
+from evaluation.evidence import Evidence
 from evaluation.images import ImageRef, ImageReferenceError, image_of, parse_image
-from evaluation.judge import EntrantVerdict
-from evaluation.measure import Progress
+from evaluation.measure import Progress, ShouldStop
+from evaluation.noting import NotingRunner
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer
-from evaluation.runners.port import ImageRefusedError, InfrastructureFaultError, Runner
-from ledger.application import Ledger, Unit
+from evaluation.recording import Findings, record_completed
+from evaluation.runners.port import ImageFacts, Runner
+from ledger.application import Ledger
 from ledger.codes import VoidCause
-from ledger.commands.causes import after
-from ledger.commands.contests import complete_contest, plan_contest, void_contest
+from ledger.commands.contests import plan_contest, planned_track, void_contest
 from ledger.commands.copies import record_fingerprint
-from ledger.contest_policy import ServerLimits
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.contest import Contest
+from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder
 from ledger.decisions.submission import Submission
 
-AUDIT_PULL_S: Final = 300
-"""How long an audit of contents waits for one image."""
+MAX_DETAIL_CHARS: Final = 1_000
+"""How much is kept of the error that ended a contest."""
+
+OnFingerprint = Callable[[str], None]
+"""Told of a content fingerprint when it has been recorded for a submission."""
+
+
+class RunContest(Protocol):
+    """What runs an attempt: :func:`evaluation.contest.run_contest`."""
+
+    def __call__(
+        self,
+        plan: ContestPlan,
+        runner: Runner,
+        evidence: Evidence,
+        *,
+        tokenizer: Tokenizer,
+        on_progress: Progress,
+        should_stop: ShouldStop,
+        on_server: OnServer,
+    ) -> ContestOutcome:
+        """Run it to its end."""
+        ...
 
 
 class ContestDesk:
-    """Runs contests on one host. ``baseline_image`` is the digest of the pinned baseline."""
+    """Runs contests as one worker.
+
+    ``dead`` are earlier runs of this worker whose processes have ended (:mod:`evaluation.slots`).
+    ``on_fingerprint`` looks for copies of a content; ``claim_look_s`` is how often the claim of a
+    running contest is looked at. ``evidence_url`` is where others may have the evidence, recorded
+    with it.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         runner: Runner,
-        evidence: EvidenceStore,
+        evidence: Evidence,
         *,
         tokenizer: Tokenizer,
-        host: str,
+        holder: Holder,
         model_dir: Path,
+        dead: Sequence[Holder] = (),
+        on_fingerprint: OnFingerprint = lambda _: None,
+        evidence_url: str | None = None,
+        run: RunContest = run_contest,
+        claim_look_s: float = LOOK_EVERY_S,
     ) -> None:
         self._ledger = ledger
         self._runner = runner
         self._evidence = evidence
         self._tokenizer = tokenizer
-        self._host = host
+        self._holder = holder
+        self._dead = frozenset(dead)
         self._model_dir = model_dir
+        self._on_fingerprint = on_fingerprint
+        self._evidence_url = evidence_url
+        self._run_contest = run
+        self._claim_look_s = claim_look_s
 
-    def recover(self, open_contests: Sequence[UUID]) -> None:
-        """Void what an earlier process of this host left open, and what nobody claims any more.
+    def recover(self, open_contests: Sequence[UUID]) -> list[UUID]:
+        """Void what earlier runs of this worker left open, and what nobody claims any more.
 
-        Completed contests stand, and so does what another host runs. One process of a host runs
-        contests at a time: the caller sees to that.
+        Completed contests stand, and so does what another worker runs. Gives what it voided.
         """
-        block = self._ledger.head().effective_block
+        voided = []
         for contest in open_contests:
             claim = self._ledger.load(Contest, contest).claim
-            if claim is not None and claim.host != self._host and claim.until_block >= block:
+            owner = Holder(claim.worker, claim.session) if claim is not None else None
+            lasting = claim is not None and claim.until_block >= self._ledger.head().effective_block
+            if lasting and owner not in self._dead:
                 continue
-            void_contest(
-                self._ledger,
-                contest,
-                cause=VoidCause.INTERRUPTED,
-                detail="the evaluator stopped while the contest ran",
-            )
+            try:
+                void_contest(
+                    self._ledger,
+                    contest,
+                    cause=VoidCause.INTERRUPTED,
+                    detail="the evaluator stopped while the contest ran",
+                    holder=owner,
+                )
+            except ClaimHeldError:
+                continue  # claimed since the look above, by somebody who lives
+            voided.append(contest)
+        return voided
 
     def run(
         self,
@@ -77,53 +121,58 @@ class ContestDesk:
         challengers: Sequence[UUID],
         *,
         seed_block: int,
-        attempt: int,
+        attempt: int | None = None,
         on_progress: Progress = lambda *_: None,
         on_server: OnServer = lambda *_: None,
+        should_stop: ShouldStop = lambda: None,
+        on_planned: Callable[[ContestPlan], None] = lambda _: None,
     ) -> ContestOutcome:
         """Plan, run and record one attempt. Refused as :func:`plan_contest` refuses.
 
-        Challengers whose commit is not older than the seed block wait for the next attempt.
+        Challengers whose commit is not older than the seed block wait for the next attempt. Raises
+        :class:`ClaimHeldError` where another worker was faster, :class:`ClaimLostError` where the
+        claim was lost meanwhile: nothing is recorded then. Whatever ends the run early, an
+        interrupt included, leaves the attempt void.
         """
+        head = self._ledger.head().effective_block
+        baseline_of(self._ledger.arena_state().policy_at(head).track(track).baseline_image)
         contest = plan_contest(
             self._ledger,
             track=track,
             challengers=[one for one in challengers if self._is_older(one, seed_block)],
             seed_block=seed_block,
             attempt=attempt,
-            host=self._host,
+            holder=self._holder,
         )
-        plan = self._plan(contest)
-        outcome = run_contest(
-            plan,
-            self._runner,
-            self._evidence,
-            tokenizer=self._tokenizer,
-            on_progress=on_progress,
-            should_stop=self._should_stop,
-            on_server=on_server,
-        )
-        if outcome.status == "void":
-            void_contest(
-                self._ledger,
-                contest,
-                cause=outcome.void_cause or VoidCause.BASELINE_FAILED,
-                detail=outcome.detail,
-            )
-        else:
-            self._record_measurements(contest, plan, outcome)
-            complete_contest(self._ledger, contest)
-        self._record_fingerprints(plan)
-        return outcome
 
-    def fingerprint(self, submissions: Sequence[UUID]) -> None:
-        """Note the content fingerprints of these submissions' images, where they can be had."""
-        for identity in submissions:
-            found = self._ledger.load(Submission, identity)
-            if found.commit is not None and found.commit.digest and found.fingerprint is None:
-                self._note_fingerprint(
-                    identity, image_of(found.commit.image or "", found.commit.digest)
+        def prepared(image: ImageRef, facts: ImageFacts) -> None:
+            self._note(contest, plan, image, facts)
+
+        claim = KeptClaim(self._ledger, contest, self._holder, every_s=self._claim_look_s)
+        try:
+            plan = plan_of(self._ledger, contest, str(self._model_dir))
+            on_planned(plan)
+            with claim:
+                outcome = self._run_contest(
+                    plan,
+                    NotingRunner(self._runner, prepared),
+                    self._evidence,
+                    tokenizer=self._tokenizer,
+                    on_progress=on_progress,
+                    should_stop=lambda: self._should_stop(claim) or should_stop(),
+                    on_server=on_server,
                 )
+            if claim.lost is not None:
+                raise ClaimLostError(claim.lost)
+            self._record(contest, outcome)
+        except ClaimLostError:
+            raise
+        except BaseException as error:
+            if isinstance(error, DecisionRefusedError) and not self._holds(contest):
+                raise ClaimLostError(str(error)) from error
+            self._abandon(contest, error)
+            raise
+        return outcome
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -131,79 +180,86 @@ class ContestDesk:
         commit = self._ledger.load(Submission, submission).commit
         return commit is not None and commit.block < seed_block
 
-    def _should_stop(self) -> VoidCause | None:
+    def _holds(self, contest: UUID) -> bool:
+        head = self._ledger.head().effective_block
+        return self._ledger.load(Contest, contest).is_held_by(self._holder, head)
+
+    def _should_stop(self, claim: KeptClaim) -> VoidCause | None:
         if "evaluation" in self._ledger.arena_state().paused:
             return VoidCause.EVALUATION_PAUSED
-        return None
+        return VoidCause.INTERRUPTED if claim.lost is not None else None
 
-    def _plan(self, contest: UUID) -> ContestPlan:
-        planned = self._ledger.load(Contest, contest).plan
-        if planned is None:
-            msg = f"contest {contest} has no plan in the log"
-            raise DecisionRefusedError(msg)
-        arena = self._ledger.arena_state()
-        policy = arena.policy_at(planned.effective_block).track(planned.track)
-        return ContestPlan(
-            contest_id=str(contest),
-            track=planned.track,
-            attempt=planned.attempt,
-            seed_block=planned.seed_block,
-            seed_block_hash=planned.seed_block_hash,
-            policy=policy,
-            model_dir=str(self._model_dir),
-            model_name=policy.model,
-            baseline=_baseline(policy.baseline_image),
-            entrants=tuple(
-                PlannedEntrant(
-                    entrant_id=str(entrant.submission_id),
-                    hotkey=entrant.hotkey,
-                    role=entrant.role,
-                    image=image_of(entrant.image, entrant.digest),
-                )
-                for entrant in planned.entrants
-            ),
-        )
-
-    def _record_measurements(
-        self, contest: UUID, plan: ContestPlan, outcome: ContestOutcome
-    ) -> None:
-        figures = outcome.baseline
-        if figures is None:
-            msg = f"contest {contest} completed without its baseline's figures: this is a defect"
-            raise AssertionError(msg)
-
-        def work(unit: Unit) -> None:
-            found = unit.get(Contest, contest)
-            found.measure_baseline(
-                after(unit, found),
-                image=str(plan.baseline),
-                prompts=len(figures.e2e_us),
-                prompts_digest=outcome.prompts_digest,
-                median_ttft_us=median_low(figures.ttft_us),
-                median_e2e_us=median_low(figures.e2e_us),
-                median_tokens=median_low(figures.tokens),
+    def _abandon(self, contest: UUID, error: BaseException) -> None:
+        """The run ended by an error: void, if the ledger can be told so."""
+        kind = "it was told to stop" if isinstance(error, KeyboardInterrupt) else str(error)
+        detail = f"the evaluator stopped while the contest ran: {kind or type(error).__name__}"
+        try:
+            void_contest(
+                self._ledger,
+                contest,
+                cause=VoidCause.INTERRUPTED,
+                detail=detail[:MAX_DETAIL_CHARS],
+                holder=self._holder,
             )
-            for entrant, verdict in zip(plan.entrants, outcome.verdicts, strict=True):
-                _measure(unit, found, entrant, verdict)
+        except Exception as untold:  # noqa: BLE001  the first error is the one to be told
+            error.add_note(f"contest {contest} could not be voided and is so later: {untold}")
 
-        self._ledger.decide(work)
+    def _record(self, contest: UUID, outcome: ContestOutcome) -> None:
+        """The outcome, whole or not at all: measurements, verdict, throne and submissions."""
+        if outcome.status == "void":
+            void_contest(
+                self._ledger,
+                contest,
+                cause=outcome.void_cause or VoidCause.BASELINE_FAILED,
+                detail=outcome.detail,
+                holder=self._holder,
+            )
+            return
+        findings = Findings.read(self._evidence, outcome.manifest_digest, self._evidence_url)
+        self._ledger.decide(lambda unit: record_completed(unit, contest, findings, self._holder))
 
-    def _record_fingerprints(self, plan: ContestPlan) -> None:
+    def _note(self, contest: UUID, plan: ContestPlan, image: ImageRef, facts: ImageFacts) -> None:
+        """Record the content of an entrant's image before it runs, and look for copies of it."""
         for entrant in plan.entrants:
             identity = UUID(entrant.entrant_id)
-            if self._ledger.load(Submission, identity).fingerprint is None:
-                self._note_fingerprint(identity, entrant.image)
-
-    def _note_fingerprint(self, submission: UUID, image: ImageRef) -> None:
-        try:
-            with self._runner.stage(f"audit of {image.digest}", ServerLimits()) as stage:
-                fingerprint = stage.prepare(image, AUDIT_PULL_S).fingerprint
-        except (InfrastructureFaultError, ImageRefusedError):
-            return  # not to be had now; the contest itself records why, the next audit asks again
-        record_fingerprint(self._ledger, submission, fingerprint)
+            if entrant.image != image or self._ledger.load(Submission, identity).fingerprint:
+                continue
+            record_fingerprint(
+                self._ledger, identity, facts.fingerprint, contest=contest, holder=self._holder
+            )
+            self._on_fingerprint(facts.fingerprint)
 
 
-def _baseline(image: str) -> ImageRef:
+def plan_of(ledger: Ledger, contest: UUID, model_dir: str) -> ContestPlan:
+    """A planned contest as it is run; refused where it is not planned or cannot be run."""
+    planned = ledger.load(Contest, contest).plan
+    if planned is None:
+        msg = f"contest {contest} has no plan in the log"
+        raise DecisionRefusedError(msg)
+    policy = planned_track(ledger.arena_state(), planned)
+    return ContestPlan(
+        contest_id=str(contest),
+        track=planned.track,
+        attempt=planned.attempt,
+        seed_block=planned.seed_block,
+        seed_block_hash=planned.seed_block_hash,
+        policy=policy,
+        model_dir=model_dir,
+        model_name=policy.model,
+        baseline=baseline_of(policy.baseline_image),
+        entrants=tuple(
+            PlannedEntrant(
+                entrant_id=str(entrant.submission_id),
+                hotkey=entrant.hotkey,
+                role=entrant.role,
+                image=_image(entrant.image, entrant.digest),
+            )
+            for entrant in planned.entrants
+        ),
+    )
+
+
+def baseline_of(image: str) -> ImageRef:
     """The pinned baseline; a policy that pins none by digest cannot be run (DOMAIN 4)."""
     try:
         return parse_image(image)
@@ -212,25 +268,10 @@ def _baseline(image: str) -> ImageRef:
         raise DecisionRefusedError(msg) from error
 
 
-def _measure(unit: Unit, contest: Contest, entrant: PlannedEntrant, own: EntrantVerdict) -> None:
-    contest.measure(
-        after(unit, contest),
-        UUID(entrant.entrant_id),
-        hotkey=entrant.hotkey,
-        status=own.status,
-        code=own.code or None,
-        detail=own.detail,
-        log_tail=own.log_tail,
-        evidence_digest=own.evidence_digest or None,
-        baseline_ttft_us=own.baseline_ttft_us,
-        baseline_e2e_us=own.baseline_e2e_us,
-        baseline_tokens=own.baseline_tokens,
-        ttft_us=own.ttft_us,
-        e2e_us=own.e2e_us,
-        tokens=own.tokens,
-        top1_ppm=own.top1_ppm,
-        mean_margin_milli=own.mean_margin_milli,
-        p99_margin_milli=own.p99_margin_milli,
-        spread_ppm=own.spread_ppm,
-        repeat_gain_ppm=own.repeat_gain_ppm,
-    )
+def _image(image: str, digest: str) -> ImageRef:
+    """The image of a commit. Its payload may hold a name that no registry can have: such an image
+    is nowhere but, perhaps, on this machine."""
+    try:
+        return image_of(image, digest)
+    except ImageReferenceError:
+        return ImageRef("", digest)

@@ -63,6 +63,8 @@ class Unit:
         self.began_at = context.block
         self.remembers = remembers
         """Whether it rests on what the process remembers or expects, and not on the log alone."""
+        self.raced_for: set[str] = set()
+        """Keys that only the first of several writers gets: who finds one taken decides again."""
         self._trusting = trusting
         self._loaded: dict[int, Aggregate] = {}
 
@@ -231,7 +233,7 @@ class Ledger(Application[UUID]):
                     continue
                 raise
             except FactConflictError as conflict:
-                if self._was_stale(unit):
+                if self._was_stale(unit) or conflict.offered.fact_key in unit.raced_for:
                     continue
                 if self._block(NO_BLOCK) != NO_BLOCK:  # a refused opening has no log to note it in
                     self.record_conflict(conflict)

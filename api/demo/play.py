@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -109,7 +108,8 @@ class Season:
             world.runner,
             world.evidence,
             tokenizer=TOKENIZER,
-            host=socket.gethostname(),
+            holder=world.slot.holder,
+            dead=world.slot.dead,
             model_dir=world.model_dir,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import socket
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,7 @@ from evaluation.reference.model import init_weights
 from evaluation.reference.model_files import save_model
 from evaluation.runners.process import ProcessRunner
 from evaluation.runners.reference import ReferenceImages
+from evaluation.slots import Slot, take_slot
 from ledger.policy import Policy, parse_policy_toml
 
 BASELINE: Final = "recompute"
@@ -41,10 +43,12 @@ class World:
     model_dir: Path
     policies: tuple[Policy, ...]
     lock: IO[bytes]
+    slot: Slot
 
     def close(self) -> None:
         """Let go of the chain's file and of the folder."""
         self.chain.close()
+        self.slot.close()
         self.lock.close()
 
 
@@ -73,6 +77,7 @@ def open_world(folder: Path) -> World:
         model_dir=model_dir,
         policies=tuple(_policy(number, baseline) for number in (1, 2, 3)),
         lock=lock,
+        slot=take_slot(folder, socket.gethostname(), "demo"),
     )
 
 

@@ -32,14 +32,16 @@ from ledger.commands.causes import after
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
 from ledger.commands.thrones import vacate_departed
 from ledger.decisions.arena import Switch
-from ledger.decisions.contest import Contest, ContestPlanned, PlannedEntrant
+from ledger.decisions.contest import Contest, ContestPlanned, Holder, PlannedEntrant
 from ledger.decisions.rental import Rental
 from ledger.decisions.submission import Submission
 from ledger.keys import natural_id
 from ledger.observations import InvoiceLineSeen
 from ledger.units import PPM
 
-_HOST: Final = "host-1"
+_HOLDER: Final = Holder("host-1/0", "made")
+_CLAIM_BLOCKS: Final = 1_000
+"""Longer than any contest of the year, so that no claim is prolonged."""
 _BASELINE: Final = "vllm/vllm-openai@sha256:" + "b" * 64
 _BASELINE_TTFT_US: Final = 900_000
 _BASELINE_E2E_US: Final = 9_000_000
@@ -71,6 +73,7 @@ class Contests:
         self._submissions = submissions
         self._running: _Running | None = None
         self._seated: dict[UUID, Waiting] = {}
+        self._before: list[UUID] = []
         self._attempt = 0
         self._adopted = 0
         world.often(CONTESTS_PER_DAY, self._due)
@@ -102,7 +105,8 @@ class Contests:
             challengers=[one.id for one in line],
             seed_block=block,
             attempt=self._attempt,
-            host=_HOST,
+            holder=_HOLDER,
+            claim_blocks=_CLAIM_BLOCKS,
         )
         plan = ledger.load(Contest, identity).plan
         if plan is None:
@@ -133,6 +137,7 @@ class Contests:
             contest = unit.get(Contest, running.id)
             contest.measure_baseline(
                 after(unit, contest),
+                holder=_HOLDER,
                 image=_BASELINE,
                 prompts=PROMPTS,
                 prompts_digest="sha256:" + made_hex("prompts", running.plan.seed_block),
@@ -154,7 +159,7 @@ class Contests:
 
         def measure(unit: Unit) -> None:
             contest = unit.get(Contest, running.id)
-            contest.measure(after(unit, contest), entrant.submission_id, **figures)
+            contest.measure(after(unit, contest), entrant.submission_id, holder=_HOLDER, **figures)
 
         tick.then.append(lambda: self._world.ledger.decide(measure))
         last = place + 1 == len(running.plan.entrants)
@@ -199,7 +204,7 @@ class Contests:
         tick.then.append(partial(self._judge, tick.number))
 
     def _judge(self, block: int) -> None:
-        complete_contest(self._world.ledger, self._open().id)
+        complete_contest(self._world.ledger, self._open().id, holder=_HOLDER)
         vacate_departed(self._world.ledger, set(self._subnet.hotkeys))
         self._settle(block)
 
@@ -209,6 +214,7 @@ class Contests:
             self._open().id,
             cause=VoidCause.INTERRUPTED,
             detail="the machine was taken away",
+            holder=_HOLDER,
         )
         self._settle(block)
 
@@ -232,7 +238,9 @@ class Contests:
                 ledger.forget([identity, one.paid.id])
         self._submissions.queue[:0] = waiting
         self._seated = {identity: known[identity] for identity in seats}
-        ledger.forget([running.id, running.rental])
+        # The next one is planned only when the ledger sees that this one has ended.
+        ledger.forget([running.rental, *self._before])
+        self._before = [running.id]
         self._running = None
 
     def _open(self) -> _Running:

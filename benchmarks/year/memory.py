@@ -31,6 +31,7 @@ class _UnitInMemory(Unit):
         self.ledger = ledger
         self.context = context
         self.facts: list[Fact] = []
+        self.raced_for: set[str] = set()
 
     def get(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT:
         """The living aggregate itself, not a copy: a command that fails half-way is a defect."""

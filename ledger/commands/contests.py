@@ -6,8 +6,9 @@ its entrants' submissions, and the track's throne.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 from uuid import UUID
 
 from ledger.application import Ledger, Unit
@@ -16,9 +17,11 @@ from ledger.commands.causes import after, after_acceptance
 from ledger.decisions.arena import Arena, RunnerUp
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import (
+    ClaimHeldError,
     Contest,
     ContestPlanned,
     EntrantMeasured,
+    Holder,
     JudgedEntrant,
     PlannedEntrant,
 )
@@ -42,12 +45,26 @@ from ledger.rules.throne import (
     decide_round,
 )
 
-UNCOUNTED: Final = frozenset({VoidCause.INTERRUPTED.value, VoidCause.EVALUATION_PAUSED.value})
-"""Void attempts that do not count against `max_attempts`: nobody's machine failed in them."""
+UNCOUNTED: Final = frozenset(
+    cause.value
+    for cause in (
+        VoidCause.INTERRUPTED,
+        VoidCause.EVALUATION_PAUSED,
+        VoidCause.HOST_FAILED,
+        VoidCause.CLIENT_SATURATED,
+        VoidCause.DRIFTED,
+    )
+)
+"""Void attempts that do not count against `max_attempts`: they say something of the evaluator's own
+machine, or of nobody's, and another machine or hour may do (docs/decisions/0027)."""
 
 
-CLAIM_BLOCKS: Final = 300
-"""How long a host's claim on a contest lasts: an hour of blocks."""
+CLAIM_BLOCKS: Final = 150
+"""How long a claim lasts that nobody prolongs: half an hour of blocks. A shorter one would run out
+under a living worker where blocks come late and then all at once."""
+
+RENEW_BELOW_BLOCKS: Final = 100
+"""A claim with fewer blocks left is prolonged by its worker."""
 
 
 def commit_order(commit: CommitSeen) -> tuple[int, int, int, int]:
@@ -61,31 +78,59 @@ def plan_contest(
     track: str,
     challengers: Sequence[UUID],
     seed_block: int,
-    attempt: int,
-    host: str | None = None,
+    attempt: int | None = None,
+    holder: Holder | None = None,
+    claim_blocks: int = CLAIM_BLOCKS,
 ) -> UUID:
     """Fix an attempt: king and runner-up of the track, then the challengers in judging order.
 
     The seed block must be recorded, later than every entrant's commit or reveal and later than the
-    seed block of the track's previous attempt (DOMAIN 4). Challengers must wait in this track's
+    seed block of the track's previous attempt (DOMAIN 4), which must have ended: challengers are
+    judged in their order, each against the king so far. Challengers must wait in this track's
     queue. Of several queued submissions of one hotkey the latest runs and supersedes the others.
-    Refused while evaluation is paused. Where ``host`` is given, it claims the contest in the same
-    transaction, for :data:`CLAIM_BLOCKS`. Returns the contest's id; planning the same attempt again
-    gives it too. The plan follows from the acceptance of the first challenger.
-    """
+    Refused while evaluation is paused. Without ``attempt`` it is the number of the attempt since
+    the track's last completed contest, from 1.
 
-    def work(unit: Unit) -> UUID:
-        arena = unit.arena
-        identity = contest_id(unit.context.arena, track, seed_block)
-        contest = unit.get(Contest, identity)
-        if contest.plan is not None:
-            return identity
+    Where ``holder`` is given, it claims the contest in the same transaction, for ``claim_blocks``;
+    of several that plan at once one gets it, the others :class:`ClaimHeldError`. Returns the
+    contest's id; planning the same attempt again gives it too. The plan follows from the acceptance
+    of the first challenger.
+    """
+    return ledger.decide(
+        lambda unit: plan_in(
+            unit,
+            track=track,
+            challengers=challengers,
+            seed_block=seed_block,
+            attempt=attempt,
+            holder=holder,
+            claim_blocks=claim_blocks,
+        )
+    )
+
+
+def plan_in(
+    unit: Unit,
+    *,
+    track: str,
+    challengers: Sequence[UUID],
+    seed_block: int,
+    attempt: int | None = None,
+    holder: Holder | None = None,
+    claim_blocks: int = CLAIM_BLOCKS,
+) -> UUID:
+    """:func:`plan_contest`, in a unit that records more."""
+    arena = unit.arena
+    identity = contest_id(unit.context.arena, track, seed_block)
+    contest = unit.get(Contest, identity)
+    if contest.plan is None:
         if "evaluation" in arena.paused:
             msg = "evaluation is paused, so no contest starts; resume it first"
             raise DecisionRefusedError(msg)
         policy = arena.policy_at(unit.block)
         policy.track(track)
         block = _seed_block(unit, seed_block)
+        before = _previous(unit, track, seed_block)
         entrants = _entrants(unit, arena, track, challengers)
         for entrant in entrants:
             commit = _commit(unit.get(Submission, entrant.submission_id))
@@ -95,88 +140,115 @@ def plan_contest(
                     f"{commit.hotkey} at block {commit.block}"
                 )
                 raise DecisionRefusedError(msg)
-        before = _previous_seed_block(unit, track, seed_block)
         first = next(entrant for entrant in entrants if entrant.role == "challenger")
         planned = contest.plan_as(
             after_acceptance(unit, first.submission_id),
             track=track,
-            after_seed_block=before,
-            attempt=attempt,
+            after_seed_block=-1 if before is None else before.seed_block,
+            attempt=_next_attempt(unit, before) if attempt is None else attempt,
             seed_block=seed_block,
             seed_block_hash=block.hash,
             policy_digest=policy.digest(),
             entrants=tuple(entrants),
         )
+        unit.raced_for.add(planned.fact_key)
         unit.because(planned)
         for entrant in entrants:
             submission = unit.get(Submission, entrant.submission_id)
-            submission.enter(unit.context, identity, attempt)
-        if host is not None:
-            contest.claim_for(unit.context, host, unit.block + CLAIM_BLOCKS)
-        return identity
+            submission.enter(unit.context, identity, planned.attempt)
+    if holder is not None:
+        contest.claim_for(unit.context, holder, unit.block + claim_blocks)
+    return identity
+
+
+def renew_claim(ledger: Ledger, contest: UUID, holder: Holder) -> int:
+    """Prolong a worker's claim if little of it is left; the block that it lasts until.
+
+    Raises :class:`ClaimHeldError`, :class:`ClaimLostError`, or that the contest has ended: then
+    nothing of it may be recorded any more.
+    """
+
+    def work(unit: Unit) -> int:
+        found = unit.get(Contest, contest)
+        if not found.is_held_by(holder, unit.block + RENEW_BELOW_BLOCKS):
+            found.claim_for(after(unit, found), holder, unit.block + CLAIM_BLOCKS)
+        return found.claim.until_block if found.claim is not None else unit.block
 
     return ledger.decide(work)
 
 
-def complete_contest(ledger: Ledger, contest: UUID) -> None:
+def complete_contest(ledger: Ledger, contest: UUID, *, holder: Holder | None = None) -> None:
     """Judge a contest whose baseline and entrants are all measured: scores, throne, runner-up.
 
-    A contest over which evaluation was paused is void instead (DOMAIN 5).
+    A contest over which evaluation was paused is void instead (DOMAIN 5). Refused to everybody but
+    the holder of its claim.
+    """
+    ledger.decide(lambda unit: complete_in(unit, contest, holder=holder))
+
+
+def complete_in(unit: Unit, contest: UUID, *, holder: Holder | None = None) -> None:
+    """:func:`complete_contest`, in a unit that records more."""
+    found = unit.get(Contest, contest)
+    if found.plan is None:
+        msg = f"contest {contest} is unknown here"
+        raise DecisionRefusedError(msg)
+    plan, arena = found.plan, unit.arena
+    if found.ended is None and _was_paused(arena, plan):
+        detail = "evaluation was paused while the contest ran"
+        _void(unit, found, plan, VoidCause.EVALUATION_PAUSED, detail, holder)
+        return
+    track = planned_track(arena, plan)
+    judgement = judgement_of(unit, found, plan, track)
+    scores, decision = judgement.scores, judgement.decision
+    judged = found.judge(after(unit, found), judgement.verdicts, judgement.reasons, holder=holder)
+    unit.because(judged)
+    for entrant in plan.entrants:
+        measured = found.measured[entrant.submission_id]
+        _settle_entrant(unit, measured, scores[entrant.submission_id], contest, track)
+    _settle_throne(unit, plan.track, contest, decision)
+    king = arena.kings.get(plan.track)
+    found.complete(unit.context, king.hotkey if king else None)
+
+
+def void_contest(
+    ledger: Ledger, contest: UUID, *, cause: VoidCause, detail: str, holder: Holder | None = None
+) -> None:
+    """End an open contest without effect; its entrants wait again, or are credited.
+
+    While a worker's claim lasts only that ``holder`` may; after it, anybody. A contest that has
+    ended stays as it is.
     """
 
     def work(unit: Unit) -> None:
         found = unit.get(Contest, contest)
-        if found.plan is None:
-            msg = f"contest {contest} is unknown here"
-            raise DecisionRefusedError(msg)
-        plan, arena = found.plan, unit.arena
-        if found.ended is None and _was_paused(arena, plan):
-            detail = "evaluation was paused while the contest ran"
-            _void(unit, found, plan, VoidCause.EVALUATION_PAUSED, detail)
-            return
-        track = _planned_track(arena, plan)
-        seed = seed_from_block_hash(plan.seed_block_hash)
-        scores = {
-            entrant.submission_id: _score(found.measured.get(entrant.submission_id), track, seed)
-            for entrant in plan.entrants
-        }
-        decision = _decide(unit, found, track, seed)
-        judged = found.judge(
-            after(unit, found),
-            tuple(_verdict(entrant, found, scores) for entrant in plan.entrants),
-            tuple(_reason(step) for step in decision.steps),
-        )
-        unit.because(judged)
-        for entrant in plan.entrants:
-            measured = found.measured[entrant.submission_id]
-            _settle_entrant(unit, measured, scores[entrant.submission_id], contest, track)
-        _settle_throne(unit, plan.track, contest, decision)
-        king = arena.kings.get(plan.track)
-        found.complete(unit.context, king.hotkey if king else None)
-
-    ledger.decide(work)
-
-
-def void_contest(ledger: Ledger, contest: UUID, *, cause: VoidCause, detail: str) -> None:
-    """End an open contest without effect; its entrants wait again, or are credited."""
-
-    def work(unit: Unit) -> None:
-        found = unit.get(Contest, contest)
         if found.ended is None and found.plan is not None:
-            _void(unit, found, found.plan, cause, detail)
+            _void(unit, found, found.plan, cause, detail, holder)
 
     ledger.decide(work)
 
 
 def _void(
-    unit: Unit, contest: Contest, plan: ContestPlanned, cause: VoidCause, detail: str
+    unit: Unit,
+    contest: Contest,
+    plan: ContestPlanned,
+    cause: VoidCause,
+    detail: str,
+    holder: Holder | None,
 ) -> None:
-    track = _planned_track(unit.arena, plan)
-    unit.because(contest.void(after(unit, contest), cause, detail))
+    track = planned_track(unit.arena, plan)
+    unit.because(contest.void(after(unit, contest), cause, detail, holder=holder))
     for entrant in plan.entrants:
         submission = unit.get(Submission, entrant.submission_id)
         if submission.status == "contested":
-            _wait_again(unit, submission, contest.id, track, cause=cause.value, detail=detail)
+            _wait_again(
+                unit,
+                submission,
+                contest.id,
+                track,
+                cause=cause.value,
+                detail=detail,
+                counted=cause.value not in UNCOUNTED,
+            )
 
 
 def _was_paused(arena: Arena, plan: ContestPlanned) -> bool:
@@ -185,7 +257,7 @@ def _was_paused(arena: Arena, plan: ContestPlanned) -> bool:
     return "evaluation" in arena.paused or (last is not None and last > plan.effective_block)
 
 
-def _planned_track(arena: Arena, plan: ContestPlanned) -> TrackPolicy:
+def planned_track(arena: Arena, plan: ContestPlanned) -> TrackPolicy:
     """The track's rules as the plan fixed them, whatever was adopted since."""
     for adopted in arena.policies:
         if adopted.policy.digest() == plan.policy_digest:
@@ -238,18 +310,33 @@ def _entrants(
     return entrants + [_planned(submission, "challenger") for submission in running]
 
 
-def _previous_seed_block(unit: Unit, track: str, seed_block: int) -> int:
-    """The seed block of the attempt before, -1 if none; this one's is later (DOMAIN 4)."""
+def _previous(unit: Unit, track: str, seed_block: int) -> ContestPlanned | None:
+    """The attempt before, which has ended; this one's seed block is later (DOMAIN 4)."""
     before = unit.ledger.newest(ContestPlanned, where=lambda plan: plan.track == track)
     if before is None:
-        return -1
+        return None
+    running = unit.get(Contest, before.originator_id)
+    if running.ended is None:
+        claim = running.claim
+        held = f", claimed by {claim.worker} until block {claim.until_block}" if claim else ""
+        msg = (
+            f"contest {running.id} of track '{track}' is still open{held}; the next one is planned "
+            "when it has ended"
+        )
+        raise ClaimHeldError(msg)
     if before.seed_block >= seed_block:
         msg = (
             f"seed block {seed_block} is not later than seed block {before.seed_block} of the "
             f"attempt before on track '{track}'"
         )
         raise DecisionRefusedError(msg)
-    return before.seed_block
+    return before
+
+
+def _next_attempt(unit: Unit, before: ContestPlanned | None) -> int:
+    if before is None or unit.get(Contest, before.originator_id).ended == "completed":
+        return 1
+    return before.attempt + 1
 
 
 def _planned(submission: Submission, role: str) -> PlannedEntrant:
@@ -276,6 +363,57 @@ def _commit(submission: Submission) -> CommitSeen:
 # -- judging --------------------------------------------------------------------------------
 
 
+class Standing(Protocol):
+    """What a judgement rests on besides the measurements: how things stand in the log."""
+
+    @property
+    def block(self) -> int:
+        """The arena's newest finalized block."""
+        ...
+
+    @property
+    def arena(self) -> Arena:
+        """Thrones and policies."""
+        ...
+
+    def get(self, kind: type[Submission], aggregate_id: UUID, /) -> Submission:
+        """A submission."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the measurements of a contest come to."""
+
+    verdicts: tuple[JudgedEntrant, ...]
+    reasons: tuple[str, ...]
+    scores: Mapping[UUID, Score | None]
+    decision: ThroneDecision
+
+    @property
+    def king_hotkey(self) -> str | None:
+        """Who sits on the throne afterwards."""
+        return self.decision.king.hotkey if self.decision.king else None
+
+
+def judgement_of(
+    standing: Standing, contest: Contest, plan: ContestPlanned, track: TrackPolicy
+) -> Judgement:
+    """Judge a measured contest by the track's rules, as things stand; it records nothing."""
+    seed = seed_from_block_hash(plan.seed_block_hash)
+    scores = {
+        entrant.submission_id: _score(contest.measured.get(entrant.submission_id), track, seed)
+        for entrant in plan.entrants
+    }
+    decision = _decide(standing, contest, track, seed)
+    return Judgement(
+        tuple(_verdict(entrant, contest, scores) for entrant in plan.entrants),
+        tuple(_reason(step) for step in decision.steps),
+        scores,
+        decision,
+    )
+
+
 def _measured(fact: EntrantMeasured | None) -> Measured | None:
     if fact is None or fact.status != "scored":
         return None
@@ -296,7 +434,7 @@ def _score(fact: EntrantMeasured | None, track: TrackPolicy, seed: int) -> Score
     return score(measured, track.scoring, track.contest.prompts_per_block, seed)
 
 
-def _decide(unit: Unit, contest: Contest, track: TrackPolicy, seed: int) -> ThroneDecision:
+def _decide(unit: Standing, contest: Contest, track: TrackPolicy, seed: int) -> ThroneDecision:
     plan = contest.plan
     if plan is None:
         msg = f"contest {contest.id} has no plan"
@@ -396,6 +534,7 @@ def _settle_entrant(
             track,
             cause=fact.code or "infrastructure",
             detail=fact.detail,
+            counted=True,  # the others could be measured: it is about this one
         )
     else:
         submission.score(unit.context, contest, own.score_ppm, own.lower_ppm, own.upper_ppm)
@@ -409,9 +548,9 @@ def _wait_again(
     *,
     cause: str,
     detail: str,
+    counted: bool,
 ) -> None:
     """Back to where it stood; a challenger failed too often is credited instead (DOMAIN 4)."""
-    counted = cause not in UNCOUNTED
     spent = submission.failed_attempts + counted >= track.contest.max_attempts
     if submission.waits_as_challenger and counted and spent:
         credited = submission.credit(unit.context, contest, cause)
@@ -465,5 +604,5 @@ def _name_runner_up(unit: Unit, track: str, contest: UUID, decision: ThroneDecis
     arena.name_runner_up(unit.context, track, runner_up)
 
 
-def _copied(unit: Unit, submission: UUID) -> bool:
+def _copied(unit: Standing, submission: UUID) -> bool:
     return unit.get(Submission, submission).status == "copy"

@@ -12,13 +12,26 @@ from ledger.application import Ledger, Unit
 from ledger.codes import DepositionCause
 from ledger.commands.causes import after, after_fingerprint
 from ledger.commands.contests import commit_order
+from ledger.decisions.contest import Contest, Holder
 from ledger.decisions.submission import CommitSeen, Submission
 
 
-def record_fingerprint(ledger: Ledger, submission: UUID, fingerprint: str) -> None:
-    """Note the content fingerprint of a submission's image."""
+def record_fingerprint(
+    ledger: Ledger,
+    submission: UUID,
+    fingerprint: str,
+    *,
+    contest: UUID | None = None,
+    holder: Holder | None = None,
+) -> None:
+    """Note the content fingerprint of a submission's image.
+
+    Where it was found in a ``contest``, only the holder of its claim may say so.
+    """
 
     def work(unit: Unit) -> None:
+        if contest is not None and holder is not None:
+            unit.get(Contest, contest).must_be_held_by(holder, unit.block)
         found = unit.get(Submission, submission)
         if found.commit is not None:
             unit.because(found.commit)  # which names the image that was looked into

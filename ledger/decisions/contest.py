@@ -1,24 +1,57 @@
 """A contest: one attempt of baseline and entrants on one machine with the same prompts.
 
-Identity: arena, track, the attempt's seed block. Defends: planned once, measured once per entrant,
-and ended once: judged and completed, or void. A void attempt is never revived; the next one has a
-later seed block (DOMAIN 4).
+Identity: arena, track, the attempt's seed block. Defends: planned once, run by the one worker that
+holds its claim, measured once per entrant, and ended once: judged and completed, or void. A void
+attempt is never revived; the next one has a later seed block (DOMAIN 4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from ledger.codes import VoidCause
 from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
-from ledger.facts import Context, Fact, fact
+from ledger.facts import Context, Fact, fact, upcast
+from ledger.texts import is_one_line
 
 Role = Literal["king", "runner_up", "challenger"]
 EntrantStatus = Literal["scored", "disqualified", "infrastructure"]
+
+MAX_WORKER_CHARS: Final = 128
+MAX_SESSION_CHARS: Final = 64
+
+
+class ClaimHeldError(DecisionRefusedError):
+    """Another worker holds the contest, or took the attempt first: there is nothing to do here."""
+
+
+class ClaimLostError(DecisionRefusedError):
+    """Who wants to record a contest does not hold its claim (any more): nothing of it counts."""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """One run of one worker.
+
+    ``worker`` is ``<host>/<slot>``, whom people know it by. ``session`` is another one for every
+    process, so that a worker that was started again is not taken for the one that died.
+    """
+
+    worker: str
+    session: str
+
+    @property
+    def host(self) -> str:
+        """The machine it runs on."""
+        return host_of(self.worker)
+
+
+def host_of(worker: str) -> str:
+    """The machine of a worker's name."""
+    return worker.partition("/")[0]
 
 
 class PlannedEntrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +89,30 @@ class ContestPlanned(Fact, frozen=True, kw_only=True):
 
 
 @fact("contest.claimed.v1")
-class ContestClaimed(Fact, frozen=True, kw_only=True):
-    """A host runs it until that block; after it, anybody may void it."""
+class ContestClaimedV1(Fact, frozen=True, kw_only=True):
+    """As :class:`ContestClaimed`, from when a host had one evaluator."""
 
     host: str
     until_block: int
+
+
+@fact("contest.claimed.v2")
+class ContestClaimed(Fact, frozen=True, kw_only=True):
+    """A worker runs it until that block, this one included; after it, anybody may void it.
+
+    The same worker's next claim prolongs it. Key: ``contest-claimed:<contest>:<version>``.
+    """
+
+    worker: str
+    session: str
+    until_block: int
+
+
+@upcast("contest.claimed.v1")
+def claim_of_a_host(old: ContestClaimedV1) -> ContestClaimed:
+    """By the host's only worker; of which run of it was not told."""
+    fields = msgspec.structs.asdict(old)
+    return ContestClaimed(worker=fields.pop("host"), session="", **fields)
 
 
 @fact("contest.baseline_measured.v1")
@@ -104,6 +156,38 @@ class EntrantMeasured(Fact, frozen=True, kw_only=True):
     repeat_gain_ppm: int | None
 
 
+class SealedArm(msgspec.Struct, frozen=True, kw_only=True):
+    """One image of the contest. ``submission_id`` is None for the baseline; what the machine could
+    not tell is None. ``gpu_ms`` is the machine time of its servers, milliseconds times GPUs."""
+
+    role: str
+    submission_id: UUID | None
+    image: str
+    fingerprint: str | None
+    bytes: int | None
+    gpu_ms: int | None
+
+
+@fact("contest.evidence_sealed.v1")
+class EvidenceSealed(Fact, frozen=True, kw_only=True):
+    """All that the verdict rests on, under one digest, and what a validator asks of it first.
+
+    ``manifest_digest`` is of the manifest, which names the evidence on every entrant by its digest;
+    ``url`` is where all of it may be had, without credentials, None where it is kept on the host.
+    ``host`` are pairs of a name and a text. Key: ``contest-evidence:<contest>``.
+    """
+
+    manifest_digest: str
+    url: str | None
+    policy_digest: str
+    calibration: str | None
+    client_lag_p99_us: int | None
+    drift_ppm: int | None
+    clock_drift_ppm: int | None
+    host: tuple[tuple[str, str], ...]
+    arms: tuple[SealedArm, ...]
+
+
 @fact("contest.judged.v1")
 class ContestJudged(Fact, frozen=True, kw_only=True):
     """The verdict over all entrants, and in sentences what it means for the throne."""
@@ -137,6 +221,7 @@ class Contest(Aggregate):
     claim: ContestClaimed | None = None
     measured: Mapping[UUID, EntrantMeasured] = NOTHING
     baseline: BaselineMeasured | None = None
+    evidence: EvidenceSealed | None = None
     ended: Literal["completed", "void"] | None = None
 
     def plan_as(
@@ -152,34 +237,70 @@ class Contest(Aggregate):
         key = f"contest-planned:{context.arena}:{track}:after:{after_seed_block}"
         return self.record(context, ContestPlanned, key, track=track, **content)
 
-    def claim_for(self, context: Context, host: str, until_block: int) -> None:
-        """Let a host run it; only one may, until its claim ends."""
+    def claim_for(self, context: Context, holder: Holder, until_block: int) -> None:
+        """Let a worker run it, or go on running it: only one may, and only while its claim lasts.
+
+        A claim that ran out is not given again, to nobody: the prompts are known to whoever ran
+        them, so that the attempt can only be void. Raises :class:`ClaimHeldError` where another
+        worker holds it, :class:`ClaimLostError` where the worker's own claim ran out.
+        """
         self._must_be_open("be claimed")
-        if self.claim is not None and self.claim.until_block >= context.block:
-            if self.claim.host == host:
+        for what, text, most in (
+            ("worker", holder.worker, MAX_WORKER_CHARS),
+            ("session", holder.session, MAX_SESSION_CHARS),
+        ):
+            if not is_one_line(text, most):
+                msg = f"the {what} of a claim must be 1 to {most} printable characters"
+                raise DecisionRefusedError(msg)
+        if self.claim is not None:
+            self._must_be_held(context, holder, "be claimed")
+            if self.claim.until_block >= until_block:
                 return
-            msg = (
-                f"contest {self.id} is claimed by {self.claim.host} "
-                f"until block {self.claim.until_block}"
-            )
-            raise DecisionRefusedError(msg)
         self.record(
             context,
             ContestClaimed,
             f"contest-claimed:{self.id}:{self.version + 1}",
-            host=host,
+            worker=holder.worker,
+            session=holder.session,
             until_block=until_block,
         )
 
-    def measure_baseline(self, context: Context, **content: object) -> None:
+    def is_held_by(self, holder: Holder, block: int) -> bool:
+        """Whether that run of that worker may record it at ``block``."""
+        claim = self.claim
+        return (
+            self.ended is None
+            and claim is not None
+            and Holder(claim.worker, claim.session) == holder
+            and claim.until_block >= block
+        )
+
+    def must_be_held_by(self, holder: Holder, block: int) -> None:
+        """Raise :class:`ClaimLostError` unless :meth:`is_held_by`."""
+        if not self.is_held_by(holder, block):
+            msg = f"{holder.worker} does not hold contest {self.id} at block {block} (any more)"
+            raise ClaimLostError(msg)
+
+    def measure_baseline(
+        self, context: Context, *, holder: Holder | None = None, **content: object
+    ) -> None:
         """Note the baseline's figures; the same again is a no-op."""
         self._must_be_open("take a baseline")
+        self._must_be_held(context, holder, "take a baseline")
         if self.baseline is None or self.baseline.content() != content:
             self.record(context, BaselineMeasured, f"baseline-measured:{self.id}", **content)
 
-    def measure(self, context: Context, submission_id: UUID, **content: object) -> None:
+    def measure(
+        self,
+        context: Context,
+        submission_id: UUID,
+        *,
+        holder: Holder | None = None,
+        **content: object,
+    ) -> None:
         """Note one entrant's figures; the same again is a no-op."""
         self._must_be_open("take a measurement")
+        self._must_be_held(context, holder, "take a measurement")
         if self.plan is None or submission_id not in {e.submission_id for e in self.plan.entrants}:
             msg = f"submission {submission_id} is no entrant of contest {self.id}"
             raise DecisionRefusedError(msg)
@@ -194,11 +315,31 @@ class Contest(Aggregate):
             **content,
         )
 
+    def seal(
+        self, context: Context, *, holder: Holder | None = None, **content: object
+    ) -> EvidenceSealed:
+        """Note what the verdict rests on; the policy is the plan's."""
+        self._must_be_open("take evidence")
+        self._must_be_held(context, holder, "take evidence")
+        return self.record(
+            context,
+            EvidenceSealed,
+            f"contest-evidence:{self.id}",
+            policy_digest=self._planned().policy_digest,
+            **content,
+        )
+
     def judge(
-        self, context: Context, verdicts: tuple[JudgedEntrant, ...], reasons: tuple[str, ...]
+        self,
+        context: Context,
+        verdicts: tuple[JudgedEntrant, ...],
+        reasons: tuple[str, ...],
+        *,
+        holder: Holder | None = None,
     ) -> ContestJudged:
         """Note the verdict. Every entrant must have been measured."""
         self._must_be_open("be judged")
+        self._must_be_held(context, holder, "be judged")
         missing = {e.submission_id for e in self._planned().entrants} - set(self.measured)
         if missing:
             msg = f"contest {self.id} cannot be judged: {len(missing)} entrants are not measured"
@@ -223,9 +364,13 @@ class Contest(Aggregate):
             king_hotkey=king_hotkey,
         )
 
-    def void(self, context: Context, cause: VoidCause, detail: str) -> ContestVoided:
-        """The contest counts for nobody."""
+    def void(
+        self, context: Context, cause: VoidCause, detail: str, *, holder: Holder | None = None
+    ) -> ContestVoided:
+        """The contest counts for nobody. While a claim lasts, only its holder may say so."""
         self._must_be_open("be void")
+        if self.claim is not None and self.claim.until_block >= context.block:
+            self._must_be_held(context, holder, "be void")
         return self.record(
             context,
             ContestVoided,
@@ -240,6 +385,24 @@ class Contest(Aggregate):
             msg = f"contest {self.id} is unknown here"
             raise DecisionRefusedError(msg)
         return self.plan
+
+    def _must_be_held(self, context: Context, holder: Holder | None, what: str) -> None:
+        """Only the holder of a lasting claim records a contest (one never claimed has none)."""
+        claim = self.claim
+        if claim is None:
+            return
+        if holder is None or Holder(claim.worker, claim.session) != holder:
+            msg = (
+                f"contest {self.id} is claimed by {claim.worker} until block {claim.until_block}, "
+                f"so it cannot {what} by anybody else"
+            )
+            raise ClaimHeldError(msg)
+        if claim.until_block < context.block:
+            msg = (
+                f"the claim of {claim.worker} on contest {self.id} ended at block "
+                f"{claim.until_block}, so it cannot {what} at block {context.block}"
+            )
+            raise ClaimLostError(msg)
 
     def _must_be_open(self, what: str) -> None:
         self._planned()
@@ -258,6 +421,8 @@ class Contest(Aggregate):
                 self.baseline = fact
             case EntrantMeasured():
                 self.measured = {**self.measured, fact.submission_id: fact}
+            case EvidenceSealed():
+                self.evidence = fact
             case ContestJudged():
                 pass  # the verdict changes others' state, not the contest's
             case ContestCompleted():

@@ -16,6 +16,8 @@ from ledger.decisions.contest import (
     ContestPlanned,
     ContestVoided,
     EntrantMeasured,
+    EvidenceSealed,
+    host_of,
 )
 from ledger.facts import Fact
 from ledger.projections.rows import Rows
@@ -32,6 +34,7 @@ contests: Final = versioned(
         Column("policy_digest", Text, nullable=False),
         Column("status", Text, nullable=False),
         Column("host", Text),
+        Column("worker", Text),
         Column("claimed_until_block", BigInteger),
         Column("planned_at_block", BigInteger, nullable=False),
         Column("ended_at_block", BigInteger),
@@ -44,6 +47,14 @@ contests: Final = versioned(
         Column("prompts_digest", Text),
         Column("king_hotkey", Text),
         Column("reasons", Text, nullable=False),
+        Column("manifest_digest", Text),
+        Column("evidence_url", Text),
+        Column("calibration", Text),
+        Column("client_lag_p99_us", BigInteger),
+        Column("drift_ppm", BigInteger),
+        Column("clock_drift_ppm", BigInteger),
+        Column("host_facts", Text),
+        Column("baseline_gpu_ms", BigInteger),
     ],
 )
 
@@ -73,6 +84,9 @@ entrants: Final = versioned(
         Column("repeat_gain_ppm", BigInteger),
         Column("median_e2e_us", BigInteger),
         Column("evidence_digest", Text),
+        Column("fingerprint", Text),
+        Column("image_bytes", BigInteger),
+        Column("gpu_ms", BigInteger),
     ],
 )
 
@@ -90,6 +104,7 @@ class ContestsProjection:
         ContestPlanned,
         ContestVoided,
         EntrantMeasured,
+        EvidenceSealed,
     )
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:
@@ -104,7 +119,8 @@ class ContestsProjection:
                     position,
                     identity,
                     status="running",
-                    host=fact.host,
+                    host=host_of(fact.worker),
+                    worker=fact.worker,
                     claimed_until_block=fact.until_block,
                 )
             case BaselineMeasured():
@@ -120,6 +136,8 @@ class ContestsProjection:
                 )
             case EntrantMeasured():
                 _measure(rows, position, identity, fact)
+            case EvidenceSealed():
+                _seal(rows, position, identity, fact)
             case ContestJudged():
                 _judge(rows, position, identity, fact)
             case ContestCompleted():
@@ -204,6 +222,34 @@ def _measure(rows: Rows, position: int, identity: str, fact: EntrantMeasured) ->
         median_e2e_us=ordered[len(ordered) // 2] if ordered else None,
         evidence_digest=fact.evidence_digest,
     )
+
+
+def _seal(rows: Rows, position: int, identity: str, fact: EvidenceSealed) -> None:
+    baseline = [arm for arm in fact.arms if arm.submission_id is None]
+    rows.put(
+        contests,
+        position,
+        identity,
+        manifest_digest=fact.manifest_digest,
+        evidence_url=fact.url,
+        calibration=fact.calibration,
+        client_lag_p99_us=fact.client_lag_p99_us,
+        drift_ppm=fact.drift_ppm,
+        clock_drift_ppm=fact.clock_drift_ppm,
+        host_facts=msgspec.json.encode(dict(fact.host)).decode(),
+        baseline_gpu_ms=baseline[0].gpu_ms if baseline else None,
+    )
+    for arm in fact.arms:
+        if arm.submission_id is not None:
+            rows.put(
+                entrants,
+                position,
+                identity,
+                _place(rows, identity, str(arm.submission_id)),
+                fingerprint=arm.fingerprint,
+                image_bytes=arm.bytes,
+                gpu_ms=arm.gpu_ms,
+            )
 
 
 def _judge(rows: Rows, position: int, identity: str, fact: ContestJudged) -> None:

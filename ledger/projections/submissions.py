@@ -60,6 +60,7 @@ submissions: Final = versioned(
         Column("changed_at_block", BigInteger, nullable=False),
         Column("before_contest", Text),
     ],
+    indexed=(("fingerprint",),),
 )
 
 sealed: Final = appended(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from ledger.codes import VoidCause
 from ledger.projections import contests as view
 from ledger.queries.scope import Scope, plain
 
@@ -22,6 +23,7 @@ def contests(scope: Scope) -> list[dict[str, Any]]:
         {
             **plain(row),
             "reasons": msgspec.json.decode(row["reasons"], type=list[str]),
+            "host_facts": msgspec.json.decode(row["host_facts"] or "{}", type=dict[str, str]),
             "entrants": sorted(entrants[row["contest_id"]], key=lambda line: line["place"]),
         }
         for row in rows
@@ -53,3 +55,40 @@ def attempts_since_completed(scope: Scope, track: str) -> int:
     for row in rows:
         count = 0 if row["status"] == "completed" else count + 1
     return count
+
+
+FAULTS_OF_OURS: Final = frozenset(
+    cause.value
+    for cause in (
+        VoidCause.BASELINE_FAILED,
+        VoidCause.SCORING_FAILED,
+        VoidCause.HOST_FAILED,
+        VoidCause.CLIENT_SATURATED,
+        VoidCause.DRIFTED,
+    )
+)
+"""Why a round is void though nobody stopped it."""
+
+
+def faults_in_a_row(scope: Scope, track: str, host: str, *, after_seed_block: int = -1) -> int:
+    """How many of a host's last attempts on a track were void by a fault of ours.
+
+    Counted since the track's last completed contest, whoever ran that, and of attempts with a later
+    seed block than ``after_seed_block``. Attempts that somebody stopped do not count.
+    """
+    rows = sorted(
+        (row for row in scope.rows(view.contests) if row["track"] == track),
+        key=lambda row: row["seed_block"],
+    )
+    count = 0
+    for row in rows:
+        if row["status"] == "completed":
+            count = 0
+        elif row["seed_block"] > after_seed_block and row["host"] == host:
+            count += row["void_cause"] in FAULTS_OF_OURS
+    return count
+
+
+def contest_of(scope: Scope, contest: UUID) -> dict[str, Any] | None:
+    """One attempt as :func:`contests` gives it; None where it is not known by then."""
+    return next((line for line in contests(scope) if line["contest_id"] == str(contest)), None)

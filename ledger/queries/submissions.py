@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, select
 
 from ledger.codes import RULE_OF, RefusalCode
 from ledger.projections.submissions import sealed
@@ -89,6 +89,22 @@ def of_fingerprints_shared(scope: Scope) -> list[UUID]:
         if len({row["hotkey"] for row in group}) > 1
         for row in group
     ]
+
+
+def of_fingerprint(scope: Scope, fingerprint: str) -> list[UUID]:
+    """The accepted submissions of that content, in the order of their commits.
+
+    Asked of the newest versions alone, by an index: at every other position than the newest it is
+    no answer.
+    """
+    query = select(view).where(
+        view.c.log_id == scope.head.log_id,
+        view.c.fingerprint == fingerprint,
+        view.c.until.is_(None),
+        view.c.accepted,
+    )
+    rows = sorted(scope.connection.execute(query).mappings(), key=_order)
+    return [UUID(row["submission_id"]) for row in rows]
 
 
 def _order(row: RowMapping) -> Order:

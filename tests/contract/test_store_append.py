@@ -17,7 +17,7 @@ from ledger.commands.blocks import record_block
 from ledger.commands.contests import plan_contest
 from ledger.decisions.arena import Arena, ArenaOpened, Paused
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.contest import Contest, ContestClaimed
+from ledger.decisions.contest import Contest, ContestClaimed, Holder
 from ledger.decisions.treasury import Treasury
 from ledger.facts import MAX_FACT_BYTES, Context, Fact
 from ledger.keys import arena_id, treasury_id
@@ -256,21 +256,21 @@ def test_a_command_rests_on_what_it_only_read(engine: Engine) -> None:
         )
 
 
-def test_of_two_hosts_that_claim_a_contest_at_once_one_gets_it(engine: Engine) -> None:
+def test_of_two_workers_that_claim_a_contest_at_once_one_gets_it(engine: Engine) -> None:
     scene = Scene(engine)
     contest = scene.plan(scene.submit("A"))
     raced: list[bool] = []
 
-    def claim(unit: Unit, host: str) -> None:
+    def claim(unit: Unit, worker: str) -> None:
         found = unit.get(Contest, contest)
         if not raced:
             raced.append(True)
             scene.ledger.decide(lambda other: claim(other, "first"))
-        found.claim_for(unit.context, host, scene.head + 10)
+        found.claim_for(unit.context, Holder(worker, "1"), scene.head + 10)
 
     with pytest.raises(DecisionRefusedError, match="is claimed by first"):
         scene.ledger.decide(lambda unit: claim(unit, "second"))
-    assert [fact.host for fact in scene.facts(ContestClaimed)] == ["first"]
+    assert [fact.worker for fact in scene.facts(ContestClaimed)] == ["first"]
     assert scene.facts(FactConflictSeen) == []
 
 

@@ -30,7 +30,7 @@ from ledger.commands.blocks import record_block
 from ledger.commands.causes import after, after_decision
 from ledger.commands.contests import complete_contest, plan_contest, void_contest
 from ledger.commands.money import record_balances
-from ledger.decisions.contest import Contest
+from ledger.decisions.contest import Contest, Holder
 from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury
 from ledger.keys import NAMESPACE, ArenaKey, submission_id, treasury_id
@@ -306,6 +306,7 @@ def _first_contest(ledger: Ledger, submissions: dict[str, UUID]) -> UUID:
         found.measure(
             after(unit, found),
             submissions[BOB],
+            holder=WORKER,
             hotkey=BOB,
             status="disqualified",
             code=DisqualificationCode.EXITED_AT_START.value,
@@ -316,7 +317,7 @@ def _first_contest(ledger: Ledger, submissions: dict[str, UUID]) -> UUID:
         )
 
     ledger.decide(fail)
-    complete_contest(ledger, contest)
+    complete_contest(ledger, contest, holder=WORKER)
     return contest
 
 
@@ -327,10 +328,11 @@ def _second_contest(ledger: Ledger, submissions: dict[str, UUID]) -> UUID:
     _baseline(ledger, contest)
     _scored(ledger, contest, submissions[ALICE], ALICE, saved_ppm=110_000)
     _scored(ledger, contest, submissions[DAVE], DAVE, saved_ppm=210_000)
-    complete_contest(ledger, contest)
+    complete_contest(ledger, contest, holder=WORKER)
     return contest
 
 
+WORKER: Final = Holder("pod-1/0", "a")
 _BASELINE_E2E_US: Final = (4_000_000, 4_100_000, 3_900_000)
 _GATES: Final = ("top1_ppm", "mean_margin_milli", "p99_margin_milli", "spread_ppm")
 _NOT_TIMED: Final[dict[str, object]] = {
@@ -347,9 +349,10 @@ _NOT_TIMED: Final[dict[str, object]] = {
 def _baseline(ledger: Ledger, contest: UUID) -> None:
     def work(unit: Unit) -> None:
         found = unit.get(Contest, contest)
-        found.claim_for(after(unit, found), "pod-1", unit.block + 20)
+        found.claim_for(after(unit, found), WORKER, unit.block + 20)
         found.measure_baseline(
             after(unit, found),
+            holder=WORKER,
             image="registry.example/baseline@" + digest_of("baseline"),
             prompts=3,
             prompts_digest=digest_of("prompts"),
@@ -371,6 +374,7 @@ def _scored(
         found.measure(
             after(unit, found),
             submission,
+            holder=WORKER,
             hotkey=hotkey,
             status="scored",
             code=None,

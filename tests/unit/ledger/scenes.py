@@ -25,7 +25,7 @@ from ledger.commands.causes import after
 from ledger.commands.contests import complete_contest, plan_contest
 from ledger.contest_policy import ContestPolicy
 from ledger.decisions.arena import Arena
-from ledger.decisions.contest import Contest
+from ledger.decisions.contest import Contest, Holder
 from ledger.decisions.payment import Payment
 from ledger.decisions.submission import Submission
 from ledger.facts import Fact
@@ -284,13 +284,16 @@ class Scene:
             attempt=attempt,
         )
 
-    def measure(self, contest: UUID, results: Mapping[UUID, int | str]) -> None:
+    def measure(
+        self, contest: UUID, results: Mapping[UUID, int | str], holder: Holder | None = None
+    ) -> None:
         """Note all entrants: microseconds, or a failure's code."""
 
         def work(unit: Any) -> None:
             found = unit.get(Contest, contest)
             found.measure_baseline(
                 after(unit, found),
+                holder=holder,
                 image="base",
                 prompts=2,
                 prompts_digest="sha256:00",
@@ -302,7 +305,9 @@ class Scene:
                 result = results[entrant.submission_id]
                 own = figures(result) if isinstance(result, int) else figures(None, result)
                 context = after(unit, found)
-                found.measure(context, entrant.submission_id, hotkey=entrant.hotkey, **own)
+                found.measure(
+                    context, entrant.submission_id, holder=holder, hotkey=entrant.hotkey, **own
+                )
 
         self.ledger.decide(work)
 

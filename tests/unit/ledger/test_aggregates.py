@@ -11,7 +11,7 @@ import pytest
 from ledger.codes import DepositionCause, DisqualificationCode, RefusalCode, VoidCause
 from ledger.decisions.arena import Arena, RunnerUp
 from ledger.decisions.base import Aggregate, DecisionRefusedError
-from ledger.decisions.contest import Contest, ContestClaimed, PlannedEntrant
+from ledger.decisions.contest import Contest, ContestClaimed, Holder, PlannedEntrant
 from ledger.decisions.payment import Payment, PaymentExpired
 from ledger.decisions.rental import Rental, RentalCostBooked
 from ledger.decisions.submission import MAX_LOG_TAIL_CHARS, Submission, SubmissionDisqualified
@@ -278,7 +278,7 @@ def planned() -> Contest:
 
 def test_an_unplanned_contest_takes_no_step() -> None:
     contest = Contest(ONE)
-    refused(lambda: contest.claim_for(AT, "host", 200), "is unknown here")
+    refused(lambda: contest.claim_for(AT, Holder("host/0", "a"), 200), "is unknown here")
     refused(lambda: contest.void(AT, VoidCause.INTERRUPTED, "x"), "is unknown here")
     refused(lambda: contest.judge(AT, (), ()), "is unknown here")
 
@@ -294,14 +294,41 @@ def test_a_contest_is_planned_once_and_ends_once() -> None:
     refused(lambda: contest.measure(AT, TWO), "is void and cannot take a measurement")
 
 
-def test_one_host_holds_a_claim_until_it_ends() -> None:
-    contest = planned()
-    contest.claim_for(AT, "one", 110)
-    contest.claim_for(AT, "one", 120)
-    refused(lambda: contest.claim_for(Context(ARENA, 110), "two", 130), "is claimed by one until")
-    contest.claim_for(Context(ARENA, 111), "two", 130)
-    hosts = [fact.host for fact in contest.sink if isinstance(fact, ContestClaimed)]
-    assert hosts == ["one", "two"]
+def test_one_run_of_one_worker_holds_a_claim_and_prolongs_it_while_it_lasts() -> None:
+    contest, one, two = planned(), Holder("one/0", "a"), Holder("two/0", "a")
+    contest.claim_for(AT, one, 110)
+    contest.claim_for(AT, one, 120)
+    contest.claim_for(AT, one, 115)
+    again = Holder("one/0", "b")
+    for other in (two, again):
+        refused(lambda: contest.claim_for(Context(ARENA, 120), other, 130), "is claimed by one/0")  # noqa: B023
+    refused(lambda: contest.claim_for(Context(ARENA, 121), one, 130), "ended at block 120")
+    refused(lambda: contest.claim_for(Context(ARENA, 121), two, 130), "is claimed by one/0")
+    claims = [fact.until_block for fact in contest.sink if isinstance(fact, ContestClaimed)]
+    assert claims == [110, 120]
+
+
+def test_only_the_holder_of_a_lasting_claim_records_a_contest_and_anybody_voids_it_later() -> None:
+    one, two = Holder("one/0", "a"), Holder("two/0", "a")
+    for holder, block, why in (
+        (None, 110, "is claimed by one/0"),
+        (two, 110, "is claimed by one/0"),
+        (one, 111, "ended at block 110"),
+    ):
+        contest, at = planned(), Context(ARENA, block)
+        contest.claim_for(AT, one, 110)
+        refused(lambda: contest.measure_baseline(at, holder=holder), why)  # noqa: B023
+        refused(lambda: contest.measure(at, TWO, holder=holder), why)  # noqa: B023
+        if block == 110:
+            refused(lambda: contest.void(at, VoidCause.INTERRUPTED, "x", holder=holder), why)  # noqa: B023
+        contest.void(Context(ARENA, 111), VoidCause.INTERRUPTED, "x", holder=two)
+        assert contest.ended == "void"
+
+
+def test_a_claim_names_its_worker_and_session_in_short_printable_text() -> None:
+    for holder in (Holder("", "a"), Holder("a\nb", "a"), Holder("a" * 129, "a"), Holder("a", "")):
+        refused(lambda: planned().claim_for(AT, holder, 110), "printable characters")  # noqa: B023
+    planned().claim_for(AT, Holder("a" * 128, "b" * 64), 110)
 
 
 # -- rental -----------------------------------------------------------------------------------

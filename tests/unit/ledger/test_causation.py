@@ -18,7 +18,13 @@ from ledger.commands.contests import complete_contest, plan_contest, void_contes
 from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.commands.thrones import vacate_departed
 from ledger.decisions.arena import KingCrowned, KingDeposed
-from ledger.decisions.contest import ContestClaimed, ContestJudged, ContestPlanned, ContestVoided
+from ledger.decisions.contest import (
+    ContestClaimed,
+    ContestJudged,
+    ContestPlanned,
+    ContestVoided,
+    Holder,
+)
 from ledger.decisions.payment import PaymentSeen
 from ledger.decisions.submission import CopyFound, SubmissionContested, SubmissionSuperseded
 from ledger.decisions.treasury import Treasury
@@ -220,7 +226,7 @@ def test_a_contest_s_facts_follow_one_another_from_the_first_challenger_s_accept
         challengers=[new, other, old],
         seed_block=scene.block(),
         attempt=1,
-        host="pod",
+        holder=Holder("pod/0", "a"),
     )
     (superseded,) = scene.facts(SubmissionSuperseded)
     assert superseded.causation == f"accepted:{new}"
@@ -229,14 +235,14 @@ def test_a_contest_s_facts_follow_one_another_from_the_first_challenger_s_accept
     assert {fact.causation for fact in scene.facts(SubmissionContested)} == {planned.fact_key}
     (claimed,) = scene.facts(ContestClaimed)
     assert claimed.causation == planned.fact_key
-    scene.measure(contest, {other: 400, new: 500})
-    complete_contest(scene.ledger, contest)
+    scene.measure(contest, {other: 400, new: 500}, holder=Holder("pod/0", "a"))
+    complete_contest(scene.ledger, contest, holder=Holder("pod/0", "a"))
     (judged,) = scene.facts(ContestJudged)
     assert topics(scene.read(why, judged.fact_key)) == [
         "contest.judged.v1",
         *["contest.entrant_measured.v1"] * 2,
         "contest.baseline_measured.v1",
-        "contest.claimed.v1",
+        "contest.claimed.v2",
         "contest.planned.v1",
         "submission.accepted.v1",
         "payment.consumed.v1",

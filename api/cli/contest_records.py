@@ -1,0 +1,172 @@
+"""`contest show`, `rejudge`, `plan` and `import`: contests as the ledger has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from api.cli.options import Database, Format, Netuid, Network, OutputFormat
+from api.limits import MAX_BLOCK, MAX_CHALLENGERS
+
+ContestId = Annotated[UUID, typer.Argument(help="The contest's id, as 'contests' shows it.")]
+
+EvidencePlace = Annotated[
+    str,
+    typer.Option(envvar="LEDGER_EVIDENCE", help="The folder or URL with the evidence."),
+]
+
+records = typer.Typer(no_args_is_help=True, help="Contests: what is recorded of them.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to ``app``."""
+    app.add_typer(records, name="contest")
+
+
+@records.callback()
+def _group() -> None:
+    """Contests: what is recorded of them."""
+
+
+@records.command("show")
+def show_contest(
+    contest: ContestId,
+    output_format: Format = OutputFormat.TABLE,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """One contest: each entrant's verdict in words, its own log, its figures against the limits."""
+    from api.cli.output import show
+    from api.cli.record_tables import SHOWN
+    from api.cli.session import opened, settings_of
+    from api.contest_shown import contest_shown
+
+    settings = settings_of(database, network, netuid)
+    with opened(settings) as services:
+        shown = contest_shown(services, settings.network, settings.netuid, contest)
+    show(shown, SHOWN, output_format)
+
+
+@records.command("rejudge")
+def rejudge(
+    contest: ContestId,
+    evidence: EvidencePlace = "evidence",
+    output_format: Format = OutputFormat.TABLE,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Compute a verdict again from its evidence alone; ends with code 25 where the log differs."""
+    from api.cli.output import show
+    from api.cli.record_tables import REJUDGED
+    from api.cli.session import opened, settings_of
+    from api.errors import ExitCode
+    from evaluation.object_store import open_evidence
+    from evaluation.rejudging import rejudge_contest
+
+    settings = settings_of(database, network, netuid)
+    with opened(settings) as services:
+        ledger = services.ledger(settings.network, settings.netuid)
+        rejudged = rejudge_contest(ledger, contest, open_evidence(evidence))
+    show(rejudged, REJUDGED, output_format)
+    if not rejudged.agrees:
+        raise typer.Exit(int(ExitCode.VERDICT_DIFFERS))
+
+
+@records.command("plan")
+def plan(
+    track: Annotated[str, typer.Option("--track", help="The track to contest.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write the plan to.")],
+    worker: Annotated[
+        str, typer.Option(help="Who runs it elsewhere; the contest is claimed for that name.")
+    ] = "remote",
+    for_blocks: Annotated[
+        int,
+        typer.Option(min=1, max=MAX_BLOCK, help="How long its bundle is waited for, in blocks."),
+    ] = 1_500,
+    max_challengers: Annotated[
+        int, typer.Option(min=1, max=MAX_CHALLENGERS, help="Challengers at most.")
+    ] = 8,
+    output_format: Format = OutputFormat.TABLE,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Plan a contest that runs away from the ledger; 'contest import' records its bundle.
+
+    It is planned on the newest block, as 'evaluate' does, and claimed: nobody else runs it until
+    the claim ends, and then it is void.
+    """
+    import msgspec
+
+    from api.cli.output import show
+    from api.cli.record_tables import PLANNED
+    from api.cli.session import opened, settings_of
+    from api.evaluating import first_of
+    from evaluation.desk import plan_of
+    from evaluation.importing import BY_BUNDLE
+    from ledger.commands.contests import plan_contest
+    from ledger.decisions.contest import Holder
+    from ledger.queries.submissions import queue
+
+    settings = settings_of(database, network, netuid)
+    where = (settings.network, settings.netuid)
+    with opened(settings) as services:
+        ledger = services.ledger(*where)
+        head = ledger.head().effective_block
+        with services.at(*where) as scope:
+            waiting = queue(scope, track)
+        contest = plan_contest(
+            ledger,
+            track=track,
+            challengers=first_of(ledger, waiting, head, max_challengers),
+            seed_block=head,
+            holder=Holder(worker, BY_BUNDLE),
+            claim_blocks=for_blocks,
+        )
+        planned = plan_of(ledger, contest, "")
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(planned), indent=2) + b"\n")
+    show(planned, PLANNED, output_format)
+
+
+@records.command("import")
+def import_contest(
+    bundle: Annotated[Path, typer.Argument(help="The sealed bundle that 'contest run' wrote.")],
+    evidence: EvidencePlace = "evidence",
+    output_format: Format = OutputFormat.TABLE,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Check a contest's bundle and record it with its evidence, as if it had run here.
+
+    Refused where it is damaged or incomplete, where its verdict does not follow from its evidence,
+    and where it is not the contest that is due here. Importing it again changes nothing.
+    """
+    from api.cli.evaluate import public_url
+    from api.cli.output import show
+    from api.cli.record_tables import IMPORTED
+    from api.cli.session import opened, settings_of
+    from api.evaluating import copy_finder, settle_imported
+    from evaluation.bundle import read_bundle
+    from evaluation.importing import import_bundle
+    from evaluation.object_store import open_evidence
+    from ledger.queries.submissions import queue
+
+    found = read_bundle(bundle)
+    settings = settings_of(database, network, netuid)
+    where = (settings.network, settings.netuid)
+    with opened(settings) as services:
+        ledger = services.ledger(*where)
+        with services.at(*where) as scope:
+            waiting = queue(scope, found.manifest.plan.track)
+        imported = import_bundle(
+            ledger, found, open_evidence(evidence), waiting=waiting, url=public_url(evidence)
+        )
+        finder = copy_finder(services, *where, lambda line: typer.echo(line, err=True))
+        settle_imported(services, *where, UUID(imported.contest_id), finder)
+    show(imported, IMPORTED, output_format)

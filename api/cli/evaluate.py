@@ -1,0 +1,199 @@
+"""The `evaluate` command: take queued submissions, contest them, record what came of it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from api.cli.options import Database, Format, Netuid, Network, OutputFormat
+from api.limits import MAX_CHALLENGERS
+
+if TYPE_CHECKING:
+    from evaluation.runners.port import Runner
+
+
+class RunnerKind(StrEnum):
+    """What runs an image."""
+
+    DOCKER = "docker"
+    PROCESS = "process"
+
+
+CHALLENGERS: Final = 8
+LINE_EVERY: Final = 10
+"""In a log, a phase says so often how far it is: every tenth prompt."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to ``app``."""
+    app.command(name="evaluate")(evaluate)
+
+
+def evaluate(
+    model: Annotated[
+        Path,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="The model's directory; containers find it, read-only, at /models.",
+        ),
+    ],
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="One contest on each track where somebody waits, no more."),
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", help="Only this track; repeat it. All of the policy by default."),
+    ] = None,
+    runner: Annotated[
+        RunnerKind,
+        typer.Option(
+            help="docker: containers, confined. process: image directories of this machine, "
+            "not confined, for trying things out."
+        ),
+    ] = RunnerKind.DOCKER,
+    images: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="With --runner process: where the images lie."),
+    ] = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(help="This worker's name on the machine; the first free number by default."),
+    ] = None,
+    evidence: Annotated[
+        str,
+        typer.Option(
+            envvar="LEDGER_EVIDENCE",
+            help="The folder or http(s) URL that evidence is kept at. Its credentials, if any, "
+            "belong into the variable; they are not recorded.",
+        ),
+    ] = "evidence",
+    state: Annotated[
+        Path,
+        typer.Option(
+            file_okay=False,
+            help="The folder of this machine's workers; give all of them the same one.",
+        ),
+    ] = Path("evaluators"),
+    max_challengers: Annotated[
+        int, typer.Option(min=1, max=MAX_CHALLENGERS, help="Challengers of one contest at most.")
+    ] = CHALLENGERS,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="The host is mended: do not stand back for earlier faults."),
+    ] = False,
+    output_format: Format = OutputFormat.TABLE,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """Run the contests of an arena on this machine, until interrupted; --once ends after one each.
+
+    Several may run, here and elsewhere: a contest is claimed by one of them. Blocks come from
+    'ingest', which must run beside it. What a killed evaluator left is cleared away first, and its
+    attempt is void. How it goes is told on stderr; with --format json what was done is one
+    document on stdout. With --once it ends with code 24 where a contest was void.
+    """
+    from api.cli.ending import interrupted_once, wait
+    from api.cli.output import show
+    from api.cli.record_tables import EVALUATION
+    from api.cli.session import opened, settings_of
+    from api.errors import ExitCode
+    from api.evaluating import Evaluator, copy_finder
+    from evaluation.desk import ContestDesk
+    from evaluation.object_store import open_evidence
+    from evaluation.slots import take_slot
+    from evaluation.tokenizers import load_tokenizer
+
+    settings = settings_of(database, network, netuid)
+    where = (settings.network, settings.netuid)
+    ended = "done"
+    with opened(settings) as services, take_slot(state, socket.gethostname(), worker) as slot:
+        ledger = services.ledger(*where)
+        place = slot.holder.worker.rpartition("/")[2]
+        machine = _runner(runner, model, images, place)
+        evaluator = Evaluator(
+            services,
+            *where,
+            ledger,
+            ContestDesk(
+                ledger,
+                machine,
+                open_evidence(evidence),
+                tokenizer=load_tokenizer(model),
+                holder=slot.holder,
+                model_dir=model,
+                dead=slot.dead,
+                on_fingerprint=copy_finder(services, *where, _say),
+                evidence_url=public_url(evidence),
+            ),
+            slot.holder,
+            say=_say,
+            wait=wait,
+            tracks=tuple(track or ()),
+            max_challengers=max_challengers,
+            on_progress=_progress,
+            sweep=machine.sweep,
+        )
+        try:
+            with interrupted_once("ending, the contest at hand is void and its servers go"):
+                if retry:
+                    evaluator.forgive()
+                if once:
+                    evaluator.once()
+                else:
+                    evaluator.follow()
+        except KeyboardInterrupt:
+            ended = "stopped"
+    report = {
+        "network": where[0],
+        "netuid": where[1],
+        "worker": slot.holder.worker,
+        "ended": ended,
+        "attempts": evaluator.attempts,
+    }
+    show(report, EVALUATION, output_format)
+    if once and any(attempt.status != "completed" for attempt in evaluator.attempts):
+        raise typer.Exit(int(ExitCode.CONTEST_VOID))
+
+
+def _runner(kind: RunnerKind, model: Path, images: Path | None, worker: str) -> Runner:
+    if kind is RunnerKind.DOCKER:
+        from evaluation.runners.docker.runner import DockerRunner
+
+        return DockerRunner(model_dir=model, worker=worker)
+    from evaluation.runners.process import ProcessRunner
+    from evaluation.runners.reference import ReferenceImages
+
+    if images is None:
+        msg = "with --runner process say where the image directories lie"
+        raise typer.BadParameter(msg, param_hint="'--images'")
+    return ProcessRunner(ReferenceImages(images, model))
+
+
+def public_url(location: str) -> str | None:
+    """The URL of an evidence store without its credentials; None for a folder."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    if "://" not in location:
+        return None
+    parts = urlsplit(location)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _say(line: str) -> None:
+    from api.cli.cells import printable
+
+    sys.stderr.write(printable(line) + "\n")
+    sys.stderr.flush()
+
+
+def _progress(phase: str, entrant: str | None, done: int, of: int) -> None:
+    if done == of or done % LINE_EVERY == 0:
+        _say(f"  {phase} of {entrant[:8] if entrant else 'the baseline'}: {done} of {of}")
