@@ -46,6 +46,8 @@ class ExitCode(IntEnum):
     CANNOT_LISTEN = 20
     LEDGER_UNAVAILABLE = 21
     WALLET_UNUSABLE = 22
+    CONTRACT_BROKEN = 23
+    CONTEST_VOID = 24
     DEFECT = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -351,6 +353,10 @@ _KINDS: Final[dict[str, _Kind]] = {
         "wrong_setting", ExitCode.WRONG_SETTING, 500, _wrong_setting
     ),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
+    "evaluation.plan.PlanError": _Kind("impossible_contest", ExitCode.IMPOSSIBLE_POLICY, 422),
+    "evaluation.runners.port.InfrastructureFaultError": _Kind(
+        "machine_failed", ExitCode.CONTEST_VOID, 503
+    ),
     "builtins.OSError": _Kind("unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file),
     "builtins.BrokenPipeError": _Kind("broken_pipe", ExitCode.BROKEN_PIPE, 499, lambda _: ""),
     "builtins.KeyboardInterrupt": _Kind(

@@ -12,3 +12,5 @@ MAX_LIMIT: Final = 10_000
 MAX_OFFSET: Final = 2**31 - 1
 MAX_NETUID: Final = 65_535
 """Subnets are numbered by a u16."""
+MAX_GPUS: Final = 64
+"""GPUs of one server; as a track's policy bounds them."""

@@ -12,7 +12,19 @@ from typing import Annotated, Final
 
 import typer
 
-from api.cli import arena, database, demo, ingest, logs, miner, read, serve, treasury, weights
+from api.cli import (
+    arena,
+    contest,
+    database,
+    demo,
+    ingest,
+    logs,
+    miner,
+    read,
+    serve,
+    treasury,
+    weights,
+)
 from api.cli.failures import ReportingGroup
 
 EPILOG: Final = (
@@ -22,8 +34,9 @@ EPILOG: Final = (
     "database failed in use (locked, full, connection lost); 11 port in use; 12 chain unavailable; "
     "13 unknown account; 14 conflict with a recorded fact; 15 other writers were faster; 16 wrong "
     "setting; 17 a view is behind; 18 unreadable log; 19 refused by the chain; 20 cannot listen "
-    "there; 21 another ledger gives no answer; 22 wallet cannot be opened; 70 a defect of this "
-    "program; 130 interrupted; 141 the reader of the output went away."
+    "there; 21 another ledger gives no answer; 22 wallet cannot be opened; "
+    "23 the image breaks the container contract; 24 the contest came to nothing; 70 a defect of "
+    "this program; 130 interrupted; 141 the reader of the output went away."
 )
 
 app = typer.Typer(
@@ -50,7 +63,7 @@ def _options(
     logs.configure(debug=debug)
 
 
-for module in (read, weights, treasury, miner, arena, database, serve, demo, ingest):
+for module in (read, weights, treasury, miner, contest, arena, database, serve, demo, ingest):
     module.register(app)
 
 
