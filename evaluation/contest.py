@@ -28,12 +28,11 @@ from evaluation.judge import (
     gate_figures,
     judge,
 )
+from evaluation.load import ShouldStop, StoppedError
 from evaluation.measure import (
     Measured,
     Progress,
     Questions,
-    ShouldStop,
-    StoppedError,
     force_answers,
     measure,
 )

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from evaluation.client import Answer, ChatRequest, ServerFaultError, ask, open_session
 from evaluation.forcing import force
 from evaluation.judge import CLAIMED_END, ForcedAnswer, repeat_gain_ppm
+from evaluation.load import ShouldStop, StoppedError
 from evaluation.plan import ContestPlan, Tokenizer
 from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet
-from ledger.codes import VoidCause
 
-ShouldStop = Callable[[], VoidCause | None]
 Progress = Callable[[str, str | None, int, int], None]
 """``(phase, entrant_id, done, of)``; the baseline and the reference have no entrant id. Phases are
 ``launch``, ``warmup``, ``prompts``, ``repeats`` for a server and ``reference`` for the scoring."""
@@ -21,14 +20,6 @@ Progress = Callable[[str, str | None, int, int], None]
 
 _Asked = tuple[str, list[Answer]]
 """One prompt and where its answer goes."""
-
-
-class StoppedError(Exception):
-    """The caller asked for the round to end; ``cause`` is its reason."""
-
-    def __init__(self, cause: VoidCause) -> None:
-        super().__init__(f"the round was ended: {cause.value}")
-        self.cause = cause
 
 
 @dataclass(slots=True)

@@ -36,12 +36,24 @@ class Tokenizer(Protocol):
         """The id of the end-of-sequence token, which has no text."""
         ...
 
+    @property
+    def END_IDS(self) -> frozenset[int]:  # noqa: N802
+        """All ids that end a sequence, ``EOS_ID`` among them: some models have several."""
+        ...
+
     def encode(self, text: str) -> list[int]:
         """The ids of ``text``; raises ``ValueError`` for text the model cannot have written."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ``ids``."""
+        ...
+
+    def text_ends(self, ids: Sequence[int]) -> list[int]:
+        """How many characters of ``decode(ids)`` are whole after each id.
+
+        A character that takes several ids is whole with its last one.
+        """
         ...
 
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:

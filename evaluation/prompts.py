@@ -12,9 +12,13 @@ from typing import Final
 
 import msgspec
 
+from evaluation.answers import MAX_CHARS_PER_TOKEN
+from evaluation.draws import numbers
 from evaluation.plan import PlanError, Tokenizer
-from ledger.contest_policy import ContestPolicy
+from evaluation.sources import Texts
+from ledger.contest_policy import ContestPolicy, GeneratedText
 
+_DOMAIN: Final = "cacheon-prompts/1"
 _INSTRUCTION: Final = "Continue this text at length. "
 _TAIL_PART: Final = 16
 """One token in so many of a prompt is its own; the rest is the preamble all prompts share."""
@@ -51,33 +55,31 @@ class PromptSet(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-def prompts_for(seed: int, contest: ContestPolicy, tokenizer: Tokenizer) -> PromptSet:
+def prompts_for(
+    seed: int, contest: ContestPolicy, tokenizer: Tokenizer, texts: Texts | None = None
+) -> PromptSet:
     """The warm-up, scored and control prompts of ``seed``; no two are equal.
 
-    Each is ``contest.context_tokens`` long by our tokenizer, chat template included: one long
-    preamble that all share, then a short tail of its own. Raises :class:`PlanError` when the policy
-    leaves no room for that.
+    Each fills ``contest.context_tokens`` by our tokenizer, chat template included: exactly where a
+    token is a character, else as far as cutting between tokens allows (generated ones may then also
+    be a token or two longer). ``texts`` are those of the policy's source, as
+    :func:`~evaluation.sources.open_texts` gives them. Raises :class:`PlanError` when they are too
+    few, or when the policy leaves no room.
     """
-    template = len(tokenizer.chat_prompt([{"role": "user", "content": ""}]))
-    tail_tokens = max(_MIN_TAIL_TOKENS, contest.context_tokens // _TAIL_PART)
-    preamble_tokens = contest.context_tokens - template - tail_tokens
-    if preamble_tokens < 0:
-        msg = (
-            f"context_tokens is {contest.context_tokens}; the chat template and a prompt's own "
-            f"tail already take {template + tail_tokens}, so raise it in the track's policy"
-        )
-        raise PlanError(msg)
-    preamble = _text(_stream(seed, "preamble"), preamble_tokens, tokenizer, start=_INSTRUCTION)
-    repeated = _places(_stream(seed, "repeats"), contest.repeated_prompts, contest.prompts)
+    repeated = _places(numbers(_DOMAIN, seed, "repeats"), contest.repeated_prompts, contest.prompts)
     first_scored = contest.warmup_prompts
     first_control = first_scored + contest.prompts
-    tails = _distinct_tails(
-        _stream(seed, "tails"),
-        first_control + MAX_REPEAT_ROUNDS * len(repeated),
-        tail_tokens,
-        tokenizer,
-    )
-    prompts = tuple(preamble + tail for tail in tails)
+    count = first_control + MAX_REPEAT_ROUNDS * len(repeated)
+    if isinstance(contest.source, GeneratedText) != (texts is None):
+        msg = (
+            f"the policy's prompts are {msgspec.to_builtins(contest.source)['source']!r}, "
+            f"and {'no' if texts is None else 'other'} texts were given; open the source it names"
+        )
+        raise PlanError(msg)
+    if texts is None:
+        prompts = _generated(seed, contest.context_tokens, count, tokenizer)
+    else:
+        prompts = _selected(seed, contest.context_tokens, count, tokenizer, texts)
     warmup, scored = prompts[:first_scored], prompts[first_scored:first_control]
     controls = prompts[first_control:]
     content = msgspec.json.encode([seed, warmup, scored, repeated, controls])
@@ -91,14 +93,79 @@ def prompts_for(seed: int, contest: ContestPolicy, tokenizer: Tokenizer) -> Prom
     )
 
 
-def _stream(seed: int, label: str) -> Iterator[int]:
-    """Endless 32-bit numbers: SHA-256 over ``cacheon-prompts/1:<seed>:<label>:<counter>``."""
-    counter = 0
+def _room(context_tokens: int, least: int, tokenizer: Tokenizer) -> int:
+    """How many tokens of a prompt are left beside the chat template, at least ``least``."""
+    template = len(tokenizer.chat_prompt([{"role": "user", "content": ""}]))
+    if context_tokens < template + least:
+        msg = (
+            f"context_tokens is {context_tokens}; the chat template and a prompt's own "
+            f"tail already take {template + least}, so raise it in the track's policy"
+        )
+        raise PlanError(msg)
+    return context_tokens - template
+
+
+def _generated(seed: int, context_tokens: int, count: int, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """One long preamble that all share, then a short tail of its own for each."""
+    tail_tokens = max(_MIN_TAIL_TOKENS, context_tokens // _TAIL_PART)
+    preamble_tokens = _room(context_tokens, tail_tokens, tokenizer) - tail_tokens
+    draws = numbers(_DOMAIN, seed, "preamble")
+    preamble = _text(draws, preamble_tokens, tokenizer, start=_INSTRUCTION)
+    tails = _distinct_tails(numbers(_DOMAIN, seed, "tails"), count, tail_tokens, tokenizer)
+    return tuple(preamble + tail for tail in tails)
+
+
+def _selected(
+    seed: int, context_tokens: int, count: int, tokenizer: Tokenizer, texts: Texts
+) -> tuple[str, ...]:
+    """Texts of a source in an order the seed draws, each used once, strung together until full."""
+    room = _room(context_tokens, _MIN_TAIL_TOKENS, tokenizer)
+    prompts: dict[str, None] = {}
+    seen: set[str] = set()
+    parts: list[str] = []
+    tokens = 0
+    for place in _shuffled(numbers(_DOMAIN, seed, "texts"), len(texts)):
+        if len(prompts) == count:
+            break
+        text = texts[place].strip()[: room * MAX_CHARS_PER_TOKEN]
+        own_tokens = _count(text, tokenizer)
+        if own_tokens == 0 or text in seen:
+            continue
+        seen.add(text)
+        parts.append(text)
+        tokens += own_tokens
+        # The sum of the parts is close; only the whole is exact, and costs its whole length.
+        if tokens >= room and len(tokenizer.encode(whole := "\n\n".join(parts))) >= room:
+            prompts.setdefault(_cut(whole, room, context_tokens, tokenizer))
+            parts, tokens = [], 0
+    if len(prompts) < count:
+        msg = (
+            f"the {len(texts)} texts of the policy's source fill only {len(prompts)} of {count} "
+            f"different prompts of {context_tokens} tokens; name a larger source, or lower "
+            "context_tokens in the track's policy"
+        )
+        raise PlanError(msg)
+    return tuple(prompts)
+
+
+def _count(text: str, tokenizer: Tokenizer) -> int:
+    """How many tokens ``text`` has; none if the model cannot have written it."""
+    try:
+        return len(tokenizer.encode(text))
+    except ValueError:
+        return 0
+
+
+def _cut(prompt: str, room: int, context_tokens: int, tokenizer: Tokenizer) -> str:
+    """As much of ``prompt`` as fits, never cut inside a character."""
+    ends = tokenizer.text_ends(tokenizer.encode(prompt))
     while True:
-        block = hashlib.sha256(f"cacheon-prompts/1:{seed}:{label}:{counter}".encode()).digest()
-        for at in range(0, len(block), 4):
-            yield int.from_bytes(block[at : at + 4], "big")
-        counter += 1
+        text = prompt[: ends[room - 1]]
+        over = len(tokenizer.chat_prompt([{"role": "user", "content": text}])) - context_tokens
+        if over <= 0 or room <= over:
+            return text
+        # The end of the text and the template may be cut into tokens otherwise than each alone.
+        room -= over
 
 
 def _text(draws: Iterator[int], tokens: int, tokenizer: Tokenizer, start: str = "") -> str:
@@ -138,3 +205,12 @@ def _places(draws: Iterator[int], count: int, among: int) -> tuple[int, ...]:
         swap = at + next(draws) % (among - at)
         places[at], places[swap] = places[swap], places[at]
     return tuple(places[:count])
+
+
+def _shuffled(draws: Iterator[int], count: int) -> Iterator[int]:
+    """All places below ``count``, drawn one by one by Fisher-Yates."""
+    moved: dict[int, int] = {}
+    for at in range(count):
+        swap = at + next(draws) % (count - at)
+        yield moved.get(swap, swap)
+        moved[swap] = moved.get(at, at)

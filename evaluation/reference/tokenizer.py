@@ -7,9 +7,11 @@ other for every sequence, whatever the model writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 EOS_ID: Final = 256
+END_IDS: Final = frozenset({EOS_ID})
 VOCABULARY: Final = 257
 EOS_TEXT: Final = "<|endoftext|>"
 
@@ -33,6 +35,11 @@ def encode(text: str) -> list[int]:
 def decode(ids: Sequence[int]) -> str:
     """The text of ``ids``. EOS adds nothing to it; an id outside 0..256 is an error."""
     return "".join(token_text(token) for token in ids if token != EOS_ID)
+
+
+def text_ends(ids: Sequence[int]) -> list[int]:
+    """How many characters of ``decode(ids)`` are whole after each id: one more, save for EOS."""
+    return list(accumulate(int(token != EOS_ID) for token in ids))
 
 
 def token_text(token: int) -> str:
