@@ -1,0 +1,153 @@
+"""One contest's place on a Docker Engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import docker.errors
+
+from evaluation.images import ImageRef
+from evaluation.runners.docker.connection import (
+    Connection,
+    Deadline,
+    engine_faults,
+    reason_of,
+)
+from evaluation.runners.docker.contract import Machine, container_config
+from evaluation.runners.docker.fingerprint import image_fingerprint
+from evaluation.runners.docker.firewall import HostFirewall
+from evaluation.runners.docker.marks import mark_pull
+from evaluation.runners.docker.network import Networks
+from evaluation.runners.docker.ownership import ROLE_LABEL, Ownership
+from evaluation.runners.docker.pulling import find_image, pull, too_large
+from evaluation.runners.docker.server import DockerServer
+from evaluation.runners.port import (
+    ExitedAtStartError,
+    ImageFacts,
+    InfrastructureFaultError,
+)
+from ledger.codes import InfrastructureCause
+from ledger.contest_policy import ServerLimits
+
+IMAGES_OWN_FAULT: Final = re.compile(
+    r"executable file not found|exec format error|no such file or directory: unknown"
+    r"|permission denied: unknown|is a directory: unknown|not a directory|No command specified"
+    r"|unable to find (user|group)|no matching entries in (passwd|group)|linux spec user"
+    r"|invalid mount (path|config)|inside /proc|invalid volume spec|mkdirat|chdir to cwd"
+    r"|read-only file system",
+    re.IGNORECASE,
+)
+"""What the engine says of an image that no machine could start."""
+NOT_STARTED_EXIT_CODE: Final = 127
+
+
+class DockerStage:
+    """A :class:`~evaluation.runners.port.Stage`; made and cleared away by the runner."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        model_dir: Path,
+        limits: ServerLimits,
+        machine: Machine,
+        ownership: Ownership,
+        networks: Networks,
+        firewall: HostFirewall | None,
+        fingerprints: dict[str, str],
+        stop_grace_s: float,
+    ) -> None:
+        """``fingerprints`` are remembered by image id, which is the content's own hash."""
+        self._connection = connection
+        self._model_dir = model_dir
+        self._limits = limits
+        self._machine = machine
+        self._ownership = ownership
+        self._networks = networks
+        self._firewall = firewall
+        self._fingerprints = fingerprints
+        self._stop_grace_s = stop_grace_s
+
+    def prepare(self, image: ImageRef, timeout_s: float) -> ImageFacts:
+        """Pull it unless it is here; see :meth:`evaluation.runners.port.Stage.prepare`."""
+        deadline = Deadline(timeout_s)
+        found = self._found(image)
+        if found is None:
+            found = self._pulled(image, deadline)
+        size = int(found.attrs["Size"])
+        if size > self._limits.image_bytes:
+            raise too_large(image, size, self._limits.image_bytes, "unpacked")
+        fingerprint = self._fingerprints.get(found.id)
+        if fingerprint is None:
+            with engine_faults(f"read the files of {image}", InfrastructureCause.PULL_FAILED):
+                fingerprint = image_fingerprint(
+                    self._connection, found, self._ownership.labels(), deadline
+                )
+            self._fingerprints[found.id] = fingerprint
+        return ImageFacts(image=str(image), fingerprint=fingerprint, bytes=size)
+
+    def launch(self, image: ImageRef, role: str) -> DockerServer:
+        """Start a container of it; see :meth:`evaluation.runners.port.Stage.launch`."""
+        found = self._found(image)
+        if found is None:
+            raise InfrastructureFaultError(
+                InfrastructureCause.PULL_FAILED,
+                f"the image {image} is not on this machine; it is to be prepared first",
+            )
+        if self._firewall is not None:
+            self._firewall.ensure()
+        network = self._networks.new()
+        config = container_config(
+            found.id,
+            declared_volumes=(found.attrs.get("Config") or {}).get("Volumes") or (),
+            network=network.name,
+            model_dir=self._model_dir,
+            limits=self._limits,
+            machine=self._machine,
+            labels=self._ownership.labels(**{ROLE_LABEL: role}),
+        )
+        # What is made here and cannot be started goes with the stage.
+        try:
+            api = self._connection.client.api
+            made: str = api.create_container_from_config(config)["Id"]
+            api.start(made)
+        except docker.errors.APIError as error:
+            said = reason_of(error)
+            if IMAGES_OWN_FAULT.search(said):
+                raise ExitedAtStartError(
+                    f"the image {image} cannot be started: {said}",
+                    log_tail=said,
+                    exit_code=NOT_STARTED_EXIT_CODE,
+                ) from error
+            raise InfrastructureFaultError(
+                InfrastructureCause.HOST_FAILED,
+                f"the Docker Engine could not start the {role}'s server: {said}",
+            ) from error
+        except OSError as error:
+            raise InfrastructureFaultError(
+                InfrastructureCause.HOST_FAILED,
+                f"the Docker Engine could not start the {role}'s server: {reason_of(error)}",
+            ) from error
+        return DockerServer(
+            self._connection,
+            made,
+            network.name,
+            stop_grace_s=self._stop_grace_s,
+            release=network.remove,
+        )
+
+    def _found(self, image: ImageRef) -> Any | None:
+        with engine_faults(f"look for the image {image}"):
+            return find_image(self._connection, image)
+
+    def _pulled(self, image: ImageRef, deadline: Deadline) -> Any:
+        if not image.repository:
+            raise InfrastructureFaultError(
+                InfrastructureCause.PULL_FAILED,
+                f"the image {image} is not on this machine, and nothing says where to pull it from",
+            )
+        with engine_faults(f"mark the pull of {image}"):
+            mark_pull(self._connection, image, self._ownership)
+        return pull(self._connection, image, self._limits.image_bytes, deadline)
