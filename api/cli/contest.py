@@ -17,9 +17,18 @@ from api.cli.contest_rules import (
     entrants_of,
     rules_of,
     seed_of,
-    tokenizer_of,
 )
-from api.cli.machines import Engines, Machine, Model, ModelName, RunnerKind, Runs, engines_of
+from api.cli.machines import (
+    Engines,
+    HostFirewall,
+    Machine,
+    Model,
+    ModelIfAny,
+    ModelName,
+    RunnerKind,
+    Runs,
+    engines_of,
+)
 from api.cli.options import Format, OutputFormat
 from api.errors import ExitCode
 from api.limits import MAX_BLOCK, MAX_GPUS
@@ -30,6 +39,10 @@ PolicyFile = Annotated[
 ]
 Track = Annotated[
     str | None, typer.Option("--track", help="Its track; needed where it has several.")
+]
+PromptsFile = Annotated[
+    Path | None,
+    typer.Option(help="Where the JSONL file lies that the policy takes its prompts from."),
 ]
 Gpus = Annotated[
     int | None,
@@ -52,12 +65,14 @@ def check(
             help="IMAGE@sha256:DIGEST; with --runner process an image directory or profile:NAME."
         ),
     ],
-    model: Model,
+    model: ModelIfAny = None,
     runner: Runs = RunnerKind.DOCKER,
     model_name: ModelName = None,
     policy: PolicyFile = None,
     track: Track = None,
     gpus: Gpus = None,
+    prompts_file: PromptsFile = None,
+    host_firewall: HostFirewall = True,
     startup_timeout_s: Annotated[
         int | None, typer.Option(min=1, help="Seconds to become healthy; the policy's by default.")
     ] = None,
@@ -74,33 +89,42 @@ def check(
 
     from api.cli.contest_tables import CONTRACT
     from api.cli.output import show
-    from evaluation.contract import Asked, check_contract
+    from evaluation import characters
+    from evaluation.contract import check_contract
+    from evaluation.contract_book import Asked
+    from evaluation.sources import open_texts
+    from evaluation.tokenizers import load_tokenizer
 
     rules = rules_of(policy, track, model, model_name, gpus)
     contest = rules.policy.contest
     if startup_timeout_s is not None:
         contest = msgspec.structs.replace(contest, startup_timeout_s=startup_timeout_s)
-    machine = Machine(
-        runner,
-        model,
-        model_name=rules.policy.model,
-        gpus=contest.limits.gpus,
-        engines=engines_of(engine),
-    )
-    named = machine.image(image, "'IMAGE'")
-    report = check_contract(
-        named,
-        machine.runner(),
-        Asked(
+    with ExitStack() as stack:
+        # An image may carry its weights; then it finds an empty directory at /models.
+        empty = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="no-model-")))
+        machine = Machine(
+            runner,
+            empty if model is None else model,
             model_name=rules.policy.model,
-            tokenizer=tokenizer_of(model),
-            contest=contest,
-            gates=rules.policy.gates,
-            seed=secrets.randbits(63),
-            confined=machine.confines,
-        ),
-        on_step=_say,
-    )
+            gpus=contest.limits.gpus,
+            engines=engines_of(engine),
+            host_firewall=host_firewall,
+        )
+        report = check_contract(
+            machine.image(image, "'IMAGE'"),
+            machine.runner(),
+            Asked(
+                model_name=rules.policy.model,
+                tokenizer=characters if model is None else load_tokenizer(model),
+                contest=contest,
+                gates=rules.policy.gates,
+                seed=secrets.randbits(63),
+                confined=machine.confines,
+                counts_tokens=model is not None,
+                texts=open_texts(contest.source, prompts_file),
+            ),
+            on_step=_say,
+        )
     show(msgspec.structs.replace(report, image=image), CONTRACT, output_format)
     if not report.passed:
         raise typer.Exit(int(ExitCode.CONTRACT_BROKEN))
@@ -122,6 +146,7 @@ def run(
     policy: PolicyFile = None,
     track: Track = None,
     gpus: Gpus = None,
+    host_firewall: HostFirewall = True,
     seed_hash: Annotated[
         str, typer.Option(help="The seed block's hash, 0x and 64 hex digits, or 'random'.")
     ] = RANDOM,
@@ -148,6 +173,7 @@ def run(
     from evaluation.contest import run_contest
     from evaluation.evidence import EvidenceStore
     from evaluation.plan import ContestPlan
+    from evaluation.tokenizers import load_tokenizer
 
     rules = rules_of(policy, track, model, model_name, gpus)
     settings = rules.policy
@@ -157,6 +183,7 @@ def run(
         model_name=settings.model,
         gpus=settings.contest.limits.gpus,
         engines=engines_of(engine),
+        host_firewall=host_firewall,
     )
     block_hash, note = seed_of(seed_hash)
     images = {"baseline": baseline}
@@ -187,7 +214,7 @@ def run(
                 plan,
                 made,
                 EvidenceStore(folder),
-                tokenizer=tokenizer_of(model),
+                tokenizer=load_tokenizer(model),
                 on_progress=watcher.phase,
             )
         report = contest_report(

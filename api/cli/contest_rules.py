@@ -15,7 +15,7 @@ from api.errors import read_text_file
 if TYPE_CHECKING:
     from api.cli.machines import Machine
     from evaluation.images import ImageRef
-    from evaluation.plan import PlannedEntrant, Tokenizer
+    from evaluation.plan import PlannedEntrant
     from ledger.policy import TrackPolicy
 
 RANDOM: Final = "random"
@@ -32,7 +32,11 @@ class Rules(NamedTuple):
 
 
 def rules_of(
-    file: Path | None, track: str | None, model_dir: Path, model_name: str | None, gpus: int | None
+    file: Path | None,
+    track: str | None,
+    model_dir: Path | None,
+    model_name: str | None,
+    gpus: int | None,
 ) -> Rules:
     """The rules of a policy's track, or the small built-in ones for this model.
 
@@ -75,13 +79,6 @@ def seed_of(text: str) -> tuple[str, str]:
         msg = f"{text[:80]!r} is no block hash: 0x and 64 lower-case hex digits, or {RANDOM}"
         raise typer.BadParameter(msg, param_hint="'--seed-hash'")
     return text, "the seed is the given block's hash"
-
-
-def tokenizer_of(model_dir: Path) -> Tokenizer:  # noqa: ARG001 - one tokenizer so far
-    """The tokenizer that counts this model's tokens."""
-    from evaluation.reference import tokenizer
-
-    return tokenizer
 
 
 def entrants_of(

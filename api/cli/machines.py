@@ -21,7 +21,8 @@ class RunnerKind(StrEnum):
     PROCESS = "process"
 
 
-MODEL_IN_CONTAINERS: Final = "/models"
+WORKER: Final = "by-hand"
+"""Whose containers they are: what a killed command left, the next one of this name removes."""
 
 Runs = Annotated[
     RunnerKind,
@@ -31,13 +32,19 @@ Runs = Annotated[
         "machine, not confined: image directories, or launch profiles such as profile:vllm.",
     ),
 ]
-Model = Annotated[
-    Path,
+_MODEL: Final = typer.Option(
+    "--model",
+    exists=True,
+    file_okay=False,
+    help="The model's directory; containers find it, read-only, at /models.",
+)
+Model = Annotated[Path, _MODEL]
+ModelIfAny = Annotated[Path | None, _MODEL]
+HostFirewall = Annotated[
+    bool,
     typer.Option(
-        "--model",
-        exists=True,
-        file_okay=False,
-        help="The model's directory; containers find it, read-only, at /models.",
+        help="Keep containers from this machine's own services too (docker; needs root). Leave it "
+        "out only for images of your own.",
     ),
 ]
 ModelName = Annotated[
@@ -81,11 +88,13 @@ class Machine:
         model_name: str,
         gpus: int,
         engines: dict[str, str],
+        host_firewall: bool,
     ) -> None:
         from evaluation.runners.local import LocalImages
 
         self.kind = kind
         self._model_dir = model_dir
+        self._host_firewall = host_firewall
         self._local = LocalImages(model_dir, model_name=model_name, gpus=gpus, engines=engines)
 
     @property
@@ -94,13 +103,19 @@ class Machine:
         return self.kind is RunnerKind.DOCKER
 
     def runner(self) -> Runner:
-        """The runner itself."""
+        """The runner itself; a usage error where this machine's engine will not do."""
         from evaluation.runners.process import ProcessRunner
 
-        if self.kind is RunnerKind.DOCKER:
-            msg = "the Docker runner is not there yet; use --runner process"
-            raise typer.BadParameter(msg, param_hint="'--runner'")
-        return ProcessRunner(self._local)
+        if self.kind is RunnerKind.PROCESS:
+            return ProcessRunner(self._local)
+        from evaluation.runners.docker.runner import DockerRunner
+
+        try:
+            return DockerRunner(
+                model_dir=self._model_dir, worker=WORKER, host_firewall=self._host_firewall
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="'--runner'") from error
 
     def image(self, text: str, param: str) -> ImageRef:
         """The image that ``text`` names; a usage error of ``param`` where it names none."""
