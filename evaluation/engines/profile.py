@@ -21,9 +21,9 @@ from msgspec import Meta
 PREFIX: Final = "profile:"
 MAX_REFERENCE_CHARS: Final = 1_024
 MAX_VALUE_CHARS: Final = 128
-PLACEHOLDERS: Final = frozenset({"model_dir", "model_name", "host", "port", "gpus", "profiles"})
+PLACEHOLDERS: Final = frozenset({"model_dir", "model_name", "host", "port", "gpus", "engines"})
 """What arguments may name in braces: the model's directory, the name it is served under, where to
-listen, how many GPUs there are, and the folder of the profiles. A parameter's own arguments may
+listen, how many GPUs there are, and the folder of this module. A parameter's own arguments may
 name ``value`` too."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")

@@ -23,7 +23,7 @@ from ledger.codes import InfrastructureCause
 
 LOOPBACK: Final = "127.0.0.1"
 _PACKAGE_ROOT: Final = Path(evaluation.__file__).resolve().parents[1]
-_PROFILES: Final = Path(announce.__file__).with_name("profiles")
+_ENGINES: Final = Path(announce.__file__).parent
 
 
 class NotLocalError(ValueError):
@@ -95,7 +95,7 @@ class LocalImages:
             "host": LOOPBACK,
             "port": str(port),
             "gpus": str(self._gpus),
-            "profiles": str(_PROFILES),
+            "engines": str(_ENGINES),
         }
         program = self._program(launch)
         handed = {name: os.environ[name] for name in profile.hands_on if name in os.environ}

@@ -24,7 +24,7 @@ FILLED = {
     "host": "127.0.0.1",
     "port": "8000",
     "gpus": "1",
-    "profiles": "/p",
+    "engines": "/p",
 }
 
 
