@@ -51,6 +51,7 @@ WORDS: Final[dict[str, str]] = {
     DisqualificationCode.LOGPROBS_FORGED: "the log-probabilities are not those of the answer",
     DisqualificationCode.OUT_OF_MEMORY: "the server used more memory than it may",
     DisqualificationCode.IMAGE_TOO_LARGE: "the image is larger than the track allows",
+    DisqualificationCode.IMAGE_NAME_INVALID: "the commit's image is no name that can be pulled",
     DisqualificationCode.BUDGET_SPENT: "the server used up its GPU minutes before it was done",
     DisqualificationCode.COPY: "the content is an earlier commit of another hotkey",
     VoidCause.BASELINE_FAILED: "the baseline failed, so the round counts for nobody",

@@ -1,118 +1,64 @@
 """One attempt of one round: baseline, entrants, reference, verdicts (DOMAIN 4).
 
-Servers run one after another on the same machine, never two at once, so that nobody's time is spent
-on somebody else's work. Every server that was launched is stopped, whatever happened.
+Only one server works at a time, so that nobody's time is spent on somebody else's work. All images
+are on the machine before anything is timed. Every server that was launched is stopped, whatever
+happened.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
-from evaluation.client import Answer, ServerFaultError
-from evaluation.evidence import EvidenceStore, canonical
-from evaluation.forcing import ScoringError
-from evaluation.images import ImageRef
-from evaluation.judge import (
-    MIN_TOKENS,
-    EntrantEvidence,
-    EntrantVerdict,
-    Fault,
-    ForcedAnswer,
-    first_finding,
-    gate_figures,
-    judge,
+from evaluation.arms import Arm, Ground, OnServer
+from evaluation.client import Answer
+from evaluation.conditions import Conditions, conditions_of, unfit
+from evaluation.evidence import Evidence, EvidenceError, canonical
+from evaluation.host import HostFacts, client_version, host_facts
+from evaluation.judge import EntrantEvidence, judge
+from evaluation.live import LiveRatios
+from evaluation.manifest import (
+    BaselineEvidence,
+    ContestEvidence,
+    EntrantPart,
+    spelled_part,
+    track_policy_digest,
 )
-from evaluation.load import ShouldStop, StoppedError
 from evaluation.measure import (
-    Measured,
+    OnBlock,
+    OnMeasured,
     Progress,
     Questions,
-    force_answers,
-    measure,
+    ShouldStop,
+    StoppedError,
 )
+from evaluation.orders import Order
+from evaluation.outcome import BaselineFigures, ContestOutcome
+from evaluation.pairing import combined
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer, checked
 from evaluation.prompts import prompts_for
-from evaluation.runners.port import (
-    ImageRefusedError,
-    InfrastructureFaultError,
-    Runner,
-    RunningServer,
-    ServerStartError,
-    Stage,
-)
-from ledger.codes import DisqualificationCode, VoidCause
+from evaluation.runners.port import InfrastructureFaultError, Runner, Stage
+from evaluation.scoring import Forced, force_all
+from evaluation.void import RoundVoidError, void_by_fault
+from ledger.codes import VoidCause
 from ledger.rules.seed import seed_from_block_hash
 
-_EXIT_SEEN_S: Final = 0.5
-
-OnServer = Callable[[str, RunningServer], None]
-"""``(role, server)``, called when a server has become healthy and before it is asked anything."""
-
-
-class BaselineFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """The baseline's own times over its whole answers, one entry per scored prompt."""
-
-    ttft_us: tuple[int, ...]
-    e2e_us: tuple[int, ...]
-    tokens: tuple[int, ...]
-
-
-class ContestOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the attempt.
-
-    A void one counts for nobody: it has a cause, one sentence, the last lines of the log of the
-    server that failed, and no verdicts. A completed one has a verdict per entrant, in the plan's
-    order.
-    """
-
-    contest_id: str
-    status: Literal["completed", "void"]
-    seed: int
-    prompts_digest: str
-    void_cause: VoidCause | None = None
-    detail: str = ""
-    log_tail: str = ""
-    baseline: BaselineFigures | None = None
-    verdicts: tuple[EntrantVerdict, ...] = ()
-
-
-class _VoidError(Exception):
-    """The round cannot go on; nobody's verdict follows from it."""
-
-    def __init__(self, cause: VoidCause, detail: str, log_tail: str = "") -> None:
-        super().__init__(detail)
-        self.cause = cause
-        self.detail = detail
-        self.log_tail = log_tail
-
-
-@dataclass(slots=True)
-class _Run:
-    """What one entrant's server left behind."""
-
-    entrant: PlannedEntrant
-    measured: Measured
-    fault: Fault | None
-    exit_code: int | None
-    log_tail: str
-    forced: tuple[ForcedAnswer, ...] = ()
+__all__ = ["BaselineFigures", "ContestOutcome", "OnServer", "run_contest"]
 
 
 def run_contest(
     plan: ContestPlan,
     runner: Runner,
-    evidence: EvidenceStore,
+    evidence: Evidence,
     *,
     tokenizer: Tokenizer,
     on_progress: Progress = lambda *_: None,
     should_stop: ShouldStop = lambda: None,
     on_server: OnServer = lambda *_: None,
+    on_block: OnBlock = lambda *_: None,
+    on_measured: OnMeasured = lambda *_: None,
 ) -> ContestOutcome:
     """Run the attempt to its end. Blocks; call it from a thread without a running event loop.
 
@@ -122,174 +68,185 @@ def run_contest(
     checked(plan)
     seed = seed_from_block_hash(plan.seed_block_hash)
     prompts = prompts_for(seed, plan.policy.contest, tokenizer)
-    questions = Questions(plan, prompts, tokenizer, on_progress, should_stop)
+    questions = Questions(plan, prompts, tokenizer, on_progress, should_stop, on_block, on_measured)
     outcome = ContestOutcome(
         contest_id=plan.contest_id, status="void", seed=seed, prompts_digest=prompts.digest
     )
+    contest = _Contest(questions, on_server)
+    host_before = host_facts()
     try:
         with runner.stage(plan.contest_id, plan.policy.contest.limits) as stage:
-            baseline, verdicts = _Contest(questions, stage, evidence, on_server).run()
+            contest.run(stage)
     except InfrastructureFaultError as fault:
-        return msgspec.structs.replace(
-            outcome, void_cause=VoidCause.HOST_FAILED, detail=fault.detail
-        )
+        outcome = _void(outcome, VoidCause.HOST_FAILED, fault.detail, fault)
     except StoppedError as stopped:
-        return msgspec.structs.replace(outcome, void_cause=stopped.cause, detail=str(stopped))
-    except _VoidError as void:
-        return msgspec.structs.replace(
-            outcome, void_cause=void.cause, detail=void.detail, log_tail=void.log_tail
+        outcome = _void(outcome, stopped.cause, str(stopped), stopped)
+    except RoundVoidError as void:
+        outcome = _void(outcome, void.cause, void.detail, void, void.log_tail)
+    else:
+        outcome = replace(outcome, status="completed", baseline=contest.baseline_figures())
+    outcome = contest.with_facts(outcome)
+    try:
+        return contest.stored(outcome, evidence, runner.facts(), host_before)
+    except (EvidenceError, OSError) as error:
+        # A verdict without its evidence is nobody's to check: such a round does not count.
+        return replace(
+            _void(outcome, VoidCause.HOST_FAILED, f"the evidence was not stored: {error}", error),
+            status="void",
+            baseline=None,
         )
-    figures = BaselineFigures(
-        ttft_us=tuple(answer.ttft_us for answer in baseline),
-        e2e_us=tuple(answer.wall_us for answer in baseline),
-        tokens=tuple(len(answer.tokens) for answer in baseline),
+
+
+def _void(
+    outcome: ContestOutcome, cause: VoidCause, detail: str, error: Exception, log_tail: str = ""
+) -> ContestOutcome:
+    """Void by ``error``; what could not be stopped on the way out is its notes."""
+    notes = getattr(error, "__notes__", [])
+    return replace(
+        outcome, void_cause=cause, detail="; besides, ".join([detail, *notes]), log_tail=log_tail
     )
-    return msgspec.structs.replace(outcome, status="completed", baseline=figures, verdicts=verdicts)
-
-
-def _own_exit_code(server: RunningServer, fault: ServerFaultError | None) -> int | None:
-    """The code it ended with by itself. A broken stream may be seen a moment before its end is."""
-    broken = fault is not None and fault.code is DisqualificationCode.STREAM_BROKEN
-    deadline_s = time.monotonic() + (_EXIT_SEEN_S if broken else 0)
-    while server.exit_code is None and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    return server.exit_code
 
 
 class _Contest:
-    def __init__(
-        self, questions: Questions, stage: Stage, evidence: EvidenceStore, on_server: OnServer
-    ) -> None:
+    """The arms of one attempt and what becomes of them."""
+
+    def __init__(self, questions: Questions, on_server: OnServer) -> None:
         self._questions = questions
         self._plan = questions.plan
-        self._stage = stage
-        self._evidence = evidence
-        self._on_server = on_server
+        self._forced: dict[str, Forced] = {}
+        self._ground = ground = Ground(questions, on_server, LiveRatios(questions.on_measured))
+        self._baseline_runs = [Arm(ground, "baseline", questions.plan.baseline) for _ in range(2)]
+        self._arms = [
+            Arm(ground, entrant.role, entrant.image, entrant) for entrant in questions.plan.entrants
+        ]
 
-    def run(self) -> tuple[list[Answer], tuple[EntrantVerdict, ...]]:
-        baseline = self._baseline()
-        runs = [self._entrant(entrant) for entrant in self._plan.entrants]
-        self._score(baseline, runs)
-        return baseline, tuple(self._verdict(baseline, run) for run in runs)
+    def run(self, stage: Stage) -> None:
+        """Prepare every image, ask every arm, then score; raises where the round is void."""
+        baseline, after = self._baseline_runs
+        for arm in (baseline, after, *self._arms):
+            arm.enter(stage)
+        self._prepare([baseline, *self._arms])
+        if baseline.fault is not None:
+            raise void_by_fault("the baseline", baseline, VoidCause.BASELINE_FAILED)
+        after.facts = baseline.facts
+        Order(self._questions, baseline, after, self._arms).run()
+        self._check_conditions()
+        whole = [arm for arm in self._arms if arm.fault is None]
+        if whole:
+            reference = Arm(self._ground, "reference", self._plan.baseline)
+            reference.enter(stage)
+            self._forced = force_all(self._questions, reference, self._on_baseline(), whole)
 
-    @contextmanager
-    def _server(
-        self, image: ImageRef, role: str, entrant_id: str | None
-    ) -> Iterator[RunningServer]:
-        """A healthy server, stopped at the end; raises what the runner's port says."""
-        self._questions.stop_if_asked()
-        self._questions.on_progress("launch", entrant_id, 0, 1)
-        self._stage.prepare(image, self._plan.policy.contest.pull_timeout_s)
-        server = self._stage.launch(image, role)
-        try:
-            server.wait_healthy(self._plan.policy.contest.startup_timeout_s)
-            self._questions.on_progress("launch", entrant_id, 1, 1)
-            self._on_server(role, server)
-            yield server
-        finally:
-            server.stop()
+    def stored(
+        self,
+        outcome: ContestOutcome,
+        store: Evidence,
+        runner: Mapping[str, str],
+        host_before: HostFacts,
+    ) -> ContestOutcome:
+        """The outcome with its verdicts, once all evidence is in ``store``; void rounds too.
 
-    def _baseline(self) -> list[Answer]:
-        """The baseline's answers; without them the round is void."""
-        try:
-            with self._server(self._plan.baseline, "baseline", None) as server:
-                measured = measure(self._questions, server.base_url, None)
-            log_tail = server.log_tail()
-        except InfrastructureFaultError as fault:
-            raise _VoidError(VoidCause.BASELINE_FAILED, f"the baseline: {fault.detail}") from fault
-        except ImageRefusedError as refused:
-            detail = f"the baseline: {refused.detail}"
-            raise _VoidError(VoidCause.BASELINE_FAILED, detail) from refused
-        except ServerStartError as fault:
-            raise _VoidError(
-                VoidCause.BASELINE_FAILED, f"the baseline: {fault.detail}", fault.log_tail
-            ) from fault
-        if measured.fault is not None:
-            detail = f"the baseline: {measured.fault.detail}"
-            raise _VoidError(VoidCause.BASELINE_FAILED, detail, log_tail)
-        shortest = min(len(answer.tokens) for answer in measured.answers)
-        if shortest < MIN_TOKENS:
-            detail = (
-                f"the baseline answered a prompt with {shortest} tokens; at least {MIN_TOKENS} "
-                "are needed to time anybody against it"
-            )
-            raise _VoidError(VoidCause.BASELINE_FAILED, detail, log_tail)
-        return measured.answers
-
-    def _entrant(self, entrant: PlannedEntrant) -> _Run:
-        """Run one entrant's server; every fault is its own or nobody's, none ends the round."""
-        run = _Run(entrant, Measured(), None, None, "")
-        try:
-            with self._server(entrant.image, entrant.role, entrant.entrant_id) as server:
-                run.measured = measure(self._questions, server.base_url, entrant.entrant_id)
-                fault = run.measured.fault
-                run.exit_code = _own_exit_code(server, fault)
-            run.log_tail = server.log_tail()
-        except InfrastructureFaultError as fault_of_ours:
-            run.fault = Fault(infrastructure=fault_of_ours.cause, detail=fault_of_ours.detail)
-            return run
-        except ImageRefusedError as refused:
-            run.fault = Fault(disqualified=refused.code, detail=refused.detail)
-            return run
-        except ServerStartError as at_start:
-            run.fault = Fault(disqualified=at_start.code, detail=at_start.detail)
-            run.exit_code, run.log_tail = at_start.exit_code, at_start.log_tail
-            return run
-        if fault is not None:
-            ended = f"; the server exited with {run.exit_code}" if run.exit_code is not None else ""
-            run.fault = Fault(disqualified=fault.code, detail=fault.detail + ended)
-        return run
-
-    def _score(self, baseline: list[Answer], runs: list[_Run]) -> None:
-        """Teacher-force every whole run under the baseline's image; without it, void."""
-        whole = [run for run in runs if run.fault is None]
-        if not whole:
-            return
-        server: RunningServer | None = None
-        try:
-            with self._server(self._plan.baseline, "reference", None) as server:
-                self._check_reference(server, baseline)
-                for done, run in enumerate(whole):
-                    entrant_id = run.entrant.entrant_id
-                    self._questions.on_progress("reference", entrant_id, done, len(whole))
-                    run.forced = force_answers(
-                        self._questions, server.base_url, run.measured.answers
-                    )
-                self._questions.on_progress("reference", None, len(whole), len(whole))
-        except ServerStartError as fault:
-            raise _VoidError(
-                VoidCause.SCORING_FAILED, f"the reference: {fault.detail}", fault.log_tail
-            ) from fault
-        except InfrastructureFaultError as fault:
-            raise _VoidError(VoidCause.SCORING_FAILED, f"the reference: {fault.detail}") from fault
-        except ScoringError as error:
-            log_tail = server.log_tail() if server is not None else ""
-            raise _VoidError(VoidCause.SCORING_FAILED, str(error), log_tail) from error
-
-    def _check_reference(self, server: RunningServer, baseline: list[Answer]) -> None:
-        """The baseline must pass its own gates: a reference that refuses it can judge nobody."""
-        forced = force_answers(self._questions, server.base_url, baseline)
-        itself = PlannedEntrant(
-            entrant_id="baseline",
-            hotkey="",
-            role="challenger",
-            image=self._plan.baseline,
+        Raises :class:`EvidenceError` where it cannot be stored.
+        """
+        gates, parts, verdicts = self._plan.policy.gates, [], []
+        for arm in self._arms:
+            found = self._evidence_on(arm)
+            digest = store.put(canonical(found))
+            parts.append(EntrantPart(entrant_id=found.entrant_id, evidence_digest=digest))
+            if outcome.status == "completed":
+                verdicts.append(judge(found, gates, evidence_digest=digest))
+        outcome = replace(outcome, verdicts=tuple(verdicts))
+        before, after = self._baseline_runs
+        baseline = BaselineEvidence(
+            contest_id=self._plan.contest_id,
+            prompts_digest=self._questions.prompts.digest,
+            before=tuple(before.answers),
+            after=tuple(after.answers),
+            records=(before.record(), after.record()),
+            log_tail=after.log_tail or before.log_tail,
         )
-        run = _Run(itself, Measured(answers=baseline), None, None, "", forced)
-        gates = self._plan.policy.gates
-        found = self._evidence_of(baseline, run)
-        finding = first_finding(found, gate_figures(found, gates), gates)
-        if finding is not None:
-            raise ScoringError(
-                f"the baseline's own answers do not pass under the reference: {finding.detail}"
-            )
+        manifest = ContestEvidence(
+            plan=replace(self._plan, model_dir=""),
+            policy_digest=track_policy_digest(self._plan.policy),
+            seed=outcome.seed,
+            prompts_digest=outcome.prompts_digest,
+            prompts_evidence=store.put(msgspec.json.encode(self._questions.prompts)),
+            baseline_evidence=store.put(spelled_part(baseline)),
+            entrants=tuple(parts),
+            conditions=self._conditions(),
+            runner=dict(runner),
+            client=client_version(),
+            host_before=host_before,
+            host_after=host_facts(),
+            outcome=outcome,
+        )
+        return replace(outcome, manifest_digest=store.put(spelled_part(manifest)))
 
-    def _verdict(self, baseline: list[Answer], run: _Run) -> EntrantVerdict:
-        found = self._evidence_of(baseline, run)
-        digest = self._evidence.put(canonical(found))
-        return judge(found, self._plan.policy.gates, evidence_digest=digest)
+    def baseline_figures(self) -> BaselineFigures:
+        """The baseline's times as entrants are paired with them."""
+        baseline = self._baseline()
+        return BaselineFigures(
+            ttft_us=tuple(answer.ttft_us for answer in baseline),
+            e2e_us=tuple(answer.wall_us for answer in baseline),
+            tokens=tuple(len(answer.tokens) for answer in baseline),
+        )
 
-    def _evidence_of(self, baseline: list[Answer], run: _Run) -> EntrantEvidence:
+    def with_facts(self, outcome: ContestOutcome) -> ContestOutcome:
+        """The outcome with what is known of images and machine time, however it ended."""
+        named = [(arm, arm.entrant_id) for arm in self._arms if arm.entrant_id is not None]
+        return replace(
+            outcome,
+            images={name: arm.facts for arm, name in named if arm.facts is not None},
+            gpu_ms={name: arm.gpu_ms for arm, name in named},
+        )
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _prepare(self, arms: list[Arm]) -> None:
+        for done, arm in enumerate(arms):
+            self._questions.stop_if_asked()
+            self._questions.on_progress("prepare", arm.entrant_id, done, len(arms))
+            arm.prepare()
+        self._questions.on_progress("prepare", None, len(arms), len(arms))
+
+    def _conditions(self) -> Conditions:
+        before, after = self._baseline_runs
+        return conditions_of(
+            self._plan.policy.contest,
+            before.answers,
+            after.answers,
+            [before.record(), after.record()],
+            [arm.record() for arm in self._arms],
+        )
+
+    def _check_conditions(self) -> None:
+        reason = unfit(self._conditions(), self._plan.policy.contest)
+        if reason is not None:
+            raise RoundVoidError(*reason)
+
+    def _baseline(self) -> tuple[Answer, ...]:
+        """What entrants are paired with; nothing where the second run broke off."""
+        before, after = self._baseline_runs
+        if after.answers and len(after.answers) != len(before.answers):
+            return ()
+        return combined(before.answers, after.answers)
+
+    def _on_baseline(self) -> EntrantEvidence:
+        """The baseline as if it were an entrant, judged against itself."""
+        before, _ = self._baseline_runs
+        itself = PlannedEntrant(
+            entrant_id="baseline", hotkey="", role="challenger", image=self._plan.baseline
+        )
+        return replace(self._evidence_of(before, itself, ()), baseline=tuple(before.answers))
+
+    def _evidence_on(self, arm: Arm) -> EntrantEvidence:
+        if arm.entrant is None:
+            msg = "only entrants are judged"
+            raise ValueError(msg)
+        forced = self._forced.get(arm.entrant.entrant_id, ())
+        return self._evidence_of(arm, arm.entrant, forced)
+
+    def _evidence_of(self, arm: Arm, entrant: PlannedEntrant, forced: Forced) -> EntrantEvidence:
         plan, prompts = self._plan, self._questions.prompts
         return EntrantEvidence(
             contest_id=plan.contest_id,
@@ -300,17 +257,18 @@ class _Contest:
             prompts_digest=prompts.digest,
             model_name=plan.model_name,
             baseline_image=str(plan.baseline),
-            entrant_id=run.entrant.entrant_id,
-            hotkey=run.entrant.hotkey,
-            role=run.entrant.role,
-            image_digest=run.entrant.image.digest,
-            baseline=tuple(baseline),
-            answers=tuple(run.measured.answers),
+            entrant_id=entrant.entrant_id,
+            hotkey=entrant.hotkey,
+            role=entrant.role,
+            image_digest=entrant.image.digest,
+            baseline=self._baseline(),
+            answers=tuple(arm.answers),
             repeated=prompts.repeated,
-            repeats=tuple(run.measured.repeats),
-            controls=tuple(run.measured.controls),
-            forced=run.forced,
-            fault=run.fault,
-            exit_code=run.exit_code,
-            log_tail=run.log_tail,
+            repeats=tuple(arm.repeats),
+            controls=tuple(arm.controls),
+            forced=forced,
+            fault=arm.fault,
+            exit_code=arm.exit_code,
+            log_tail=arm.log_tail,
+            record=arm.record(),
         )

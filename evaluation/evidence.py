@@ -7,11 +7,11 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from evaluation.judge import EVIDENCE_FORM, EntrantEvidence, EntrantVerdict, judge
+from evaluation.judge import READABLE_FORMS, EntrantEvidence, EntrantVerdict, judge
 from ledger.gate_policy import GatePolicy
 
 MAX_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
@@ -34,10 +34,23 @@ def read_evidence(data: bytes) -> EntrantEvidence:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         msg = f"these bytes are no entrant's evidence: {error}"
         raise EvidenceError(msg) from error
-    if evidence.form != EVIDENCE_FORM:
-        msg = f"evidence of the form {evidence.form!r} cannot be read; known is {EVIDENCE_FORM!r}"
+    if evidence.form not in READABLE_FORMS:
+        known = " and ".join(READABLE_FORMS)
+        msg = f"evidence of the form {evidence.form[:64]!r} cannot be read; known are {known}"
         raise EvidenceError(msg)
     return evidence
+
+
+class Evidence(Protocol):
+    """Bytes under their own digest, wherever they lie. Both calls may block."""
+
+    def put(self, data: bytes) -> str:
+        """Store ``data`` and return its ``sha256:<hex>``; raises :class:`EvidenceError`."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of ``digest``, verified; raises :class:`EvidenceError`."""
+        ...
 
 
 class EvidenceStore:
@@ -57,7 +70,7 @@ class EvidenceStore:
         if len(data) > MAX_EVIDENCE_BYTES:
             msg = f"evidence of {len(data)} bytes is larger than {MAX_EVIDENCE_BYTES}"
             raise EvidenceError(msg)
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        digest = digest_of(data)
         path = self._path(digest)
         if path.exists() and path.read_bytes() == data:
             return digest
@@ -86,16 +99,27 @@ class EvidenceStore:
         except FileNotFoundError as error:
             msg = f"there is no evidence {digest} here; fetch it from where the contest ran"
             raise EvidenceError(msg) from error
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        if digest_of(data) != digest:
             msg = f"the evidence stored as {digest} has been changed; restore it from a copy"
             raise EvidenceError(msg)
         return data
 
     def _path(self, digest: str) -> Path:
-        if not _DIGEST.fullmatch(digest):
-            msg = f"{digest!r} is no evidence digest; it must be sha256: and 64 hex digits"
-            raise EvidenceError(msg)
-        return self._root / digest[7:9] / digest[9:]
+        name = hex_of(digest)
+        return self._root / name[:2] / name[2:]
+
+
+def digest_of(data: bytes) -> str:
+    """``sha256:<hex>`` over ``data``."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def hex_of(digest: str) -> str:
+    """The 64 hex digits of an evidence digest; raises :class:`EvidenceError` for anything else."""
+    if not _DIGEST.fullmatch(digest):
+        msg = f"{digest[:80]!r} is no evidence digest; it must be sha256: and 64 hex digits"
+        raise EvidenceError(msg)
+    return digest[7:]
 
 
 def _sync_folder(folder: Path) -> None:
@@ -106,7 +130,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def rejudge(store: EvidenceStore, digest: str, gates: GatePolicy) -> EntrantVerdict:
+def rejudge(store: Evidence, digest: str, gates: GatePolicy) -> EntrantVerdict:
     """The verdict recomputed from stored evidence alone, under these gates.
 
     Raises :class:`EvidenceError` when the evidence is missing, changed or not an entrant's.

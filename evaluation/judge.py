@@ -15,6 +15,7 @@ import msgspec
 from evaluation.client import Answer
 from evaluation.forcing import ForcedToken
 from evaluation.plan import EntrantRole
+from evaluation.records import ArmRecord
 from ledger.codes import DisqualificationCode, InfrastructureCause
 from ledger.gate_policy import GatePolicy
 from ledger.units import PPM
@@ -23,7 +24,9 @@ MIN_TOKENS: Final = 2
 """An answer needs a first and a later token to have a decode time (DOMAIN 4, v2)."""
 CLAIMED_END: Final = "stop"
 """The finish_reason by which a server says that the model ended the sequence itself."""
-EVIDENCE_FORM: Final = "cacheon-entrant-evidence/1"
+EVIDENCE_FORM: Final = "cacheon-entrant-evidence/2"
+READABLE_FORMS: Final = ("cacheon-entrant-evidence/1", EVIDENCE_FORM)
+"""Evidence of a form before this one lacks fields that came later; they have defaults."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +56,8 @@ class EntrantEvidence(msgspec.Struct, frozen=True, kw_only=True):
     ``repeats`` answers the prompts at ``repeated`` again, in one round or several, each right after
     a control prompt that was never asked before. ``forced`` has one entry per
     answer; it is empty when a fault ended the run, and so may ``answers`` be, or incomplete.
+    ``baseline`` has the floor of the mean of both runs' times where the baseline ran before and
+    after. ``record`` tells of starts, blocks, machine time and the image; None before form 2.
     """
 
     form: str = EVIDENCE_FORM
@@ -77,6 +82,7 @@ class EntrantEvidence(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None
     exit_code: int | None
     log_tail: str
+    record: ArmRecord | None = None
 
 
 class EntrantVerdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from evaluation.client import Answer, ChatRequest, ServerFaultError, ask, open_session
+from evaluation.arrivals import arrivals_us
+from evaluation.client import Answer, ChatRequest, HostFaultError, ServerFaultError, open_session
 from evaluation.forcing import force
-from evaluation.judge import CLAIMED_END, ForcedAnswer, repeat_gain_ppm
-from evaluation.load import ShouldStop, StoppedError
+from evaluation.judge import CLAIMED_END, ForcedAnswer
+from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, run_load
 from evaluation.plan import ContestPlan, Tokenizer
-from evaluation.prompts import MAX_REPEAT_ROUNDS, PromptSet
+from evaluation.prompts import PromptSet
+from evaluation.runners.port import InfrastructureFaultError
+from ledger.codes import InfrastructureCause
+
+__all__ = ["ShouldStop", "StoppedError"]
 
 Progress = Callable[[str, str | None, int, int], None]
 """``(phase, entrant_id, done, of)``; the baseline and the reference have no entrant id. Phases are
-``launch``, ``warmup``, ``prompts``, ``repeats`` for a server and ``reference`` for the scoring."""
+``prepare`` for all images, ``launch``, ``warmup``, ``prompts``, ``repeats`` for a server and
+``reference`` for the scoring. ``prompts`` counts an arm's prompts over all its blocks."""
+OnBlock = Callable[[int, int, str | None], None]
+"""``(block, of, entrant_id)``: this arm is asked the prompts of that block now, counted from 0."""
+OnMeasured = Callable[[str, int, int, int], None]
+"""``(entrant_id, prompt, baseline_us, own_us)``: both sides' wall times of a scored prompt are
+known, for a running ratio. With a baseline before and after, it is the one before."""
 
 
-_Asked = tuple[str, list[Answer]]
-"""One prompt and where its answer goes."""
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Answers to prompts asked in one go, in their order; ``fault`` is what cut them short, if so.
 
+    ``fault_at`` is the place of the prompt it came with. ``out_of_time`` is true where the time
+    given was over first; there are no answers then, and no lag is known.
+    """
 
-@dataclass(slots=True)
-class Measured:
-    """The answers of one server in the prompts' order; ``fault`` is what cut them short, if so."""
-
-    answers: list[Answer] = field(default_factory=list)
-    controls: list[Answer] = field(default_factory=list)
-    repeats: list[Answer] = field(default_factory=list)
+    answers: tuple[Answer, ...]
     fault: ServerFaultError | None = None
+    fault_at: int | None = None
+    out_of_time: bool = False
+    client_lag: ClientLag | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,8 @@ class Questions:
     tokenizer: Tokenizer
     on_progress: Progress
     should_stop: ShouldStop
+    on_block: OnBlock = lambda *_: None
+    on_measured: OnMeasured = lambda *_: None
 
     def request(self, content: str) -> ChatRequest:
         """The chat request of one prompt."""
@@ -51,7 +65,18 @@ class Questions:
             max_tokens=contest.output_tokens,
             seed=self.prompts.seed % 2**31,  # engines take a signed 32-bit seed
             timeout_s=contest.prompt_timeout_s,
+            require_logprobs=self.plan.policy.gates.require_logprobs,
         )
+
+    def load(self, contents: Sequence[str], label: str | None) -> Load:
+        """What ``contents`` ask of a server: by policy where ``label`` names their block, one
+        after another where it is None."""
+        contest = self.plan.policy.contest
+        requests = [self.request(content) for content in contents]
+        if label is None:
+            return Load(requests, streams=1)
+        arrivals = arrivals_us(contest.arrival, len(requests), self.prompts.seed, label)
+        return Load(requests, streams=contest.streams, arrivals_us=arrivals)
 
     def prompt_ids(self, content: str) -> list[int]:
         """The ids a server is fed for one prompt."""
@@ -64,62 +89,49 @@ class Questions:
             raise StoppedError(cause)
 
 
-def measure(questions: Questions, base_url: str, entrant_id: str | None) -> Measured:
-    """Warm-up, the scored prompts, then each repeat after its control, one at a time.
+def ask_stretch(
+    questions: Questions,
+    base_url: str,
+    load: Load,
+    *,
+    within_s: float | None = None,
+    on_answered: Callable[[int], None] = lambda _: None,
+) -> Stretch:
+    """Ask all of ``load`` of one server, for at most ``within_s`` seconds.
 
-    Further rounds of repeats follow while the repeats look replayed.
-
-    The baseline (``entrant_id`` None) is not asked repeats: nobody is judged by them but entrants.
-    Raises :class:`StoppedError`; a server's own fault is returned, with the answers before it.
+    Raises :class:`StoppedError`, and :class:`InfrastructureFaultError` (`host_failed`) where this
+    machine could not ask; a server's own fault is returned, with the answers before it.
     """
-    return asyncio.run(_measure(questions, base_url, entrant_id))
+    return asyncio.run(_ask_stretch(questions, base_url, load, within_s, on_answered))
 
 
-async def _measure(questions: Questions, base_url: str, entrant_id: str | None) -> Measured:
-    prompts, measured = questions.prompts, Measured()
-    discarded: list[Answer] = []
-    phases: list[tuple[str, list[_Asked]]] = [
-        ("warmup", [(content, discarded) for content in prompts.warmup]),
-        ("prompts", [(content, measured.answers) for content in prompts.scored]),
-    ]
-    if entrant_id is not None:
-        phases += [("repeats", asked) for asked in _repeat_rounds(prompts, measured)]
-    async with open_session() as session:
-        for phase, asked in phases:
-            if measured.repeats and not _looks_replayed(questions, measured):
-                break
-            for done, (content, answers) in enumerate(asked):
-                questions.stop_if_asked()
-                questions.on_progress(phase, entrant_id, done, len(asked))
-                request = questions.request(content)
-                try:
-                    answers.append(await ask(session, base_url, request, questions.tokenizer))
-                except ServerFaultError as fault:
-                    fault.detail = f"{phase} {done}: {fault.detail}"
-                    measured.fault = fault
-                    return measured
-            questions.on_progress(phase, entrant_id, len(asked), len(asked))
-    return measured
-
-
-def _repeat_rounds(prompts: PromptSet, measured: Measured) -> list[list[_Asked]]:
-    """Every repeat right after a control of its own, as many rounds as there are controls for."""
-    rounds: list[list[_Asked]] = []
-    controls = iter(prompts.controls)
-    for _ in range(MAX_REPEAT_ROUNDS if prompts.repeated else 0):
-        rounds.append([])
-        for place in prompts.repeated:
-            rounds[-1].append((next(controls), measured.controls))
-            rounds[-1].append((prompts.scored[place], measured.repeats))
-    return rounds
-
-
-def _looks_replayed(questions: Questions, measured: Measured) -> bool:
-    """Whether the repeats so far are suspiciously quick. A server that replays stays so however
-    often it is asked; chance on a busy machine does not."""
-    fresh = (*measured.answers, *measured.controls)
-    gain_ppm = repeat_gain_ppm(fresh, measured.repeats)
-    return gain_ppm is not None and gain_ppm > questions.plan.policy.gates.max_repeat_gain_ppm
+async def _ask_stretch(
+    questions: Questions,
+    base_url: str,
+    load: Load,
+    within_s: float | None,
+    on_answered: Callable[[int], None],
+) -> Stretch:
+    try:
+        async with asyncio.timeout(within_s), open_session(load.streams) as session:
+            result = await run_load(
+                session,
+                base_url,
+                load,
+                questions.tokenizer,
+                should_stop=questions.should_stop,
+                on_answered=on_answered,
+            )
+    except TimeoutError:
+        return Stretch((), out_of_time=True)
+    except HostFaultError as error:
+        raise InfrastructureFaultError(InfrastructureCause.HOST_FAILED, str(error)) from error
+    return Stretch(
+        result.answers,
+        fault=result.fault,
+        fault_at=result.fault_at,
+        client_lag=result.client_lag_us,
+    )
 
 
 def force_answers(

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from evaluation.images import ImageRef
+from ledger.contest_policy import MIN_INTERLEAVED_BLOCKS
 from ledger.policy import TrackPolicy
 
 EntrantRole = Literal["king", "runner_up", "challenger"]
@@ -77,6 +78,8 @@ class ContestPlan(msgspec.Struct, frozen=True, kw_only=True):
     reveals and than the previous attempt's. ``entrants`` are in the order they run: king,
     runner-up, then challengers in the order they are judged. ``model_dir`` is where the weights lie
     on the machine that runs the contest; ``model_name`` is the name servers must answer to.
+    ``king_won_at_block`` is when the king's reign began, None where that is not known or nobody
+    reigns.
     """
 
     contest_id: str
@@ -89,6 +92,7 @@ class ContestPlan(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     baseline: ImageRef
     entrants: tuple[PlannedEntrant, ...]
+    king_won_at_block: int | None = None
 
 
 def checked(plan: ContestPlan) -> ContestPlan:
@@ -111,4 +115,29 @@ def checked(plan: ContestPlan) -> ContestPlan:
         if sum(entrant.role == role for entrant in plan.entrants) > 1:
             msg = f"contest {plan.contest_id} has more than one entrant in the role {role}"
             raise PlanError(msg)
+    _check_order(plan)
     return plan
+
+
+def _check_order(plan: ContestPlan) -> None:
+    """What no policy document allows (ledger.policy), for a plan that came from none."""
+    contest = plan.policy.contest
+    blocks = max(1, contest.prompts // contest.prompts_per_block)
+    if contest.order == "interleaved" and blocks < MIN_INTERLEAVED_BLOCKS:
+        msg = (
+            f"contest {plan.contest_id} interleaves {blocks} block of prompts; it takes at least "
+            f"{MIN_INTERLEAVED_BLOCKS} to see a drift, so ask more prompts or make blocks smaller"
+        )
+        raise PlanError(msg)
+    if contest.streams > contest.prompts_per_block:
+        msg = (
+            f"contest {plan.contest_id} asks {contest.streams} streams of blocks of "
+            f"{contest.prompts_per_block} prompts; a block needs at least as many prompts"
+        )
+        raise PlanError(msg)
+    if plan.king_won_at_block is not None and plan.king_won_at_block > plan.seed_block:
+        msg = (
+            f"contest {plan.contest_id} has a king that reigns from block "
+            f"{plan.king_won_at_block}, after its seed block {plan.seed_block}"
+        )
+        raise PlanError(msg)

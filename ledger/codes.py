@@ -74,6 +74,7 @@ class DisqualificationCode(StrEnum):
     LOGPROBS_FORGED = "logprobs_forged"
     OUT_OF_MEMORY = "out_of_memory"
     IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_NAME_INVALID = "image_name_invalid"
     BUDGET_SPENT = "budget_spent"
     COPY = "copy"
 

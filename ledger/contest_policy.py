@@ -11,6 +11,8 @@ from ledger.policy_numbers import Ppm, Seconds
 
 MAX_STREAMS: Final = 256
 MAX_GPUS: Final = 64
+MIN_INTERLEAVED_BLOCKS: Final = 2
+"""The baseline's drift is the first half of its blocks against the second."""
 Bytes = Annotated[int, Meta(ge=1, le=2**50)]
 
 
@@ -140,7 +142,7 @@ class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Interleaved only: every block starts each server anew, so that what differs between starts is
     in the interval. Otherwise servers stay loaded and are frozen while another one is asked."""
     streams: Annotated[int, Meta(ge=1, le=MAX_STREAMS)] = 1
-    """How many prompts a server answers at once."""
+    """How many prompts a server answers at once; a block holds at least as many."""
     arrival: ArrivalPolicy = Closed()
     source: PromptSource = GeneratedText()
     budget_gpu_minutes: Annotated[int, Meta(ge=1, le=100_000)] = 60

@@ -20,7 +20,12 @@ from msgspec import Meta
 
 from ledger import contest_policy, gate_policy
 from ledger.addresses import is_ss58
-from ledger.contest_policy import ContestPolicy
+from ledger.contest_policy import (
+    MIN_INTERLEAVED_BLOCKS,
+    ContestPolicy,
+    HuggingFaceDataset,
+    JsonlFile,
+)
 from ledger.gate_policy import GatePolicy
 from ledger.policy_numbers import Block, NonNegative, Ppm, SomeBlocks
 from ledger.rules.interval import fewest_blocks
@@ -40,6 +45,7 @@ MAX_TREASURERS: Final = 16
 
 _TRACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_REVISION: Final = re.compile(r"[0-9a-f]{40}")
 
 
 class PolicyError(ValueError):
@@ -360,6 +366,42 @@ def _check_contest(name: str, track: TrackPolicy) -> None:
             f"{contest.prompts}; repeat at most as many as are asked"
         )
         raise PolicyError(msg)
+    if contest.streams > contest.prompts_per_block:
+        msg = (
+            f"track '{name}' asks {contest.streams} streams of blocks of "
+            f"{contest.prompts_per_block} prompts; raise prompts_per_block to at least the streams"
+        )
+        raise PolicyError(msg)
+    blocks = contest.prompts // contest.prompts_per_block
+    if contest.order == "interleaved" and blocks < MIN_INTERLEAVED_BLOCKS:
+        msg = (
+            f"track '{name}' interleaves {blocks} blocks of prompts; at least "
+            f"{MIN_INTERLEAVED_BLOCKS} are needed to see a drift"
+        )
+        raise PolicyError(msg)
+    _check_source(name, contest)
+    if track.calibration and not _DIGEST.fullmatch(track.calibration):
+        msg = f"the calibration of track '{name}' must be empty, or sha256: and 64 hex digits"
+        raise PolicyError(msg)
+
+
+def _check_source(name: str, contest: ContestPolicy) -> None:
+    """A source that could be another text tomorrow would make the same seed other prompts."""
+    match contest.source:
+        case JsonlFile(digest=digest) if not _DIGEST.fullmatch(digest):
+            msg = f"the prompts' file of track '{name}' must be named by sha256: and 64 hex digits"
+        case HuggingFaceDataset(revision=revision) if not _REVISION.fullmatch(revision):
+            msg = (
+                f"the prompts' dataset of track '{name}' must be named at a revision of 40 hex "
+                "digits; a branch can move"
+            )
+        case JsonlFile() | HuggingFaceDataset() if not is_one_line(
+            contest.source.field, MAX_NAME_CHARS
+        ):
+            msg = f"the prompts' field of track '{name}' must be 1 to {MAX_NAME_CHARS} characters"
+        case _:
+            return
+    raise PolicyError(msg)
 
 
 def _check_interval(name: str, track: TrackPolicy) -> None:

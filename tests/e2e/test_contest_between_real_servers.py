@@ -37,6 +37,7 @@ POLICY = ContestPolicy(
     output_tokens=20,
     startup_timeout_s=60,
     prompt_timeout_s=30,
+    max_client_lag_us=10_000_000,
 )
 MISSING = "sha256:" + "0" * 64
 
@@ -213,6 +214,7 @@ CHEAP = ContestPolicy(
     output_tokens=20,
     startup_timeout_s=60,
     prompt_timeout_s=30,
+    max_client_lag_us=10_000_000,
 )
 
 

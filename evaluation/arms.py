@@ -1,0 +1,386 @@
+"""One arm of a contest: its servers, one start after another, and their answers over the blocks.
+
+Whatever goes wrong with an arm's own server or image is kept in :attr:`Arm.fault` and ends that arm
+alone; the arm answers nothing more. Only a server that cannot be stopped is raised: it would take
+machine time from everybody after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from msgspec import structs
+
+from evaluation.client import Answer, ServerFaultError
+from evaluation.gpus import GpuFacts, gpu_facts
+from evaluation.images import ImageRef, ImageReferenceError, parse_image
+from evaluation.judge import Fault, repeat_gain_ppm
+from evaluation.live import LiveRatios
+from evaluation.load import Load
+from evaluation.measure import Questions, Stretch, ask_stretch
+from evaluation.meter import Meter
+from evaluation.plan import PlannedEntrant
+from evaluation.prompts import MAX_REPEAT_ROUNDS
+from evaluation.records import ArmRecord, BlockRecord, StartRecord
+from evaluation.runners.port import (
+    ImageFacts,
+    ImageRefusedError,
+    InfrastructureFaultError,
+    NeverHealthyError,
+    RunningServer,
+    ServerStartError,
+    Stage,
+)
+from ledger.codes import DisqualificationCode
+
+_EXIT_SEEN_S: Final = 0.5
+_NS_PER_MS: Final = 1_000_000
+
+OnServer = Callable[[str, RunningServer], None]
+"""``(role, server)``, called when a server has become healthy and before it is asked anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all arms of a contest share: the questions, and who watches."""
+
+    questions: Questions
+    on_server: OnServer
+    live: LiveRatios
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    read_gpus: Callable[[], GpuFacts] = gpu_facts
+
+    def since_start_ms(self) -> int:
+        """Milliseconds since the contest began."""
+        return (time.monotonic_ns() - self.started_ns) // _NS_PER_MS
+
+
+class Arm:
+    """An image and everything its servers did; ``entrant`` is None for the baseline."""
+
+    def __init__(
+        self, ground: Ground, name: str, image: ImageRef, entrant: PlannedEntrant | None = None
+    ) -> None:
+        self.name = name
+        self.entrant = entrant
+        self.image = image
+        self.facts: ImageFacts | None = None
+        self.answers: list[Answer] = []
+        self.repeats: list[Answer] = []
+        self.controls: list[Answer] = []
+        self.fault: Fault | None = None
+        self.exit_code: int | None = None
+        self.log_tail = ""
+        self._ground = ground
+        self._questions = ground.questions
+        self._contest = ground.questions.plan.policy.contest
+        self._meter = Meter(self._contest.limits.gpus)
+        self._stage: Stage | None = None
+        self._server: RunningServer | None = None
+        self._starts: list[StartRecord] = []
+        self._blocks: list[BlockRecord] = []
+        self._start = StartRecord(first_block=0)
+
+    @property
+    def entrant_id(self) -> str | None:
+        """The entrant's id; None for the baseline and the reference."""
+        return None if self.entrant is None else self.entrant.entrant_id
+
+    @property
+    def base_url(self) -> str:
+        """Where its running server answers."""
+        return self._running().base_url
+
+    @property
+    def gpu_ms(self) -> int:
+        """The machine time its servers used so far, in milliseconds times GPUs."""
+        return self._meter.gpu_ms
+
+    @property
+    def blocks(self) -> Sequence[BlockRecord]:
+        """What was recorded of every stretch it was asked, in that order."""
+        return self._blocks
+
+    def record(self) -> ArmRecord:
+        """Everything of it that is neither an answer nor a verdict."""
+        return ArmRecord(
+            arm=self.name,
+            image=self.facts,
+            gpu_ms=self.gpu_ms,
+            starts=tuple(self._starts),
+            blocks=tuple(self._blocks),
+        )
+
+    def enter(self, stage: Stage) -> None:
+        """Take a place on the machine; before it nothing can be prepared or started."""
+        self._stage = stage
+
+    def prepare(self) -> None:
+        """Have its image on the machine, and know what is in it."""
+        try:
+            parse_image(str(self.image))
+        except ImageReferenceError as error:
+            code = DisqualificationCode.IMAGE_NAME_INVALID
+            self._fail(Fault(disqualified=code, detail=str(error)))
+            return
+        with self._faults():
+            self.facts = self._entered().prepare(self.image, self._contest.pull_timeout_s)
+
+    def start(self, first_block: int = 0) -> None:
+        """Launch a server, wait until it is healthy, ask the warm-up and forget the answers."""
+        if self.fault is not None:
+            return
+        self._questions.stop_if_asked()
+        self._questions.on_progress("launch", self.entrant_id, 0, 1)
+        self._start = StartRecord(first_block=first_block, gpus_before=self._ground.read_gpus())
+        began_ns = time.monotonic_ns()
+        with self._faults():
+            self._meter.run()
+            self._server = self._entered().launch(self.image, self.name)
+            self._wait_healthy(self._server)
+            ready_ms = (time.monotonic_ns() - began_ns) // _NS_PER_MS
+            self._start = structs.replace(self._start, ready_ms=ready_ms)
+            self._questions.on_progress("launch", self.entrant_id, 1, 1)
+            self._ground.on_server(self.name, self._server)
+            self._warm_up()
+        if self.fault is not None:
+            self.stop()
+
+    def ask(self, block: int, places: range, place: int = 0) -> None:
+        """Ask the scored prompts at ``places``, the ``place``-th of the arms of that block."""
+        if self.fault is not None:
+            return
+        contents = [self._questions.prompts.scored[at] for at in places]
+        load = self._questions.load(contents, f"block {block}")
+        of = self._contest.prompts
+        stretch = self._asked("prompts", block, place, load, done=places.start, of=of)
+        self.answers += stretch.answers
+        for at, answer in zip(places, stretch.answers, strict=False):
+            self._ground.live.note(self.entrant_id, at, answer.wall_us)
+        if self.fault is not None:
+            self.stop()
+
+    def repeat(self, block: int, repeated: Sequence[int], place: int = 0) -> None:
+        """Ask prompts that this very server answered again, each after a control of its own.
+
+        ``repeated`` are places in the prompt set's ``repeated``. Further rounds follow while the
+        repeats look replayed: a server that replays stays so however often it is asked; chance on
+        a busy machine does not.
+        """
+        for turn in range(MAX_REPEAT_ROUNDS if repeated else 0):
+            if self.fault is not None or (turn and not self._looks_replayed()):
+                break
+            self._repeat_once(turn, block, repeated, place)
+        if self.fault is not None:
+            self.stop()
+
+    def freeze(self) -> None:
+        """Stop its server's clock and the meter's until :meth:`thaw`."""
+        if self._server is not None:
+            with self._faults():
+                self._server.pause()
+            self._meter.hold()
+            if self.fault is not None:
+                self.stop()
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        if self._server is not None:
+            self._meter.run()
+            with self._faults():
+                self._server.resume()
+            if self.fault is not None:
+                self.stop()
+
+    def stop(self) -> None:
+        """End its server, if one runs, and keep its last words; again it does nothing.
+
+        Raises :class:`InfrastructureFaultError` where the server cannot be ended.
+        """
+        server, self._server = self._server, None
+        if server is None:
+            self._meter.hold()
+            return
+        self._start = structs.replace(self._start, exit_code=server.exit_code)
+        try:
+            server.stop()
+        finally:
+            self._meter.hold()
+            self.log_tail = server.log_tail()
+            self._start = structs.replace(self._start, out_of_memory=server.out_of_memory)
+            self._starts.append(self._start)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _entered(self) -> Stage:
+        if self._stage is None:
+            msg = f"the arm {self.name} has no stage"
+            raise RuntimeError(msg)
+        return self._stage
+
+    def _running(self) -> RunningServer:
+        if self._server is None:
+            msg = f"the arm {self.name} has no server running"
+            raise RuntimeError(msg)
+        return self._server
+
+    def _left_s(self) -> float | None:
+        """Seconds left of the entrant's budget; the baseline has none to keep."""
+        if self.entrant is None:
+            return None
+        return self._meter.left_s(self._contest.budget_gpu_minutes)
+
+    def _wait_healthy(self, server: RunningServer) -> None:
+        left_s = self._left_s()
+        timeout_s: float = self._contest.startup_timeout_s
+        if left_s is None or timeout_s <= left_s:
+            server.wait_healthy(timeout_s)
+            return
+        try:
+            server.wait_healthy(left_s)
+        except NeverHealthyError as error:
+            self._fail(self._budget_spent(f"while it started: {error.detail}"))
+
+    def _warm_up(self) -> None:
+        """As many at once as later, and at once: it is there to have the server ready."""
+        prompts = self._questions.prompts.warmup
+        if self.fault is not None or not prompts:
+            return
+        load = replace(self._questions.load(prompts, "warmup"), arrivals_us=None)
+        self._end_by(self._ask("warmup", load, done=0, of=len(prompts)), "warmup", 0)
+
+    def _repeat_once(self, turn: int, block: int, repeated: Sequence[int], place: int) -> None:
+        """One at a time, so that each control stands right before its repeat."""
+        prompts = self._questions.prompts
+        contents = []
+        for at in repeated:
+            contents.append(prompts.controls[turn * len(prompts.repeated) + at])
+            contents.append(prompts.scored[prompts.repeated[at]])
+        load = self._questions.load(contents, None)
+        stretch = self._asked("repeats", block, place, load, done=0, of=len(contents))
+        self.controls += stretch.answers[::2]
+        self.repeats += stretch.answers[1::2]
+
+    def _asked(
+        self, phase: str, block: int, place: int, load: Load, *, done: int, of: int
+    ) -> Stretch:
+        """One recorded stretch; what cut it short is this arm's fault."""
+        since_start_ms = self._ground.since_start_ms()
+        stretch = self._ask(phase, load, done=done, of=of)
+        lag = stretch.client_lag
+        self._blocks.append(
+            BlockRecord(
+                phase=phase,
+                block=block,
+                place=place,
+                since_start_ms=since_start_ms,
+                prompts=len(stretch.answers),
+                client_lag_p99_us=None if lag is None else lag.p99_us,
+                client_lag_max_us=None if lag is None else lag.max_us,
+                client_lag_samples=0 if lag is None else lag.samples,
+                gpus=self._ground.read_gpus(),
+            )
+        )
+        self._end_by(stretch, phase, done)
+        return stretch
+
+    def _ask(self, phase: str, load: Load, *, done: int, of: int) -> Stretch:
+        def tell(answered: int) -> None:
+            self._questions.on_progress(phase, self.entrant_id, done + answered, of)
+
+        tell(0)
+        return ask_stretch(
+            self._questions,
+            self._running().base_url,
+            load,
+            within_s=self._left_s(),
+            on_answered=tell,
+        )
+
+    def _looks_replayed(self) -> bool:
+        fresh = (*self.answers, *self.controls)
+        gain_ppm = repeat_gain_ppm(fresh, self.repeats)
+        limit_ppm = self._questions.plan.policy.gates.max_repeat_gain_ppm
+        return gain_ppm is not None and gain_ppm > limit_ppm
+
+    def _end_by(self, stretch: Stretch, phase: str, done: int) -> None:
+        """Note what cut the stretch short."""
+        if stretch.out_of_time:
+            self._fail(self._budget_spent(f"{phase} {done} was not done"))
+        if stretch.fault is None:
+            return
+        server, fault = self._running(), stretch.fault
+        self.exit_code = _own_exit_code(server, fault)
+        detail = f"{phase} {done + (stretch.fault_at or 0)}: {fault.detail}"
+        code = fault.code
+        if self.exit_code is not None:
+            detail += f"; the server exited with {self.exit_code}"
+            if server.out_of_memory:
+                code = DisqualificationCode.OUT_OF_MEMORY
+                detail += " because it used more memory than it may"
+        self._fail(Fault(disqualified=code, detail=detail))
+
+    def _budget_spent(self, when: str) -> Fault:
+        return Fault(
+            disqualified=DisqualificationCode.BUDGET_SPENT,
+            detail=(
+                f"the server used up its {self._contest.budget_gpu_minutes} minutes of machine "
+                f"time; {when}"
+            ),
+        )
+
+    def _fail(self, fault: Fault) -> None:
+        self.fault = self.fault or fault
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Keep what goes wrong inside as this arm's fault."""
+        try:
+            yield
+        except InfrastructureFaultError as fault:
+            self._fail(Fault(infrastructure=fault.cause, detail=fault.detail))
+        except ImageRefusedError as refused:
+            self._fail(Fault(disqualified=refused.code, detail=refused.detail))
+        except ServerStartError as at_start:
+            self._fail(Fault(disqualified=at_start.code, detail=at_start.detail))
+            self.exit_code, self.log_tail = at_start.exit_code, at_start.log_tail
+
+
+def stop_all(arms: Sequence[Arm]) -> list[InfrastructureFaultError]:
+    """Stop every arm's server whatever happens to the others; what could not be stopped."""
+    failures = []
+    for arm in arms:
+        try:
+            arm.stop()
+        except InfrastructureFaultError as failure:
+            failures.append(failure)
+    return failures
+
+
+@contextmanager
+def stopped_at_the_end(*arms: Arm) -> Iterator[None]:
+    """Stop the arms' servers on leaving, also by an exception, which then carries what failed."""
+    try:
+        yield
+    except BaseException as error:
+        for failure in stop_all(arms):
+            error.add_note(failure.detail)
+        raise
+    failures = stop_all(arms)
+    for further in failures[1:]:
+        failures[0].add_note(further.detail)
+    if failures:
+        raise failures[0]
+
+
+def _own_exit_code(server: RunningServer, fault: ServerFaultError) -> int | None:
+    """The code it ended with by itself. A broken stream may be seen a moment before its end is."""
+    broken = fault.code is DisqualificationCode.STREAM_BROKEN
+    deadline_s = time.monotonic() + (_EXIT_SEEN_S if broken else 0)
+    while server.exit_code is None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    return server.exit_code

@@ -1,0 +1,130 @@
+"""The three orders in which arms are asked (ARCHITECTURE, "Fair measuring"), as policy names them.
+
+An entrant with a fault is asked nothing more and never ends the round for others. A baseline with
+one ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evaluation.arms import Arm, stopped_at_the_end
+from evaluation.blocks import arm_order, blocks_of
+from evaluation.conditions import saturated
+from evaluation.judge import MIN_TOKENS
+from evaluation.measure import Questions
+from evaluation.void import RoundVoidError, void_by_fault
+from ledger.codes import VoidCause
+
+
+class Order:
+    """Asks all arms of one round. ``after`` is the baseline's second run, used when bracketed."""
+
+    def __init__(
+        self, questions: Questions, baseline: Arm, after: Arm, entrants: Sequence[Arm]
+    ) -> None:
+        self._questions = questions
+        self._contest = questions.plan.policy.contest
+        self._blocks = blocks_of(self._contest)
+        self._repeated = questions.prompts.repeated
+        self._baseline = baseline
+        self._after = after
+        self._entrants = entrants
+
+    def run(self) -> None:
+        """Ask everybody; raises :class:`~evaluation.void.RoundVoidError` where it is void."""
+        if self._contest.order == "interleaved":
+            if self._contest.restart_each_block:
+                self._restarted()
+            else:
+                self._resident()
+            return
+        for arm in (self._baseline, *self._entrants):
+            self._whole(arm)
+        if self._contest.order == "bracketed" and self._anybody_left():
+            self._whole(self._after)
+
+    def _whole(self, arm: Arm) -> None:
+        """One start of the arm, all its blocks, then its repeats."""
+        with stopped_at_the_end(arm):
+            arm.start()
+            for block in range(len(self._blocks)):
+                self._ask(arm, block, 0)
+            self._repeat(arm, len(self._blocks) - 1, range(len(self._repeated)), 0)
+        self._check(arm)
+
+    def _restarted(self) -> None:
+        """Every block starts each server anew. A prompt can only be repeated to the very server
+        that answered it first, so each block repeats its own."""
+        for block, places in enumerate(self._blocks):
+            own = [at for at, place in enumerate(self._repeated) if place in places]
+            for place, arm in enumerate(self._drawn(block)):
+                with stopped_at_the_end(arm):
+                    arm.start(block)
+                    self._ask(arm, block, place)
+                    self._repeat(arm, block, own, place)
+                self._check(arm)
+            if not self._anybody_left():
+                return
+
+    def _resident(self) -> None:
+        """All servers stay loaded; all but the one that is asked are frozen."""
+        arms = (self._baseline, *self._entrants)
+        last = len(self._blocks) - 1
+        with stopped_at_the_end(*arms):
+            for arm in arms:
+                arm.start()
+                self._check(arm)
+                arm.freeze()
+            for block in range(len(self._blocks)):
+                for place, arm in enumerate(self._drawn(block)):
+                    arm.thaw()
+                    self._ask(arm, block, place)
+                    if block == last:
+                        self._repeat(arm, block, range(len(self._repeated)), place)
+                    arm.freeze()
+                    self._check(arm)
+                if not self._anybody_left():
+                    return
+
+    def _drawn(self, block: int) -> list[Arm]:
+        arms = (self._baseline, *self._entrants)
+        order = arm_order(self._questions.prompts.seed, block, len(arms))
+        return [arms[at] for at in order if arms[at].fault is None]
+
+    def _anybody_left(self) -> bool:
+        return any(arm.fault is None for arm in self._entrants)
+
+    def _ask(self, arm: Arm, block: int, place: int) -> None:
+        if arm.fault is not None:
+            return
+        self._questions.on_block(block, len(self._blocks), arm.entrant_id)
+        arm.ask(block, self._blocks[block], place)
+        self._trust(arm)
+
+    def _repeat(self, arm: Arm, block: int, repeated: Sequence[int], place: int) -> None:
+        """The baseline is not asked repeats: nobody is judged by them but entrants."""
+        if arm.entrant is not None:
+            arm.repeat(block, repeated, place)
+            self._trust(arm)
+
+    def _trust(self, arm: Arm) -> None:
+        """Void at once where the client could not keep up: all that follows would be wasted."""
+        for block in arm.blocks[-1:]:
+            late = saturated(block, arm.name, self._contest)
+            if late is not None:
+                raise RoundVoidError(VoidCause.CLIENT_SATURATED, late)
+
+    def _check(self, arm: Arm) -> None:
+        """The baseline must have answered, and at a length that can be timed."""
+        if arm.entrant is not None:
+            return
+        if arm.fault is not None:
+            raise void_by_fault("the baseline", arm, VoidCause.BASELINE_FAILED)
+        shortest = min((len(answer.tokens) for answer in arm.answers), default=MIN_TOKENS)
+        if shortest < MIN_TOKENS:
+            detail = (
+                f"the baseline answered a prompt with {shortest} tokens; at least {MIN_TOKENS} "
+                "are needed to time anybody against it"
+            )
+            raise RoundVoidError(VoidCause.BASELINE_FAILED, detail, arm.log_tail)

@@ -1,0 +1,53 @@
+"""What is recorded of an arm beside its answers: starts, blocks, machine time, images, GPUs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from evaluation.gpus import GpuFacts
+from evaluation.runners.port import ImageFacts
+
+
+class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One stretch of prompts that a server answered.
+
+    ``phase`` is ``prompts`` or ``repeats``; ``block`` counts from 0. ``place`` is the arm's place
+    among all arms of the block, from 0. ``since_start_ms`` is when it began, since the contest did.
+    The client's lag is in microseconds; None where the client measured none. ``gpus`` is right
+    after the last answer, while the server still runs.
+    """
+
+    phase: str
+    block: int
+    place: int
+    since_start_ms: int
+    prompts: int
+    client_lag_p99_us: int | None = None
+    client_lag_max_us: int | None = None
+    client_lag_samples: int = 0
+    gpus: GpuFacts = GpuFacts()
+
+
+class StartRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One start of the arm's server. ``ready_ms`` is from launch to healthy, None if it never was;
+    ``exit_code`` the one it ended with by itself."""
+
+    first_block: int
+    ready_ms: int | None = None
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    gpus_before: GpuFacts = GpuFacts()
+
+
+class ArmRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of one arm that is neither an answer nor a verdict.
+
+    ``gpu_ms`` is the machine time its servers used, starting included, in milliseconds times GPUs
+    (of the machine where a server gets none).
+    """
+
+    arm: str
+    image: ImageFacts | None
+    gpu_ms: int
+    starts: tuple[StartRecord, ...]
+    blocks: tuple[BlockRecord, ...]
