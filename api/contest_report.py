@@ -1,36 +1,33 @@
 """What a contest from the command line came to: one document, shown as tables or as JSON.
 
-Who would be crowned is decided by the ledger's own rules, as a round of the arena decides it.
+Who would be crowned is decided by the ledger's own rules, see :mod:`evaluation.throne`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median_low
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import Final
 
 import msgspec
 
 from api.words import in_words
-from evaluation.contest import ContestOutcome
 from evaluation.judge import EntrantVerdict
 from evaluation.log_hints import explain
+from evaluation.manifest import ContestEvidence
+from evaluation.outcome import ContestOutcome
 from evaluation.plan import ContestPlan, PlannedEntrant
+from evaluation.throne import EntrantScore, Throne, throne_of
 from ledger.gate_policy import GatePolicy
-from ledger.policy import TrackPolicy
-from ledger.rules.scoring import Measured, Score, score
-from ledger.rules.throne import (
-    Candidate,
-    Crowned,
-    Defended,
-    Deposed,
-    KingState,
-    NotCompared,
-    NotTaken,
-    Step,
-    ThroneDecision,
-    decide_round,
-)
+
+_MS_PER_MINUTE: Final = 60_000
+_STEPS: Final = {
+    "crowned": "crowned",
+    "defended": "does not beat the king",
+    "not_taken": "does not take the vacant throne",
+    "not_compared": "not compared",
+    "deposed": "deposed: its own server failed",
+}
 
 
 class GateLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +57,8 @@ class EntrantLine(msgspec.Struct, frozen=True, kw_only=True):
     median_ttft_us: int | None
     median_e2e_us: int | None
     median_tokens: int | None
+    gpu_minutes: float | None
+    """Machine time its servers used, times GPUs; None where nobody metered it."""
     evidence_digest: str
     remedy: str
     """What to do, where the log of one that failed says something that is known."""
@@ -95,6 +94,11 @@ class ContestReport(msgspec.Struct, frozen=True, kw_only=True):
     baseline_ttft_us: int | None
     baseline_e2e_us: int | None
     baseline_tokens: int | None
+    drift_ppm: int | None
+    max_drift_ppm: int
+    client_lag_p99_us: int | None
+    max_client_lag_us: int
+    manifest_digest: str
     entrants: tuple[EntrantLine, ...]
     gates: tuple[GateLine, ...]
     throne: tuple[StepLine, ...]
@@ -107,21 +111,24 @@ def contest_report(
     plan: ContestPlan,
     outcome: ContestOutcome,
     *,
+    manifest: ContestEvidence | None,
     policy: str,
     seed_note: str,
     runner: dict[str, str],
     images: dict[str, str],
     bundle: str | None = None,
 ) -> ContestReport:
-    """The report of one attempt; ``images`` are how each entrant's image was named."""
-    figures = outcome.baseline
-    by_id = dict(zip(plan.entrants, outcome.verdicts, strict=False))
-    scores = {
-        entrant.entrant_id: _score(verdict, plan.policy, outcome.seed)
-        for entrant, verdict in by_id.items()
-    }
-    decision = _throne(plan, outcome) if outcome.verdicts else None
-    names = {_identity(plan, entrant): entrant.entrant_id for entrant in plan.entrants}
+    """The report of one attempt; ``images`` are how each arm's image was named.
+
+    ``manifest`` is None where the evidence could not be stored; then nobody knows how steady the
+    round was.
+    """
+    figures, contest = outcome.baseline, plan.policy.contest
+    pairs = list(zip(plan.entrants, outcome.verdicts, strict=False))
+    completed = outcome.status == "completed"
+    throne = throne_of(plan, outcome.verdicts, outcome.seed) if completed else Throne()
+    scores = {own.entrant_id: own for own in throne.scores}
+    conditions = None if manifest is None else manifest.conditions
     return ContestReport(
         contest_id=plan.contest_id,
         status=outcome.status,
@@ -135,87 +142,48 @@ def contest_report(
         seed_block=plan.seed_block,
         seed_block_hash=plan.seed_block_hash,
         seed_note=seed_note,
-        prompts=plan.policy.contest.prompts,
+        prompts=contest.prompts,
         prompts_digest=outcome.prompts_digest,
         runner=runner,
         baseline_ttft_us=median_low(figures.ttft_us) if figures else None,
         baseline_e2e_us=median_low(figures.e2e_us) if figures else None,
         baseline_tokens=median_low(figures.tokens) if figures else None,
+        drift_ppm=conditions.drift_ppm if conditions else None,
+        max_drift_ppm=contest.max_drift_ppm,
+        client_lag_p99_us=conditions.client_lag_p99_us if conditions else None,
+        max_client_lag_us=contest.max_client_lag_us,
+        manifest_digest=outcome.manifest_digest,
         entrants=tuple(
-            _entrant(entrant, verdict, scores[entrant.entrant_id], images[entrant.entrant_id])
-            for entrant, verdict in by_id.items()
+            _entrant(
+                entrant,
+                verdict,
+                scores.get(entrant.entrant_id),
+                images[entrant.entrant_id],
+                outcome.gpu_ms.get(entrant.entrant_id),
+            )
+            for entrant, verdict in pairs
         ),
         gates=tuple(
             line
-            for entrant, verdict in by_id.items()
+            for entrant, verdict in pairs
             for line in _gates(entrant.entrant_id, verdict, plan.policy.gates)
         ),
-        throne=tuple(_step(step, names) for step in decision.steps) if decision else (),
-        crowned=names[decision.king.submission_id] if decision and decision.king else None,
-        runner_up=(
-            names[decision.runner_up.submission_id] if decision and decision.runner_up else None
+        throne=tuple(
+            StepLine(entrant=step.entrant_id, what=_STEPS[step.what], why=step.why)
+            for step in throne.steps
         ),
+        crowned=throne.king,
+        runner_up=throne.runner_up,
         bundle=bundle,
     )
 
 
-def _identity(plan: ContestPlan, entrant: PlannedEntrant) -> UUID:
-    return uuid5(NAMESPACE_URL, f"{plan.contest_id}/{entrant.entrant_id}")
-
-
-def measured_of(verdict: EntrantVerdict) -> Measured | None:
-    """The timings that scoring reads; None where the verdict is not ``scored``."""
-    if verdict.status != "scored":
-        return None
-    return Measured(
-        baseline_ttft_us=verdict.baseline_ttft_us,
-        baseline_e2e_us=verdict.baseline_e2e_us,
-        baseline_tokens=verdict.baseline_tokens,
-        ttft_us=verdict.ttft_us,
-        e2e_us=verdict.e2e_us,
-        tokens=verdict.tokens,
-    )
-
-
-def _score(verdict: EntrantVerdict, track: TrackPolicy, seed: int) -> Score | None:
-    measured = measured_of(verdict)
-    if measured is None:
-        return None
-    return score(measured, track.scoring, track.contest.prompts_per_block, seed)
-
-
-def _throne(plan: ContestPlan, outcome: ContestOutcome) -> ThroneDecision:
-    """As a round decides it; a king's reign is taken to begin now, so the margin is whole."""
-    king: KingState | None = None
-    runner_up: Candidate | None = None
-    challengers: list[Candidate] = []
-    for order, (entrant, verdict) in enumerate(zip(plan.entrants, outcome.verdicts, strict=True)):
-        candidate = Candidate(
-            submission_id=_identity(plan, entrant),
-            hotkey=entrant.hotkey,
-            order=(plan.seed_block, order),
-            measured=measured_of(verdict),
-            disqualified=verdict.status == "disqualified",
-        )
-        if entrant.role == "king":
-            king = KingState(
-                hotkey=entrant.hotkey,
-                submission_id=candidate.submission_id,
-                won_at_block=plan.seed_block,
-                measured=candidate.measured,
-                disqualified=candidate.disqualified,
-            )
-        elif entrant.role == "runner_up":
-            runner_up = candidate
-        else:
-            challengers.append(candidate)
-    return decide_round(
-        king, challengers, runner_up, track=plan.policy, block=plan.seed_block, seed=outcome.seed
-    )
-
-
 def _entrant(
-    entrant: PlannedEntrant, verdict: EntrantVerdict, own: Score | None, image: str
+    entrant: PlannedEntrant,
+    verdict: EntrantVerdict,
+    own: EntrantScore | None,
+    image: str,
+    gpu_ms: int | None,
 ) -> EntrantLine:
     failed = verdict.status != "scored"
     hints = explain(verdict.log_tail) if failed else ()
@@ -233,6 +201,7 @@ def _entrant(
         median_ttft_us=_median(verdict.ttft_us),
         median_e2e_us=_median(verdict.e2e_us),
         median_tokens=_median(verdict.tokens),
+        gpu_minutes=None if gpu_ms is None else round(gpu_ms / _MS_PER_MINUTE, 2),
         evidence_digest=verdict.evidence_digest,
         remedy=f"{hints[0].meaning}: {hints[0].remedy}" if hints else "",
         log_tail=verdict.log_tail if failed else "",
@@ -270,31 +239,3 @@ def _gates(entrant: str, verdict: EntrantVerdict, gates: GatePolicy) -> list[Gat
         at_least("stream spread", verdict.spread_ppm, gates.min_stream_spread_ppm, "ppm"),
         at_most("repeat gain", verdict.repeat_gain_ppm, gates.max_repeat_gain_ppm, "ppm"),
     ]
-
-
-def _step(step: Step, names: dict[UUID, str]) -> StepLine:
-    match step:
-        case Crowned():
-            return StepLine(
-                entrant=names[step.submission_id], what="crowned", why=step.decision.why
-            )
-        case Defended():
-            return StepLine(
-                entrant=names[step.challenger_id],
-                what="does not beat the king",
-                why=step.decision.why,
-            )
-        case NotTaken():
-            return StepLine(
-                entrant=names[step.challenger_id],
-                what="does not take the vacant throne",
-                why=step.decision.why,
-            )
-        case NotCompared():
-            return StepLine(entrant=names[step.challenger_id], what="not compared", why=step.why)
-        case Deposed():
-            return StepLine(
-                entrant=names[step.submission_id],
-                what="deposed",
-                why="its own server failed in this round",
-            )

@@ -153,9 +153,13 @@ def run(
     seed_block: Annotated[
         int, typer.Option(min=0, max=MAX_BLOCK, help="The seed block's number.")
     ] = 0,
-    evidence: Annotated[
+    out: Annotated[
         Path | None,
-        typer.Option(help="Keep the evidence in this folder.", file_okay=False),
+        typer.Option(help="Write the whole contest into this file, sealed.", dir_okay=False),
+    ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option(help="Keep the evidence in this folder, or below this http(s) URL."),
     ] = None,
     engine: Engines = None,
     output_format: Format = OutputFormat.TABLE,
@@ -170,8 +174,10 @@ def run(
     from api.cli.contest_tables import CONTEST
     from api.cli.output import show
     from api.contest_report import contest_report
+    from evaluation.bundle import write_bundle
     from evaluation.contest import run_contest
-    from evaluation.evidence import EvidenceStore
+    from evaluation.manifest import read_manifest
+    from evaluation.object_store import open_evidence
     from evaluation.plan import ContestPlan
     from evaluation.tokenizers import load_tokenizer
 
@@ -204,28 +210,36 @@ def run(
     made = machine.runner()
     _say(f"the rules are '{rules.name}'; {note}")
     with ExitStack() as stack:
-        if evidence is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contest-")))
-        else:
-            folder = evidence
-            folder.mkdir(parents=True, exist_ok=True)
+        passing = stack.enter_context(tempfile.TemporaryDirectory(prefix="contest-"))
+        store = open_evidence(passing if evidence is None else evidence)
         with contest_progress() as watcher:
             outcome = run_contest(
                 plan,
                 made,
-                EvidenceStore(folder),
+                store,
                 tokenizer=load_tokenizer(model),
                 on_progress=watcher.phase,
+                on_block=watcher.block,
+                on_measured=watcher.measured,
             )
+        manifest = None
+        if outcome.manifest_digest:
+            manifest = read_manifest(store.get(outcome.manifest_digest))
+            if out is not None:
+                write_bundle(out, store, outcome.manifest_digest)
+        elif out is not None:
+            _say(f"there is no evidence to seal, so '{out}' was not written")
         report = contest_report(
             plan,
             outcome,
+            manifest=manifest,
             policy=rules.name,
             seed_note=note,
             runner=dict(made.facts()),
             images=images,
+            bundle=str(out) if out is not None and manifest is not None else None,
         )
-        show(report, CONTEST, output_format)
+    show(report, CONTEST, output_format)
     if outcome.status == "void":
         raise typer.Exit(int(ExitCode.CONTEST_VOID))
 

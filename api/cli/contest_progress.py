@@ -52,10 +52,11 @@ class Ratios:
 
 @dataclass(frozen=True, slots=True)
 class ContestWatcher:
-    """The callbacks of a contest: ``phase(phase, entrant, done, of)``, ``measured(entrant, prompt,
-    baseline_us, own_us)``, ``say(line)``."""
+    """The callbacks of a contest: ``phase(phase, entrant, done, of)``, ``block(block, of,
+    entrant)``, ``measured(entrant, prompt, baseline_us, own_us)``, ``say(line)``."""
 
     phase: Callable[[str, str | None, int, int], None]
+    block: Callable[[int, int, str | None], None]
     measured: Callable[[str, int, int, int], None]
     say: Callable[[str], None]
 
@@ -66,18 +67,19 @@ def contest_progress() -> Iterator[ContestWatcher]:
     console = Console(file=sys.stderr)
     if not console.is_terminal:
         lines = _Lines()
-        yield ContestWatcher(lines.phase, lines.ratios.note, _line)
+        yield ContestWatcher(lines.phase, lines.block, lines.ratios.note, _line)
         return
     columns = (
         TextColumn("{task.description:<36}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[block]:<12}"),
         TextColumn("{task.fields[ratio]:>8}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
         bars = _Bars(progress)
-        yield ContestWatcher(bars.phase, bars.measured, bars.say)
+        yield ContestWatcher(bars.phase, bars.block, bars.measured, bars.say)
 
 
 class _Bars:
@@ -90,42 +92,55 @@ class _Bars:
 
     def phase(self, phase: str, entrant: str | None, done: int, of: int) -> None:
         arm = entrant or ("reference" if phase == "reference" else BASELINE)
+        described = f"{arm[:20]}: {phase}"
+        task = self._task(arm)
+        self._progress.update(task, description=described, completed=done, total=max(of, 1))
+
+    def block(self, block: int, of: int, entrant: str | None) -> None:
+        shown = f"block {block + 1}/{of}"
+        self._progress.update(self._task(entrant or BASELINE), block=shown)
+
+    def _task(self, arm: str) -> TaskID:
         task = self._tasks.get(arm)
         if task is None:
-            task = self._progress.add_task(arm, total=max(of, 1), ratio="")
+            task = self._progress.add_task(arm, total=1, ratio="", block="")
             self._tasks[arm] = task
-        described = f"{arm[:20]}: {phase}"
-        self._progress.update(task, description=described, completed=done, total=max(of, 1))
+        return task
 
     def measured(self, entrant: str, prompt: int, baseline_us: int, own_us: int) -> None:
         self._ratios.note(entrant, prompt, baseline_us, own_us)
-        task = self._tasks.get(entrant)
-        if task is not None:
-            self._progress.update(task, ratio=self._ratios.text(entrant))
+        self._progress.update(self._task(entrant), ratio=self._ratios.text(entrant))
 
     def say(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False)
 
 
 class _Lines:
-    """One line when a phase begins and ends, and now and then between."""
+    """A line for each server's start and each whole block, and where a stretch lasts, between."""
 
     def __init__(self) -> None:
         self.ratios = Ratios()
-        self._said: tuple[str, str | None, int] | None = None
+        self._said: tuple[str, str | None] | None = None
         self._said_at_s = 0.0
+        self._block = ""
 
     def phase(self, phase: str, entrant: str | None, done: int, of: int) -> None:
-        news = self._said is None or self._said[:2] != (phase, entrant)
+        """Said when a phase is begun or over, and every :data:`LINE_EVERY_S` of it."""
         waited = time.monotonic() - self._said_at_s >= LINE_EVERY_S
-        if not news and not waited and done < of:
+        if self._said == (phase, entrant) and not waited and done < of:
             return
-        if self._said == (phase, entrant, done):
-            return
-        self._said, self._said_at_s = (phase, entrant, done), time.monotonic()
+        self._said, self._said_at_s = (phase, entrant), time.monotonic()
         ratio = self.ratios.text(entrant) if entrant else ""
         whose = entrant or ("the reference" if phase == "reference" else "the baseline")
-        _line(f"{phase} of {whose}: {done} of {of}" + (f", {ratio} the baseline" if ratio else ""))
+        block = self._block if phase == "prompts" else ""
+        _line(
+            f"{phase} of {whose}{block}: {done} of {of}"
+            + (f", {ratio} as fast as the baseline" if ratio else "")
+        )
+
+    def block(self, block: int, of: int, _entrant: str | None) -> None:
+        """Kept for the line that comes next."""
+        self._block = f", block {block + 1} of {of}"
 
 
 def _line(text: str) -> None:

@@ -8,10 +8,6 @@ from api.cli.cells import Kind
 from api.cli.output import Column, Layout, Rows, Section
 
 
-def _one(data: Any) -> Rows:
-    return [data]
-
-
 def _facts(data: Any) -> Rows:
     rows = [
         ("policy", f"{data['policy']}, track {data['track']}"),
@@ -21,10 +17,21 @@ def _facts(data: Any) -> Rows:
         ("prompts", f"{data['prompts']}, {data['prompts_digest']}"),
         ("runner", ", ".join(f"{key} {value}" for key, value in data["runner"].items())),
         ("baseline", data["baseline_image"]),
+        ("its own drift", _against(data["drift_ppm"], data["max_drift_ppm"], "ppm")),
+        (
+            "the client was late by",
+            _against(data["client_lag_p99_us"], data["max_client_lag_us"], "µs (p99)"),
+        ),
+        ("all evidence", data["manifest_digest"] or "not stored"),
     ]
     if data["bundle"]:
         rows.append(("bundle", data["bundle"]))
     return [{"what": what, "value": value} for what, value in rows]
+
+
+def _against(figure: int | None, limit: int, unit: str) -> str:
+    known = "unknown" if figure is None else f"{figure} {unit}"
+    return f"{known}; at most {limit} is allowed"
 
 
 def _outcome(data: Any) -> Rows:
@@ -73,6 +80,7 @@ CONTEST: Final[Layout] = (
             Column("ttft (µs)", "median_ttft_us", Kind.NUMBER),
             Column("e2e (µs)", "median_e2e_us", Kind.NUMBER),
             Column("tokens", "median_tokens", Kind.NUMBER),
+            Column("GPU minutes", "gpu_minutes", Kind.NUMBER),
             Column("image", "image"),
         ),
         lambda data: data["entrants"],
@@ -113,7 +121,8 @@ CONTEST: Final[Layout] = (
     Section(
         "Afterwards",
         (Column("king", "crowned"), Column("runner-up", "runner_up")),
-        _one,
+        lambda data: [data] if data["status"] == "completed" else [],
+        only_if_any=True,
     ),
     Section(
         "The last words of those that failed",

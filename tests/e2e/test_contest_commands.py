@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from api.cli.main import app
 from api.errors import ExitCode
+from evaluation.bundle import read_bundle
 from evaluation.reference.image import image_path, reference_image_kinds, write_image
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
@@ -58,6 +59,8 @@ context_tokens = 416
 output_tokens = 16
 startup_timeout_s = 60
 prompt_timeout_s = 30
+max_drift_ppm = 1_000_000
+max_client_lag_us = 10_000_000
 """
 
 
@@ -136,7 +139,7 @@ def round_of_four(image: Image, model: Path) -> tuple[Result, dict[str, Any]]:
         *("--entrant", image("dies_at_start"), "--entrant", image("repeat_penalty")),
         *("--model", str(model), "--policy", str(policy), "--runner", "process"),
         *("--seed-hash", "0x" + "5a" * 32, "--seed-block", "8", "--format", "json"),
-        *("--evidence", str(model.parent / "evidence")),
+        *("--evidence", str(model.parent / "evidence"), "--out", str(model.parent / "sealed.zip")),
     )
     assert said.exit_code == 0, said.output
     return said, json.loads(said.stdout)
@@ -192,6 +195,27 @@ def test_evidence_is_kept_where_it_was_asked_for(
     for line in report["entrants"]:
         digest = line["evidence_digest"].removeprefix("sha256:")
         assert (model.parent / "evidence" / digest[:2] / digest[2:]).is_file()
+
+
+def test_the_bundle_is_sealed_and_says_the_same(
+    round_of_four: tuple[Result, dict[str, Any]], model: Path
+) -> None:
+    _, report = round_of_four
+    bundle = read_bundle(model.parent / "sealed.zip")
+    assert bundle.manifest_digest == report["manifest_digest"]
+    assert bundle.rejudged.differences == ()
+    assert bundle.rejudged.throne.king == report["crowned"]
+    assert report["bundle"].endswith("sealed.zip")
+
+
+def test_what_was_used_and_how_steady_it_was_is_said(
+    round_of_four: tuple[Result, dict[str, Any]],
+) -> None:
+    _, report = round_of_four
+    used = {line["entrant"]: line["gpu_minutes"] for line in report["entrants"]}
+    assert all(minutes is not None for minutes in used.values())
+    assert report["client_lag_p99_us"] is not None
+    assert report["max_drift_ppm"] == 1_000_000
 
 
 def test_progress_is_plain_lines_where_nobody_watches(

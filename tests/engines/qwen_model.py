@@ -31,7 +31,7 @@ def write_tokenizer(out: Path) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    draw = random.Random(14)  # noqa: S311 - nothing secret hangs on it
+    draw = random.Random(14)
     sounds = [a + b for a in "bcdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er")]
     words = ["".join(draw.choices(sounds, k=draw.randint(1, 3))) for _ in range(4_000)]
     lines = [" ".join(draw.choices(words, k=12)) for _ in range(4_000)]
@@ -46,7 +46,7 @@ def write_tokenizer(out: Path) -> Any:
     )
     made.train_from_iterator(lines, trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+        tokenizer_object=made, eos_token=SPECIAL[2], pad_token=SPECIAL[0]
     )
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(out)
