@@ -35,7 +35,7 @@ from evaluation.measure import (
     StoppedError,
 )
 from evaluation.orders import Order
-from evaluation.outcome import BaselineFigures, ContestOutcome
+from evaluation.outcome import BaselineFigures, ContestOutcome, figures_of
 from evaluation.pairing import combined
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer, checked
 from evaluation.prompts import prompts_for
@@ -184,12 +184,7 @@ class _Contest:
 
     def baseline_figures(self) -> BaselineFigures:
         """The baseline's times as entrants are paired with them."""
-        baseline = self._baseline()
-        return BaselineFigures(
-            ttft_us=tuple(answer.ttft_us for answer in baseline),
-            e2e_us=tuple(answer.wall_us for answer in baseline),
-            tokens=tuple(len(answer.tokens) for answer in baseline),
-        )
+        return figures_of(self._baseline())
 
     def with_facts(self, outcome: ContestOutcome) -> ContestOutcome:
         """The outcome with what is known of images and machine time, however it ended."""

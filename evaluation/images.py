@@ -61,3 +61,16 @@ def image_of(image: str, digest: str) -> ImageRef:
         msg = f"{image[:MAX_REFERENCE_CHARS]!r} is no name of an image"
         raise ImageReferenceError(msg)
     return ImageRef(repository, digest)
+
+
+def image_as_committed(image: str, digest: str) -> ImageRef:
+    """The image of a commit, also where its name is none: a contest then faults its committer.
+
+    Raises :class:`ImageReferenceError` for a ``digest`` that is none.
+    """
+    try:
+        return image_of(image, digest)
+    except ImageReferenceError:
+        if not _DIGEST.fullmatch(digest):
+            raise
+        return ImageRef(image, digest)

@@ -7,6 +7,7 @@ whom; nothing else is needed, no ledger and no machine. :func:`rejudge_contest` 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ from evaluation.conditions import Conditions, conditions_of, unfit
 from evaluation.evidence import Evidence, EvidenceError, read_evidence
 from evaluation.host import HostFacts
 from evaluation.judge import EntrantEvidence, EntrantVerdict, judge
-from evaluation.outcome import ContestOutcome
+from evaluation.outcome import ContestOutcome, figures_of
 from evaluation.pairing import combined
 from evaluation.plan import ContestPlan, PlanError, checked
 from evaluation.records import ArmRecord
@@ -135,17 +136,24 @@ def rejudge_manifest(store: Evidence, manifest: ContestEvidence) -> Rejudged:
     differences = _stated_wrongly(manifest)
     baseline = read_baseline(store.get(manifest.baseline_evidence))
     store.get(manifest.prompts_evidence)
-    verdicts, records = [], []
+    verdicts: list[EntrantVerdict] = []
+    records: dict[str, ArmRecord] = {}
     paired = _paired(baseline)
     for part in manifest.entrants:
         found = read_evidence(store.get(part.evidence_digest))
         differences += _belongs(found, manifest, part.entrant_id, baseline, paired)
-        if found.record is not None:
-            records.append(found.record)
+        if found.record is None:
+            differences.append(f"the evidence on {part.entrant_id} has no record of its run")
+        else:
+            records[part.entrant_id] = found.record
         if outcome.status == "completed":
             verdicts.append(_judged(found, manifest, part.evidence_digest))
     conditions = conditions_of(
-        plan.policy.contest, baseline.before, baseline.after, baseline.records, records
+        plan.policy.contest,
+        baseline.before,
+        baseline.after,
+        baseline.records,
+        list(records.values()),
     )
     if conditions != manifest.conditions:
         differences.append("the conditions of the round are not those that follow from its blocks")
@@ -161,6 +169,7 @@ def rejudge_manifest(store: Evidence, manifest: ContestEvidence) -> Rejudged:
             )
     if len(stated) != len(verdicts):
         differences.append(f"{len(stated)} verdicts are stated and {len(verdicts)} follow")
+    differences += _figures_differ(outcome, paired, records)
     whole = len(verdicts) == len(plan.entrants)
     return Rejudged(
         verdicts=tuple(verdicts),
@@ -191,6 +200,24 @@ def _stated_wrongly(manifest: ContestEvidence) -> list[str]:
         entrant.entrant_id for entrant in plan.entrants
     ]:
         found.append("the evidence is not on the plan's entrants, one each, in their order")
+    return found
+
+
+def _figures_differ(
+    outcome: ContestOutcome, paired: tuple[Answer, ...], records: Mapping[str, ArmRecord]
+) -> list[str]:
+    """What the outcome says beside its verdicts, against what follows from the evidence."""
+    found = []
+    completed = outcome.status == "completed"
+    if completed != (outcome.void_cause is None) or (outcome.verdicts and not completed):
+        found.append("a void round has a cause and no verdicts, and this outcome is neither")
+    if outcome.baseline != (figures_of(paired) if completed else None):
+        found.append("the baseline's figures are not those that follow from its answers")
+    if outcome.gpu_ms != {name: record.gpu_ms for name, record in records.items()}:
+        found.append("the machine time is not the one recorded")
+    images = {name: record.image for name, record in records.items() if record.image is not None}
+    if outcome.images != images:
+        found.append("the images' facts are not those recorded")
     return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from evaluation.client import Answer
 from evaluation.judge import EntrantVerdict
 from evaluation.runners.port import ImageFacts
 from ledger.codes import VoidCause
@@ -17,6 +19,15 @@ class BaselineFigures(msgspec.Struct, frozen=True, kw_only=True):
     ttft_us: tuple[int, ...]
     e2e_us: tuple[int, ...]
     tokens: tuple[int, ...]
+
+
+def figures_of(baseline: Sequence[Answer]) -> BaselineFigures:
+    """The times of the answers that entrants are paired with."""
+    return BaselineFigures(
+        ttft_us=tuple(answer.ttft_us for answer in baseline),
+        e2e_us=tuple(answer.wall_us for answer in baseline),
+        tokens=tuple(len(answer.tokens) for answer in baseline),
+    )
 
 
 class ContestOutcome(msgspec.Struct, frozen=True, kw_only=True):

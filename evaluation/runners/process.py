@@ -39,6 +39,11 @@ _LISTENING: Final = re.compile(rb"^listening on 127\.0\.0\.1:([0-9]{1,5})\r?$", 
 _POLL_S: Final = 0.02
 _HEALTH_TIMEOUT_S: Final = 5.0
 _DRAIN_S: Final = 2.0
+_FREEZE_S: Final = 10.0
+"""A process deep in the kernel (a page from a slow disk) stops only when it comes out."""
+_PAUSE_POLL_S: Final = 0.002
+_STANDING_STILL: Final = frozenset("TtZXx")
+"""Stopped, traced, or ended and not yet reaped (proc(5))."""
 # One thread of arithmetic per server: two servers of a round must not differ by how many cores
 # a BLAS library happened to find free.
 _ONE_THREAD: Final = dict.fromkeys(
@@ -50,12 +55,16 @@ _ONE_THREAD: Final = dict.fromkeys(
 class ServerCommand:
     """How an image's server is started: an absolute program, its arguments, its environment.
 
-    The server listens on 127.0.0.1 at a port of its choice and says so in its output, in a line
-    ``listening on 127.0.0.1:<port>``.
+    Without ``port`` the server listens on 127.0.0.1 at a port of its choice and says so in its
+    output, in a line ``listening on 127.0.0.1:<port>``. An engine that says nothing of the kind is
+    told its port by its arguments, and by ``port`` we are. It is ready when a GET of
+    ``health_path`` answers 200.
     """
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+    health_path: str = "/health"
 
 
 class Images(Protocol):
@@ -121,17 +130,31 @@ class ProcessRunner:
                 InfrastructureCause.HOST_FAILED,
                 f"this machine could not start the {role}'s server: {error}",
             ) from error
-        return ProcessServer(process, stop_grace_s=self._stop_grace_s)
+        return ProcessServer(
+            process,
+            stop_grace_s=self._stop_grace_s,
+            port=command.port,
+            health_path=command.health_path,
+        )
 
 
 class ProcessServer:
     """A :class:`~evaluation.runners.port.RunningServer` of one process group."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, stop_grace_s: float) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        stop_grace_s: float,
+        port: int | None = None,
+        health_path: str = "/health",
+    ) -> None:
         self._process = process
         self._stop_grace_s = stop_grace_s
+        self._health_path = health_path
         self._log = BoundedLog()
-        self._port: int | None = None
+        self._port = port
+        self._healthy = False
         self._reader = threading.Thread(
             target=self._read_output, name=f"server-log-{process.pid}", daemon=True
         )
@@ -140,7 +163,7 @@ class ProcessServer:
     @property
     def base_url(self) -> str:
         """Where the server answers, once it is healthy."""
-        if self._port is None:
+        if self._port is None or not self._healthy:
             msg = "the server has not said where it listens; wait until it is healthy"
             raise RuntimeError(msg)
         return f"http://127.0.0.1:{self._port}"
@@ -168,8 +191,19 @@ class ProcessServer:
         return False
 
     def pause(self) -> None:
-        """SIGSTOP to the group."""
+        """SIGSTOP to the group, and return when all of it stands still.
+
+        Raises :class:`InfrastructureFaultError` (`host_failed`) where something of it goes on.
+        """
         self._signal(signal.SIGSTOP)
+        deadline_s = time.monotonic() + _FREEZE_S
+        while moving := running_of_group(self.pid):
+            if time.monotonic() > deadline_s:
+                raise InfrastructureFaultError(
+                    InfrastructureCause.HOST_FAILED,
+                    f"the server's processes {moving} could not be frozen within {_FREEZE_S:g} s",
+                )
+            time.sleep(_PAUSE_POLL_S)
 
     def resume(self) -> None:
         """SIGCONT to the group."""
@@ -198,7 +232,9 @@ class ProcessServer:
                     exit_code=None,
                 )
             port = self._find_port()
-            if port is not None and _is_healthy(port, min(left_s, _HEALTH_TIMEOUT_S)):
+            timeout_now_s = min(left_s, _HEALTH_TIMEOUT_S)
+            if port is not None and _is_healthy(port, self._health_path, timeout_now_s):
+                self._healthy = True
                 return
             time.sleep(min(_POLL_S, left_s))
 
@@ -245,10 +281,27 @@ def _how_it_ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
 
 
-def _is_healthy(port: int, timeout_s: float) -> bool:
+def running_of_group(group: int, proc: Path = Path("/proc")) -> list[int]:
+    """The processes of a group that are neither stopped nor ended, by the kernel's own list.
+
+    Empty where there is no such list (no Linux): the signal then has to be believed.
+    """
+    moving = []
+    for entry in proc.glob("[0-9]*/stat"):
+        try:
+            # The name, in parentheses, may hold anything; what follows it is fixed.
+            state, _, own_group = entry.read_text(errors="replace").rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # it ended while it was looked at
+        if int(own_group) == group and state not in _STANDING_STILL:
+            moving.append(int(entry.parent.name))
+    return moving
+
+
+def _is_healthy(port: int, path: str, timeout_s: float) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         # Not listening yet, or not speaking HTTP yet: asked again until the deadline.

@@ -109,6 +109,31 @@ BAD = {
         part("contest", "prompts = 5\nrepeated_prompts = 6"),
         "repeats 6 prompts and asks only 5",
     ),
+    "more streams than a block holds": (
+        part("contest", "streams = 4\nprompts_per_block = 3"),
+        "asks 4 streams of blocks of 3",
+    ),
+    "one interleaved block": (
+        part("contest", 'order = "interleaved"\nprompts = 5\nprompts_per_block = 3'),
+        "interleaves 1 blocks of prompts; at least 2",
+    ),
+    "an order unheard of": (part("contest", 'order = "shuffled"'), "order"),
+    "prompts of a file without its digest": (
+        part("contest", 'source = {source = "jsonl", digest = "sha256:00"}'),
+        "must be named by sha256: and 64 hex digits",
+    ),
+    "prompts of a moving branch": (
+        part("contest", 'source = {source = "hugging_face", dataset = "d", revision = "main"}'),
+        "a branch can move",
+    ),
+    "prompts of no field": (
+        part("contest", f'source = {{source = "jsonl", digest = "sha256:{"0" * 64}", field = ""}}'),
+        "the prompts' field",
+    ),
+    "calibration without its digest": (
+        GOOD.replace('model = "Qwen"', 'model = "Qwen"\ncalibration = "ours"'),
+        "the calibration of track 'qwen'",
+    ),
     "nameless": (GOOD.replace('"p"', '""'), "a policy's name must be 1 to 64"),
     "name too long": (GOOD.replace('"p"', f'"{"p" * 65}"'), "a policy's name must be 1 to 64"),
     "name that rings": (GOOD.replace('"p"', '"p\\u0007"'), "a policy's name must be 1 to 64"),
@@ -149,6 +174,18 @@ EDGES = {
     "override below": ramp("override_ppm = -1_000_000_000"),
     "timeout": part("contest", "pull_timeout_s = 86_400"),
     "repeats": part("contest", "prompts = 5\nrepeated_prompts = 5"),
+    "streams": part("contest", "streams = 3\nprompts_per_block = 3"),
+    "interleaved": part("contest", 'order = "interleaved"\nprompts = 6\nprompts_per_block = 3'),
+    "prompts by digest": part(
+        "contest", f'source = {{source = "jsonl", digest = "sha256:{"0" * 64}"}}'
+    ),
+    "prompts by revision": part(
+        "contest",
+        f'source = {{source = "hugging_face", dataset = "d", revision = "{"0" * 40}"}}',
+    ),
+    "calibration": GOOD.replace(
+        'model = "Qwen"', f'model = "Qwen"\ncalibration = "sha256:{"0" * 64}"'
+    ),
     "name": GOOD.replace('"p"', f'"{"p" * 64}"'),
     "name in another script": GOOD.replace('"p"', '"Fase três – Ünïted"'),
     "image by digest": image("sha256:" + "0" * 64),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from evaluation.images import ImageRef
 from evaluation.plan import ContestPlan, EntrantRole, PlanError, PlannedEntrant, checked
+from ledger.contest_policy import ContestPolicy
 from ledger.policy import KingTakesAll, ScoreV2, TrackPolicy
 
 IMAGE = ImageRef("", "sha256:" + "0" * 64)
@@ -57,3 +60,24 @@ def test_a_plan_without_meaning_is_refused(
 ) -> None:
     with pytest.raises(PlanError, match=message):
         checked(plan(*roles, ids=ids))
+
+
+@pytest.mark.parametrize(
+    ("contest", "message"),
+    [
+        ({"order": "interleaved", "prompts": 3, "prompts_per_block": 2}, "interleaves 1 block"),
+        ({"streams": 3, "prompts_per_block": 2}, "3 streams of blocks of 2"),
+    ],
+)
+def test_an_order_that_cannot_be_kept_is_refused(contest: dict[str, Any], message: str) -> None:
+    found = plan("challenger")
+    policy = msgspec.structs.replace(found.policy, contest=ContestPolicy(**contest))
+    with pytest.raises(PlanError, match=message):
+        checked(msgspec.structs.replace(found, policy=policy))
+
+
+def test_a_reign_that_begins_after_the_seed_block_is_refused() -> None:
+    found = plan("king", "challenger")
+    assert checked(msgspec.structs.replace(found, king_won_at_block=8)).king_won_at_block == 8
+    with pytest.raises(PlanError, match="reigns from block 9, after its seed block 8"):
+        checked(msgspec.structs.replace(found, king_won_at_block=9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from entrant_evidence import answer, evidence
 from hypothesis import given
@@ -83,3 +84,18 @@ def test_bytes_that_are_no_evidence_are_refused(data: bytes) -> None:
 def test_evidence_of_an_unknown_form_is_refused() -> None:
     with pytest.raises(EvidenceError, match="cannot be read"):
         read_evidence(canonical(evidence(form="cacheon-entrant-evidence/9")))
+
+
+def test_evidence_of_the_first_form_is_still_judged(tmp_path: Path) -> None:
+    found = evidence(form="cacheon-entrant-evidence/1")
+    fields = msgspec.json.decode(canonical(found))
+    for later in ("record",):
+        del fields[later]
+    for answers in ("baseline", "answers", "repeats", "controls"):
+        for one in fields[answers]:
+            for later in ("logprobs_milli", "ids_from_server", "sent_us"):
+                del one[later]
+    store = EvidenceStore(tmp_path)
+    digest = store.put(msgspec.json.encode(fields))
+    assert read_evidence(store.get(digest)) == found
+    assert rejudge(store, digest, GatePolicy()).status == "scored"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -21,7 +22,12 @@ from evaluation.runners.port import (
     InfrastructureFaultError,
     NeverHealthyError,
 )
-from evaluation.runners.process import ProcessRunner, ProcessServer, ServerCommand
+from evaluation.runners.process import (
+    ProcessRunner,
+    ProcessServer,
+    ServerCommand,
+    running_of_group,
+)
 from ledger.codes import InfrastructureCause
 
 DEADLINE_S = 30.0
@@ -219,3 +225,100 @@ def test_a_contest_killed_outright_leaves_no_server(tmp_path: Path) -> None:
         if process.stdout is not None:
             process.stdout.close()
     assert eventually(lambda: not is_running(pid))
+
+
+COUNTING = """
+import os, subprocess, sys, time
+from pathlib import Path
+target = Path(sys.argv[-1])
+child = "import sys, time; from pathlib import Path" + chr(10) + (
+    "while True: Path(sys.argv[1]).write_text(str(time.monotonic_ns())); time.sleep(0.005)"
+)
+subprocess.Popen([sys.executable, "-c", child, str(target) + ".child"])
+print("started", flush=True)
+while True:
+    target.write_text(str(time.monotonic_ns()))
+    time.sleep(0.005)
+"""
+
+
+class Counting(Scripts):
+    """One program that writes the time into a file for ever, and a child of it another."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(image=COUNTING)
+        self._target = target
+
+    def command(self, image_digest: str) -> ServerCommand:
+        return ServerCommand((sys.executable, "-c", COUNTING, str(self._target)))
+
+
+def test_a_frozen_server_and_its_children_do_nothing_until_they_are_let_go_on(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "time"
+    files = target, tmp_path / "time.child"
+
+    def written() -> list[str]:
+        return [file.read_text() if file.exists() else "" for file in files]
+
+    server = ProcessRunner(Counting(target)).launch(ImageRef("", "image"), "king")
+    try:
+        assert eventually(lambda: all(written()))
+        server.pause()
+        frozen = written()
+        time.sleep(0.2)
+        assert written() == frozen
+        server.resume()
+        assert eventually(lambda: all(a != b for a, b in zip(written(), frozen, strict=True)))
+        server.pause()
+    finally:
+        server.stop()
+    assert server.exit_code == -signal.SIGTERM  # it obeyed, though it was frozen
+    last = written()
+    time.sleep(0.1)
+    assert written() == last
+
+
+def test_what_cannot_be_frozen_is_seen(tmp_path: Path) -> None:
+    for pid, line in ((1, "1 (a) b) S 0 7 7"), (2, "2 (x) T 1 7 7"), (3, "3 (y) R 1 8 8")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(line)
+    assert running_of_group(7, tmp_path) == [1]
+    assert running_of_group(8, tmp_path) == [3]
+    assert running_of_group(9, tmp_path) == []
+
+
+def test_a_server_that_says_nothing_is_found_by_its_port_and_its_own_health_path() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = f"""
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/v1/models" else 404)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", {port}), Handler).serve_forever()
+"""
+
+    class Silent(Scripts):
+        def command(self, image_digest: str) -> ServerCommand:
+            path = "/v1/models" if image_digest == "ready" else "/health"
+            return ServerCommand((sys.executable, "-c", program), port=port, health_path=path)
+
+    runner = ProcessRunner(Silent())
+    server = runner.launch(ImageRef("", "ready"), "king")
+    try:
+        with pytest.raises(RuntimeError, match="wait until it is healthy"):
+            _ = server.base_url
+        server.wait_healthy(DEADLINE_S)
+        assert server.base_url == f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+    server = runner.launch(ImageRef("", "other path"), "king")
+    try:
+        with pytest.raises(NeverHealthyError, match="listened and was not healthy"):
+            server.wait_healthy(1)
+    finally:
+        server.stop()

@@ -1,0 +1,270 @@
+"""A bundle is read back whole and true, or refused with a sentence that says what is wrong."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from imagined_contest import changed, stored
+
+from evaluation import bundle as module
+from evaluation.bundle import (
+    BundleError,
+    Seal,
+    Signature,
+    open_bundle,
+    pack,
+    read_bundle,
+    seal_over,
+    write_bundle,
+)
+from evaluation.evidence import EvidenceError, digest_of
+from evaluation.manifest import ContestEvidence, read_manifest, rejudge_contest, spelled_part
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    root = tmp_path_factory.mktemp("bundle")
+    store, _, digest = stored(root / "evidence")
+    write_bundle(root / "bundle", store, digest)
+    return (root / "bundle").read_bytes()
+
+
+def members_of(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def sealed(members: dict[str, bytes]) -> bytes:
+    """A bundle by somebody who knows how seals and comments are made."""
+    rest = {name: content for name, content in members.items() if name != "seal.json"}
+    return pack({"seal.json": msgspec.json.encode(seal_over(rest)), **rest})
+
+
+def refused(data: bytes, message: str) -> None:
+    with pytest.raises(BundleError, match=message) as caught:
+        open_bundle(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_written_is_read_and_judged_again(tmp_path: Path) -> None:
+    store, manifest, digest = stored(tmp_path / "evidence")
+    write_bundle(tmp_path / "bundle", store, digest)
+    bundle = read_bundle(tmp_path / "bundle")
+    assert bundle.manifest == manifest
+    assert bundle.manifest_digest == digest
+    assert bundle.rejudged == rejudge_contest(store, digest)
+    assert bundle.get(manifest.prompts_evidence) == b"the prompts"
+    with pytest.raises(EvidenceError, match="no evidence"):
+        bundle.get("sha256:" + "9" * 64)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bundle"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(at=st.integers(min_value=0), bit=st.integers(min_value=0, max_value=7))
+def test_any_flipped_bit_is_refused(data: bytes, at: int, bit: int) -> None:
+    flipped = bytearray(data)
+    flipped[at % len(data)] ^= 1 << bit
+    with pytest.raises(BundleError):
+        open_bundle(bytes(flipped))
+
+
+@settings(max_examples=100, deadline=None)
+@given(kept=st.integers(min_value=0))
+def test_any_truncation_is_refused(data: bytes, kept: int) -> None:
+    with pytest.raises(BundleError, match="damaged or cut short"):
+        open_bundle(data[: kept % len(data)])
+    with pytest.raises(BundleError, match="damaged or cut short"):
+        open_bundle(data + b"\0")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=400))
+def test_bytes_that_are_no_bundle_are_refused(noise: bytes) -> None:
+    for found in (noise, noise + digest_of(noise).encode()):
+        with pytest.raises(BundleError):
+            open_bundle(found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(at=st.integers(min_value=0), bit=st.integers(min_value=0, max_value=7))
+def test_any_flipped_bit_is_refused_under_a_mended_comment(data: bytes, at: int, bit: int) -> None:
+    """Only what changes nothing that is read may pass: a zip has bytes that mean nothing."""
+    body = bytearray(data[:-71])
+    body[at % len(body)] ^= 1 << bit
+    try:
+        bundle = open_bundle(bytes(body) + digest_of(bytes(body)).encode())
+    except BundleError:
+        return
+    whole = open_bundle(data)
+    assert (bundle.seal, bundle.blobs, bundle.manifest) == (
+        whole.seal,
+        whole.blobs,
+        whole.manifest,
+    )
+
+
+def test_a_missing_member_is_refused_even_if_the_seal_is_made_anew(data: bytes) -> None:
+    members = members_of(data)
+    for name in members:
+        rest = {other: content for other, content in members.items() if other != name}
+        refused(pack(rest), "incomplete")
+        if name != "seal.json":
+            refused(sealed(rest), "incomplete")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evidence/" + "9" * 64,
+        "../outside",
+        "/etc/passwd",
+        "evidence/../manifest.json",
+        "evidence/" + "A" * 64,
+        "readme.txt",
+        "evidence/",
+    ],
+)
+def test_an_added_member_is_refused(data: bytes, name: str) -> None:
+    members = members_of(data) | {name: b"more"}
+    refused(sealed(members), "does not name|belongs to no contest")
+
+
+def test_a_link_and_a_member_twice_are_refused(data: bytes) -> None:
+    def zipped(change: Callable[[zipfile.ZipFile], None]) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            change(archive)
+            archive.comment = b"." * 71
+        body = buffer.getvalue()[:-71]
+        return body + digest_of(body).encode()
+
+    def link(archive: zipfile.ZipFile) -> None:
+        info = zipfile.ZipInfo("manifest.json")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+
+    def twice(archive: zipfile.ZipFile) -> None:
+        for _ in range(2):
+            info = zipfile.ZipInfo("manifest.json")
+            info.external_attr = 0o100644 << 16
+            archive.writestr(info, "{}")
+
+    refused(zipped(link), "no plain file")
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        duplicated = zipped(twice)
+    refused(duplicated, "twice")
+
+
+def test_changed_evidence_is_refused_however_well_it_is_sealed(data: bytes) -> None:
+    for name, content in members_of(data).items():
+        if name == "seal.json":
+            continue
+        other = members_of(data) | {name: content + b" "}
+        refused(pack(other), "is not the one that was sealed")
+        if name != "manifest.json":
+            refused(sealed(other), "has been changed|is not the policy")
+
+
+def lying(data: bytes, change: Callable[[ContestEvidence], ContestEvidence]) -> bytes:
+    members = members_of(data)
+    manifest = change(read_manifest(members["manifest.json"]))
+    return sealed(members | {"manifest.json": spelled_part(manifest)})
+
+
+def with_verdict(manifest: ContestEvidence, **fields: object) -> ContestEvidence:
+    first, *rest = manifest.outcome.verdicts
+    verdicts = (changed(first, **fields), *rest)
+    return changed(manifest, outcome=changed(manifest.outcome, verdicts=verdicts))
+
+
+def test_a_manifest_that_lies_is_refused_by_what_follows_from_the_evidence(data: bytes) -> None:
+    for change, message in (
+        (lambda m: with_verdict(m, status="disqualified", code="flushed"), "verdict on fast"),
+        (lambda m: with_verdict(m, e2e_us=(1, 1)), "verdict on fast"),
+        (lambda m: changed(m, seed=1), "seed does not follow"),
+        (lambda m: changed(m, policy_digest="sha256:" + "3" * 64), "policy's digest"),
+        (lambda m: changed(m, entrants=m.entrants[::-1]), "not on the plan's entrants"),
+        (lambda m: changed(m, conditions=changed(m.conditions, drift_ppm=5)), "conditions"),
+        (lambda m: changed(m, outcome=changed(m.outcome, verdicts=())), "stated otherwise"),
+        (lambda m: changed(m, outcome=changed(m.outcome, baseline=None)), "baseline's figures"),
+        (lambda m: changed(m, outcome=changed(m.outcome, gpu_ms={"fast": 1})), "machine time"),
+        (lambda m: changed(m, outcome=changed(m.outcome, status="void")), "0 follow"),
+        (
+            lambda m: changed(m, outcome=changed(m.outcome, status="void", verdicts=())),
+            "a void round has a cause",
+        ),
+        (lambda m: changed(m, outcome=changed(m.outcome, contest_id="x")), "another contest's"),
+        (lambda m: changed(m, plan=changed(m.plan, contest_id="x")), "another contest"),
+        (
+            lambda m: changed(m, plan=changed(m.plan, entrants=m.plan.entrants * 2)),
+            "the plan of contest",
+        ),
+        (lambda m: changed(m, form="cacheon-contest-evidence/9"), "cannot be read"),
+    ):
+        refused(lying(data, change), message)
+
+
+def test_a_round_that_counts_in_spite_of_its_conditions_is_refused(tmp_path: Path) -> None:
+    store, manifest, _ = stored(tmp_path)
+    contest = changed(manifest.plan.policy.contest, max_client_lag_us=100)  # it was 500
+    policy = changed(manifest.plan.policy, contest=contest)
+    strict = changed(manifest, plan=changed(manifest.plan, policy=policy))
+    found = rejudge_contest(store, store.put(spelled_part(strict))).differences
+    assert any("the round counts although the client was late" in line for line in found)
+
+
+def test_a_bundle_larger_than_its_bounds_is_refused(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bundle").write_bytes(data)
+    for name, value, message in (
+        ("MAX_MEMBERS", 3, "at most 3 can belong"),
+        ("MAX_EVIDENCE_BYTES", 100, "larger than 100"),
+        ("MAX_UNPACKED_BYTES", 100, "unpacks to more than 100"),
+        ("MAX_BUNDLE_BYTES", 100, "larger than 100"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            with pytest.raises(BundleError, match=message):
+                read_bundle(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="cannot be read"):
+        read_bundle(tmp_path / "nowhere")
+
+
+def test_a_signature_is_asked_for_and_checked(tmp_path: Path) -> None:
+    store, _, digest = stored(tmp_path / "evidence")
+
+    def sign(signed: bytes) -> Signature:
+        return Signature(signer="5F", scheme="test", signature=signed[::-1].hex())
+
+    def verify(signed: bytes, found: Signature) -> bool:
+        return found == sign(signed)
+
+    path = tmp_path / "bundle"
+    seal = write_bundle(path, store, digest, sign=sign)
+    assert seal.signature == sign(seal.digest.encode())
+    assert read_bundle(path, verify=verify).seal == seal
+    with pytest.raises(BundleError, match="signature is not one of '5F'"):
+        read_bundle(path, verify=lambda *_: False)
+    write_bundle(path, store, digest)
+    with pytest.raises(BundleError, match="is not signed"):
+        read_bundle(path, verify=verify)
+
+
+def test_a_seal_of_another_form_is_refused(data: bytes) -> None:
+    members = members_of(data)
+    seal = msgspec.json.decode(members["seal.json"], type=Seal)
+    for other, message in (
+        (msgspec.json.encode(changed(seal, form="x/9")), "form 'x/9'"),
+        (msgspec.json.encode(changed(seal, digest="sha256:" + "0" * 64)), "digest of its own"),
+        (b"{", "seal cannot be read"),
+        (b'{"more": 1}', "seal cannot be read"),
+    ):
+        refused(pack(members | {"seal.json": other}), message)
