@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import docker
@@ -87,13 +87,19 @@ class Engine:
         """A new client of it, with the patience of a test."""
         return docker.DockerClient(base_url=self.base_url, timeout=60)
 
-    def start(self) -> None:
-        """Start dockerd and wait until it answers; also after :meth:`kill`."""
+    def start(self, resolv_conf: Path | None = None) -> None:
+        """Start dockerd and wait until it answers; also after :meth:`kill`.
+
+        With ``resolv_conf``, on a machine that has that for its ``/etc/resolv.conf``.
+        """
         if self._dockerd is not None:
             return
+        elsewhere = ('mount --bind "$0" /etc/resolv.conf && exec "$@"', str(resolv_conf))
         (self.folder / "docker.pid").unlink(missing_ok=True)
+        within = ("unshare", "--mount", "sh", "-c", *elsewhere) if resolv_conf else ()
         self._dockerd = self._spawn(
             "dockerd",
+            within,
             *("--data-root", str(self.data), "--exec-root", str(self.folder / "exec")),
             *("--pidfile", str(self.folder / "docker.pid"), "--host", self.base_url),
             "--bridge=none",
@@ -112,6 +118,12 @@ class Engine:
         self._dockerd.kill()
         self._dockerd.wait()
         self._dockerd = None
+        # Where nobody reaps orphans, the next dockerd would wait for the dead containerd.
+        pid_file = self.folder / "exec/containerd/containerd.pid"
+        deadline_s = time.monotonic() + STOP_S
+        while _runs(int(pid_file.read_text())) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        pid_file.unlink()
 
     def stop(self) -> None:
         """SIGTERM dockerd, which stops its containers."""
@@ -163,7 +175,7 @@ class Engine:
             f"storage: {{filesystem: {{rootdirectory: {self.registry_files}}}}}\n"
             f"http: {{addr: '{self.registry}'}}\n"
         )
-        self._registry = self._spawn("docker-registry", "serve", str(config))
+        self._registry = self._spawn("docker-registry", (), "serve", str(config))
         deadline_s = time.monotonic() + START_S
         while not _answers_http(self.registry):
             if self._registry.poll() is not None or time.monotonic() > deadline_s:
@@ -171,13 +183,16 @@ class Engine:
                 raise EngineUnavailableError(msg)
             time.sleep(0.05)
 
-    def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, program: str, within: Sequence[str], *arguments: str
+    ) -> subprocess.Popen[bytes]:
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid())]
-        found = shutil.which(program)
-        assert found is not None
+        words = [*within, program, *arguments]
+        first = shutil.which(words[0])
+        assert first is not None
         with (self.folder / f"{program}.log").open("ab") as log:
             return subprocess.Popen(  # noqa: S603
-                [*guard, found, *arguments],
+                [*guard, first, *words[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -267,6 +282,14 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if words[0]:
                 yield int(entry.name), words
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
 
 
 def _mounts_below(folder: Path) -> list[str]:

@@ -36,6 +36,9 @@ _COMPILED: Final = re.compile(r"(?P<folder>(?:.*/)?)__pycache__/(?P<name>[^/.]+)
 START_KEYS: Final = ("Entrypoint", "Cmd", "Env", "WorkingDir", "User")
 """Of the image's configuration: the same files under other flags are another server."""
 
+ENGINES_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What the engine gives to a container whose image has none; builders write it out."""
+
 
 class Readable(Protocol):
     """Bytes as they come."""
@@ -74,7 +77,10 @@ def fingerprint_of(archive: Readable, config: dict[str, Any]) -> str:
     for path in sorted(what_matters(files)):
         counted.update(path.encode(errors="surrogateescape") + b":" + files[path] + b"\n")
     start = {key: config.get(key) or None for key in START_KEYS}
-    start["Env"] = sorted(start["Env"] or ()) or None
+    environment = start["Env"] or []
+    if not any(one.startswith("PATH=") for one in environment):
+        environment = [*environment, ENGINES_PATH]
+    start["Env"] = sorted(environment)
     counted.update(b"start:" + msgspec.json.encode(start, order="sorted") + b"\n")
     return DIGEST_PREFIX + counted.hexdigest()
 

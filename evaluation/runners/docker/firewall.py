@@ -53,16 +53,16 @@ class HostFirewall:
         """Each as ``(chain, rule)``; later ones are put above earlier ones."""
         comment = ["-m", "comment", "--comment", self._tag, "-j", "DROP"]
         ours = f"{self._bridges}+"
+        yield "FORWARD", ["-o", ours, *comment]
+        yield "FORWARD", ["-i", ours, *comment]
         if tool.endswith("ip6tables"):
             # Bridges have no IPv6 addresses but the link-local one that the kernel gives them.
             yield "INPUT", ["-i", ours, *comment]
-        else:
-            answers_only = ["-m", "conntrack", "!", "--ctstate", "ESTABLISHED"]
-            yield "INPUT", ["-i", ours, *answers_only, *comment]
-            for chain in _CHAINS:
-                yield chain, ["-d", METADATA_ADDRESSES, "-i", ours, *comment]
-        yield "FORWARD", ["-i", ours, *comment]
-        yield "FORWARD", ["-o", ours, *comment]
+            return
+        answers_only = ["-m", "conntrack", "!", "--ctstate", "ESTABLISHED"]
+        yield "INPUT", ["-i", ours, *answers_only, *comment]
+        for chain in _CHAINS:
+            yield chain, ["-d", METADATA_ADDRESSES, "-i", ours, *comment]
 
 
 def tools() -> list[str]:

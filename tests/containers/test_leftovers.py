@@ -1,0 +1,169 @@
+"""What a stage made goes, whoever died: the process that held it, the engine, or nobody."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evaluation.images import ImageRef
+from evaluation.runners.docker.runner import DockerRunner
+from evaluation.runners.port import InfrastructureFaultError
+from ledger.codes import InfrastructureCause
+from tests.containers.attack import SERVES
+from tests.containers.conftest import SMALL
+from tests.engine.engine import Engine
+from tests.engine.images import busybox_image
+from tests.engine.undo import iptables, tools
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from evaluation.images import parse_image
+from evaluation.runners.docker.runner import DockerRunner
+from tests.containers.conftest import SMALL
+url, model, worker, image = sys.argv[1:]
+image = parse_image(image)
+runner = DockerRunner(model_dir=Path(model), worker=worker, base_url=url)
+with runner.stage("held", SMALL) as stage:
+    stage.prepare(image, 60)
+    server = stage.launch(image, "king")
+    server.wait_healthy(60)
+    print("holding", flush=True)
+    time.sleep(1000)
+"""
+
+
+def left(engine: Engine, worker: str, image: ImageRef) -> list[str]:
+    """All that is on the machine with this worker's name on it."""
+    api = engine.client.api
+    filters = {"label": f"cacheon-ledger.worker={worker}"}
+    found = [f"container {one['Id']}" for one in api.containers(all=True, filters=filters)]
+    found += [f"network {one['Name']}" for one in api.networks(filters=filters)]
+    found += [f"volume {one['Name']}" for one in api.volumes(filters=filters)["Volumes"] or ()]
+    found += [f"image {one['Id']}" for one in api.images() if str(image) in one["RepoDigests"]]
+    for tool in tools():
+        lines = iptables(tool, "-S").splitlines()
+        found += [f"rule {line}" for line in lines if f"cacheon-ledger:{worker}:" in line]
+    return found
+
+
+Hold = Callable[[str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def image(engine: Engine) -> ImageRef:
+    return busybox_image(engine, "held", SERVES)
+
+
+@pytest.fixture
+def hold(engine: Engine, model_dir: Path, image: ImageRef) -> Hold:
+    """Start a process that holds a stage with a running server."""
+
+    def started(worker: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(  # noqa: S603
+            [
+                *(sys.executable, "-c", textwrap.dedent(HOLDER)),
+                *(engine.base_url, str(model_dir), worker, str(image)),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holding\n"
+        return process
+
+    return started
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next_of_its_name_alone(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef, hold: Hold
+) -> None:
+    process = hold("evaluator-1")
+    kinds = {one.split()[0] for one in left(engine, "evaluator-1", image)}
+    assert kinds == {"container", "network", "volume", "image", "rule"}
+
+    assert new_runner("evaluator-1").sweep() == (), "its process is alive"
+    assert {one.split()[0] for one in left(engine, "evaluator-1", image)} == kinds
+
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert new_runner("evaluator-2").sweep() == (), "it is another worker's"
+    assert {one.split()[0] for one in left(engine, "evaluator-1", image)} == kinds
+
+    said = " ".join(new_runner("evaluator-1").sweep())
+    for word in ("container", "(king)", "pulled image", "network", "firewall rule"):
+        assert word in said
+    assert left(engine, "evaluator-1", image) == []
+    assert new_runner("evaluator-1").sweep() == ()
+
+
+def test_the_sweep_works_after_the_engine_was_killed_too(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef, hold: Hold
+) -> None:
+    process = hold("evaluator-3")
+    engine.kill()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with pytest.raises(InfrastructureFaultError, match="could not"):
+        new_runner("evaluator-3").sweep()
+    engine.start()
+    assert new_runner("evaluator-3").sweep() != ()
+    assert left(engine, "evaluator-3", image) == []
+
+
+def test_an_engine_that_dies_in_mid_contest_is_a_fault_of_ours_and_swept_later(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef
+) -> None:
+    runner = new_runner("evaluator-4")
+    with (
+        pytest.raises(InfrastructureFaultError, match="could not be cleared away") as leaving,
+        runner.stage("dies", SMALL) as stage,
+    ):
+        stage.prepare(image, 60)
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        engine.kill()
+        for ask in (lambda: server.exit_code, server.pause, server.log_tail, server.stop):
+            with pytest.raises(InfrastructureFaultError) as asked:
+                ask()
+            assert asked.value.cause is InfrastructureCause.HOST_FAILED
+    assert leaving.value.cause is InfrastructureCause.HOST_FAILED
+    with (
+        pytest.raises(InfrastructureFaultError, match="could not be reached"),
+        runner.stage("no-engine", SMALL),
+    ):
+        pass
+    engine.start()
+    assert runner.sweep() != (), "the same process clears away what it could not before"
+    assert left(engine, "evaluator-4", image) == []
+
+
+def test_leaving_by_an_error_clears_away_all_the_same(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef
+) -> None:
+    runner = new_runner("evaluator-5")
+    with pytest.raises(KeyboardInterrupt), runner.stage("interrupted", SMALL) as stage:
+        stage.prepare(image, 60)
+        stage.launch(image, "king")
+        raise KeyboardInterrupt
+    assert left(engine, "evaluator-5", image) == []
+
+
+def test_a_running_stage_of_this_process_is_not_swept(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef
+) -> None:
+    runner = new_runner("evaluator-6")
+    with runner.stage("runs", SMALL) as stage:
+        stage.prepare(image, 60)
+        server = stage.launch(image, "king")
+        assert runner.sweep() == ()
+        server.wait_healthy(60)
+        server.stop()
+    assert left(engine, "evaluator-6", image) == []
