@@ -16,7 +16,8 @@ import benchmarks.growth
 import benchmarks.ingesting
 import benchmarks.journals
 import benchmarks.rebuilding
-import benchmarks.replaying  # noqa: F401  modules register their benchmarks by being imported
+import benchmarks.replaying
+import benchmarks.streaming  # noqa: F401  modules register their benchmarks by being imported
 from benchmarks.growth import SHORTER
 from benchmarks.measuring import RUN, CannotMeasureError, Run, tell
 from benchmarks.registry import REGISTRY, Result

@@ -7,7 +7,7 @@ request was sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -77,14 +77,27 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class RawStream:
     """Everything a server sent for one request, before anybody looked inside.
 
-    ``sent_us`` counts from the start of the block; everything else from when this was sent.
+    Stamps are nanoseconds of ``time.perf_counter_ns``, one for each piece; nothing is made of them
+    while other streams may still be timed.
     """
 
     content_type: str
-    chunks: Sequence[Chunk]
-    end_us: int
+    # Megabytes, which a failing assertion or the event loop's own repr should not write out.
+    arrived_ns: Sequence[int] = field(repr=False)
+    pieces: Sequence[bytes] = field(repr=False)
+    sent_ns: int
+    end_ns: int
     content_encoding: str = ""
-    sent_us: int = 0
+
+    @property
+    def end_us(self) -> int:
+        """When the last byte was here, since the request was sent."""
+        return (self.end_ns - self.sent_ns) // 1_000
+
+    def chunks(self) -> list[Chunk]:
+        """The pieces, each with when it came since the request was sent."""
+        arrived_us = [(at_ns - self.sent_ns) // 1_000 for at_ns in self.arrived_ns]
+        return list(map(Chunk, arrived_us, self.pieces))
 
 
 class _TokenLogprob(msgspec.Struct):
@@ -130,10 +143,16 @@ def printable(text: str) -> str:
 
 
 def understand(
-    raw: RawStream, tokenizer: Tokenizer, *, max_tokens: int, require_logprobs: bool = True
+    raw: RawStream,
+    tokenizer: Tokenizer,
+    *,
+    max_tokens: int,
+    require_logprobs: bool = True,
+    block_start_ns: int | None = None,
 ) -> Answer:
     """Read a finished stream; raises :class:`ServerFaultError` for one that is not as agreed.
 
+    ``block_start_ns`` is what the answer's ``sent_us`` counts from; by default the send itself.
     Only the first ``2 x max_tokens + 16`` tokens are kept; that many are already too many for any
     verdict but one.
     """
@@ -149,7 +168,7 @@ def understand(
             f"the server answered {printable(raw.content_type)[:MAX_MESSAGE_CHARS]!r} "
             "instead of an event stream",
         )
-    heard = _heard(raw.chunks, require_logprobs=require_logprobs)
+    heard = _heard(raw.chunks(), require_logprobs=require_logprobs)
     if heard.finish_reason is None or not heard.done:
         missing = "a finish_reason" if heard.finish_reason is None else "[DONE]"
         raise ServerFaultError(
@@ -164,7 +183,7 @@ def understand(
         finish_reason=printable(heard.finish_reason)[:MAX_MESSAGE_CHARS],
         logprobs_milli=_claimed(heard, ends, ids_from_server=ids_from_server),
         ids_from_server=ids_from_server,
-        sent_us=raw.sent_us,
+        sent_us=0 if block_start_ns is None else (raw.sent_ns - block_start_ns) // 1_000,
     )
 
 

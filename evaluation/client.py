@@ -29,7 +29,6 @@ from evaluation.answers import (
     understand,
 )
 from evaluation.plan import Tokenizer
-from evaluation.sse import Chunk
 from ledger.codes import DisqualificationCode
 
 __all__ = [
@@ -197,20 +196,15 @@ async def ask(
     )
 
 
-async def receive(
-    session: aiohttp.ClientSession,
-    base_url: str,
-    request: ChatRequest,
-    *,
-    block_start_ns: int | None = None,
-) -> RawStream:
+async def receive(session: aiohttp.ClientSession, base_url: str, request: ChatRequest) -> RawStream:
     """Send one chat request and return what came, unread; raises :class:`ServerFaultError`.
 
-    ``block_start_ns`` (``time.perf_counter_ns``) is what the answer's ``sent_us`` counts from; by
-    default the send itself. Raises :class:`HostFaultError` where this machine could not ask.
+    Raises :class:`HostFaultError` where this machine could not ask.
     """
     limit, most_chunks = request.max_bytes, request.max_chunks
-    stamped: list[tuple[int, bytes]] = []
+    # Two lists of numbers and bytes give the garbage collector nothing to look through.
+    arrived_ns: list[int] = []
+    pieces: list[bytes] = []
     size = 0
     body = msgspec.json.encode(request.body())
     stamps: dict[str, int] = {}
@@ -233,9 +227,10 @@ async def receive(
             read_any = response.content.readany
             now_ns = time.perf_counter_ns
             while data := await read_any():
-                stamped.append((now_ns(), data))
+                arrived_ns.append(now_ns())
+                pieces.append(data)
                 size += len(data)
-                if size > limit or len(stamped) > most_chunks:
+                if size > limit or len(pieces) > most_chunks:
                     raise _flood(request, size)
             end_ns = time.perf_counter_ns()
             content_type = response.content_type
@@ -247,14 +242,8 @@ async def receive(
         ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _broken(error) from error
-    start_ns = stamps.get(_START, called_ns)
-    chunks = [Chunk((at_ns - start_ns) // 1_000, data) for at_ns, data in stamped]
     return RawStream(
-        content_type,
-        chunks,
-        (end_ns - start_ns) // 1_000,
-        content_encoding=encoding,
-        sent_us=0 if block_start_ns is None else (start_ns - block_start_ns) // 1_000,
+        content_type, arrived_ns, pieces, stamps.get(_START, called_ns), end_ns, encoding
     )
 
 

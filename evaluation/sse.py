@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Bytes as they came off the socket, microseconds after the request was sent."""
+class Chunk(NamedTuple):
+    """Bytes as they came off the socket, microseconds after the request was sent.
+
+    A tuple, since one is made for every piece of every stream.
+    """
 
     at_us: int
     data: bytes

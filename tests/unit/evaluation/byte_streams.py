@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from evaluation.client import RawStream
-from evaluation.sse import Chunk
 
 DONE = b"data: [DONE]\n\n"
 
@@ -29,5 +28,5 @@ def whole_stream(text: str, finish_reason: str = "length") -> bytes:
 
 def raw(chunks: Sequence[bytes], content_type: str = "text/event-stream") -> RawStream:
     """A received stream whose chunks arrived 10 us apart, the first at 10 us."""
-    stamped = [Chunk(10 * at, data) for at, data in enumerate(chunks, start=1)]
-    return RawStream(content_type, stamped, 10 * (len(chunks) + 1))
+    arrived_ns = [10_000 * at for at in range(1, len(chunks) + 1)]
+    return RawStream(content_type, arrived_ns, chunks, 0, 10_000 * (len(chunks) + 1))
