@@ -78,25 +78,35 @@ async def try_answers(server: RunningServer, asked: Asked, prompts: PromptSet, b
             except ServerFaultError as caught:
                 fault = caught
                 break
-            try:
-                answers.append(_understood(stream, again, asked))
-            except ServerFaultError as caught:
-                fault = fault or caught
-                if caught.code is not DisqualificationCode.LOGPROBS_MISSING:
-                    break
-                # The one fault behind which the rest of an answer can still be looked at.
-                unclaimed = replace(again, require_logprobs=False)
-                answers.append(_understood(stream, unclaimed, asked))
+            answer, caught_here = _understood(stream, again, asked)
+            fault = fault or caught_here
+            if answer is None:
+                break
+            answers.append(answer)
     _as_a_contest_sees_it(fault, answers, asked, book)
 
 
-def _understood(stream: RawStream, request: ChatRequest, asked: Asked) -> Answer:
-    return understand(
-        stream,
-        asked.tokenizer,
-        max_tokens=request.max_tokens,
-        require_logprobs=request.require_logprobs,
-    )
+def _understood(
+    stream: RawStream, request: ChatRequest, asked: Asked
+) -> tuple[Answer | None, ServerFaultError | None]:
+    """The answer and what a contest has against it; missing logprobs are the one fault behind which
+    the rest of an answer can still be looked at."""
+    fault: ServerFaultError | None = None
+    for require_logprobs in (request.require_logprobs, False):
+        try:
+            answer = understand(
+                stream,
+                asked.tokenizer,
+                max_tokens=request.max_tokens,
+                require_logprobs=require_logprobs,
+            )
+        except ServerFaultError as caught:
+            fault = fault or caught
+            if caught.code is not DisqualificationCode.LOGPROBS_MISSING:
+                return None, fault
+        else:
+            return answer, fault
+    return None, fault
 
 
 async def _offered(session: aiohttp.ClientSession, base_url: str) -> tuple[str, ...]:

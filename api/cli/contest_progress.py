@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 BASELINE: Final = "baseline"
+_TIMED: Final = ("prompts", "repeats")
 LINE_EVERY_S: Final = 15.0
 """Where nobody watches, a phase that lasts says so often how far it is."""
 
@@ -130,7 +131,7 @@ class _Lines:
         if self._said == (phase, entrant) and not waited and done < of:
             return
         self._said, self._said_at_s = (phase, entrant), time.monotonic()
-        ratio = self.ratios.text(entrant) if entrant else ""
+        ratio = self.ratios.text(entrant) if entrant and phase in _TIMED else ""
         whose = entrant or ("the reference" if phase == "reference" else "the baseline")
         block = self._block if phase == "prompts" else ""
         _line(

@@ -34,8 +34,6 @@ Runs = Annotated[
 ]
 _MODEL: Final = typer.Option(
     "--model",
-    exists=True,
-    file_okay=False,
     help="The model's directory; containers find it, read-only, at /models.",
 )
 Model = Annotated[Path, _MODEL]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import evaluation
-from evaluation.engines import announce
+from evaluation.engines import profile as profile_module
 from evaluation.engines.profile import PREFIX, Launch, ProfileError, parse_launch
 from evaluation.images import ImageRef
 from evaluation.reference.image import ImageError, image_digest, image_path
@@ -23,7 +23,7 @@ from ledger.codes import InfrastructureCause
 
 LOOPBACK: Final = "127.0.0.1"
 _PACKAGE_ROOT: Final = Path(evaluation.__file__).resolve().parents[1]
-_ENGINES: Final = Path(announce.__file__).parent
+_ENGINES: Final = Path(profile_module.__file__).parent
 
 
 class NotLocalError(ValueError):
@@ -100,10 +100,11 @@ class LocalImages:
         program = self._program(launch)
         handed = {name: os.environ[name] for name in profile.hands_on if name in os.environ}
         own = {"PYTHONPATH": str(_PACKAGE_ROOT)} if profile.name == "reference" else {}
-        announced = (sys.executable, "-I", "-S", announce.__file__, str(port))
         return ServerCommand(
-            argv=(*announced, *program, *launch.arguments(filled)),
+            argv=(*program, *launch.arguments(filled)),
             environment={**handed, **own, **profile.environment},
+            port=port,
+            health_path=profile.health_path,
         )
 
     def fingerprint(self, image_digest: str) -> str:
