@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import structs
 
+from evaluation.blocks import block_label
 from evaluation.client import Answer, ServerFaultError
 from evaluation.gpus import GpuFacts, gpu_facts
 from evaluation.images import ImageRef, ImageReferenceError, parse_image
@@ -155,7 +156,7 @@ class Arm:
         if self.fault is not None:
             return
         contents = [self._questions.prompts.scored[at] for at in places]
-        load = self._questions.load(contents, f"block {block}")
+        load = self._questions.load(contents, block_label(block))
         of = self._contest.prompts
         stretch = self._asked("prompts", block, place, load, done=places.start, of=of)
         self.answers += stretch.answers

@@ -19,6 +19,11 @@ def blocks_of(contest: ContestPolicy) -> tuple[range, ...]:
     return tuple(range(start, end) for start, end in pairwise(bounds))
 
 
+def block_label(block: int) -> str:
+    """What the arrivals of a block are drawn under; the same for every arm."""
+    return f"block {block}"
+
+
 def arm_order(seed: int, block: int, arms: int) -> tuple[int, ...]:
     """The order in which ``arms`` arms answer a block, each named by its place in the plan.
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from evaluation.arms import Arm, Ground, OnServer
+from evaluation.blocks import block_label, blocks_of
 from evaluation.client import Answer
 from evaluation.conditions import Conditions, conditions_of, unfit
 from evaluation.evidence import Evidence, EvidenceError, canonical
@@ -41,6 +42,7 @@ from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer, checked
 from evaluation.prompts import prompts_for
 from evaluation.runners.port import InfrastructureFaultError, Runner, Stage
 from evaluation.scoring import Forced, force_all
+from evaluation.sources import Texts
 from evaluation.void import RoundVoidError, void_by_fault
 from ledger.codes import VoidCause
 from ledger.rules.seed import seed_from_block_hash
@@ -59,16 +61,23 @@ def run_contest(
     on_server: OnServer = lambda *_: None,
     on_block: OnBlock = lambda *_: None,
     on_measured: OnMeasured = lambda *_: None,
+    texts: Texts | None = None,
 ) -> ContestOutcome:
     """Run the attempt to its end. Blocks; call it from a thread without a running event loop.
+
+    ``texts`` are those of the policy's source (:func:`evaluation.sources.open_texts`), None where
+    it generates them.
 
     Raises :class:`~evaluation.plan.PlanError` for an impossible plan and whatever the callbacks
     raise; everything a server, the runner or the scoring does wrong is in the outcome.
     """
     checked(plan)
     seed = seed_from_block_hash(plan.seed_block_hash)
-    prompts = prompts_for(seed, plan.policy.contest, tokenizer)
+    prompts = prompts_for(seed, plan.policy.contest, tokenizer, texts)
     questions = Questions(plan, prompts, tokenizer, on_progress, should_stop, on_block, on_measured)
+    for number, places in enumerate(blocks_of(plan.policy.contest)):
+        # A block too large to be asked is refused now and not in the middle of the round.
+        questions.load([prompts.scored[at] for at in places], block_label(number))
     outcome = ContestOutcome(
         contest_id=plan.contest_id, status="void", seed=seed, prompts_digest=prompts.digest
     )

@@ -86,6 +86,10 @@ class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[str, ...]
 
 
+class _KeptPrompts(msgspec.Struct):
+    digest: str
+
+
 def track_policy_digest(track: TrackPolicy) -> str:
     """``sha256:<hex>`` over one track's policy in its one spelling."""
     return "sha256:" + hashlib.sha256(spelled(track, ADDED_LATER)).hexdigest()
@@ -114,6 +118,11 @@ def read_baseline(data: bytes) -> BaselineEvidence:
     return baseline
 
 
+def read_prompts_digest(data: bytes) -> str:
+    """The digest that a kept :class:`~evaluation.prompts.PromptSet` says of itself."""
+    return _read(data, _KeptPrompts, "contest's prompts").digest
+
+
 def digests_of(manifest: ContestEvidence) -> tuple[str, ...]:
     """Everything that the manifest names, each once, in its order."""
     named = [manifest.prompts_evidence, manifest.baseline_evidence]
@@ -135,7 +144,8 @@ def rejudge_manifest(store: Evidence, manifest: ContestEvidence) -> Rejudged:
     plan, outcome = manifest.plan, manifest.outcome
     differences = _stated_wrongly(manifest)
     baseline = read_baseline(store.get(manifest.baseline_evidence))
-    store.get(manifest.prompts_evidence)
+    if read_prompts_digest(store.get(manifest.prompts_evidence)) != manifest.prompts_digest:
+        differences.append("the prompts kept are not those that were asked")
     verdicts: list[EntrantVerdict] = []
     records: dict[str, ArmRecord] = {}
     paired = _paired(baseline)

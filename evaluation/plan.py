@@ -79,7 +79,7 @@ class ContestPlan(msgspec.Struct, frozen=True, kw_only=True):
     runner-up, then challengers in the order they are judged. ``model_dir`` is where the weights lie
     on the machine that runs the contest; ``model_name`` is the name servers must answer to.
     ``king_won_at_block`` is when the king's reign began, None where that is not known or nobody
-    reigns.
+    reigns; ``arena_policy_digest`` names the arena's whole policy, empty away from an arena.
     """
 
     contest_id: str
@@ -93,6 +93,7 @@ class ContestPlan(msgspec.Struct, frozen=True, kw_only=True):
     baseline: ImageRef
     entrants: tuple[PlannedEntrant, ...]
     king_won_at_block: int | None = None
+    arena_policy_digest: str = ""
 
 
 def checked(plan: ContestPlan) -> ContestPlan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +19,19 @@ from test_contest_between_real_servers import CHEAP, MISSING, Ground, is_alive
 from evaluation.blocks import arm_order, blocks_of
 from evaluation.bundle import read_bundle, write_bundle
 from evaluation.contest import ContestOutcome, run_contest
-from evaluation.evidence import EvidenceStore, read_evidence
+from evaluation.evidence import EvidenceStore, digest_of, read_evidence
 from evaluation.images import ImageRef, image_as_committed
 from evaluation.manifest import read_baseline, read_manifest, rejudge_contest
-from evaluation.plan import ContestPlan, EntrantRole
+from evaluation.plan import ContestPlan, EntrantRole, PlanError
 from evaluation.reference import tokenizer
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
 from evaluation.runners.port import InfrastructureFaultError, RunningServer, Stage
 from evaluation.runners.process import ProcessRunner, ServerCommand, running_of_group
 from evaluation.runners.reference import ReferenceImages
+from evaluation.sources import open_texts
 from ledger.codes import InfrastructureCause, VoidCause
-from ledger.contest_policy import Poisson, ServerLimits
+from ledger.contest_policy import JsonlFile, Poisson, ServerLimits
 
 # No timing decides: at these limits neither drift nor lag can void a round.
 STEADY = msgspec.structs.replace(
@@ -324,15 +327,77 @@ def test_an_arm_that_dies_between_blocks_is_dropped_and_the_others_go_on(ground:
 
     def kill(block: int, _of: int, entrant: str | None) -> None:
         if (block, entrant) == (1, victim):
-            import os
-            import signal
-
             os.kill(watched.servers[-1].pid or 0, signal.SIGKILL)
 
     plan = ground.plan([("kv_cache", "king"), (victim, "challenger")], contest=RESTARTED)
     outcome = watched.run(ground, plan, on_block=kill)
     assert [verdict.code for verdict in outcome.verdicts] == ["", "stream_broken"]
     assert outcome.verdicts[1].e2e_us == ()
+
+
+class ShortOfMemory:
+    """A server whose runner says that the kernel ended it at its memory limit."""
+
+    out_of_memory = True
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+
+class LimitedMemory(ProcessRunner):
+    """A runner whose challengers have too little memory."""
+
+    def launch(self, image: ImageRef, role: str) -> Any:
+        server = super().launch(image, role)
+        return ShortOfMemory(server) if role == "challenger" else server
+
+
+def test_a_server_ended_at_its_memory_limit_is_told_apart_from_a_broken_stream(
+    ground: Ground,
+) -> None:
+    plan = ground.plan([("breaks_stream", "challenger")], contest=CHEAP)
+    images = ReferenceImages(ground.root / "images", Path(plan.model_dir))
+    watched = Watched()
+
+    def kill(_block: int, _of: int, entrant: str | None) -> None:
+        if entrant is not None:
+            os.kill(watched.servers[-1].pid or 0, signal.SIGKILL)
+
+    outcome = watched.run(ground, plan, runner=LimitedMemory(images), on_block=kill)
+    (verdict,) = outcome.verdicts
+    assert verdict.code == "out_of_memory"
+    assert "exited with -9 because it used more memory than it may" in verdict.detail
+    # The same runner, and a stream that breaks while the server lives on.
+    alive = Watched().run(ground, plan, runner=LimitedMemory(images))
+    assert alive.verdicts[0].code == "stream_broken"
+
+
+def test_a_block_too_large_to_be_asked_is_refused_before_anything_starts(ground: Ground) -> None:
+    contest = msgspec.structs.replace(
+        CHEAP, prompts=1_000, prompts_per_block=1_000, context_tokens=128, output_tokens=8_192
+    )
+    watched = Watched()
+    with pytest.raises(PlanError, match=r"could be .* bytes"):
+        watched.run(ground, ground.plan([("kv_cache", "challenger")], contest=contest))
+    assert watched.servers == []
+
+
+def test_prompts_come_from_the_file_that_the_policy_names(ground: Ground, tmp_path: Path) -> None:
+    lines = [{"prompt": f"line {at} " + "of a text to continue " * 20} for at in range(40)]
+    content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    (tmp_path / "prompts.jsonl").write_bytes(content)
+    contest = msgspec.structs.replace(STEADY, source=JsonlFile(digest=digest_of(content)))
+    plan = ground.plan([("kv_cache", "challenger")], contest=contest)
+    texts = open_texts(contest.source, tmp_path / "prompts.jsonl")
+    outcome = Watched().run(ground, plan, texts=texts)
+    assert [verdict.code for verdict in outcome.verdicts] == [""]
+    manifest = read_manifest(ground.evidence.get(outcome.manifest_digest))
+    assert b"of a text to continue" in ground.evidence.get(manifest.prompts_evidence)
+    with pytest.raises(PlanError, match="no texts were given"):
+        Watched().run(ground, plan)
 
 
 def test_an_interrupted_round_leaves_no_server(ground: Ground) -> None:

@@ -30,6 +30,7 @@ from ledger.rules.seed import seed_from_block_hash
 HASH = "0x" + "ab" * 32
 SEED = seed_from_block_hash(HASH)
 PROMPTS = "sha256:" + "0" * 64
+PROMPTS_KEPT = msgspec.json.encode({"seed": SEED, "digest": PROMPTS})
 ENTRANTS = (("fast", "king", 20), ("faster", "challenger", 10))
 
 
@@ -109,7 +110,7 @@ def stored(root: Path, **manifest: Any) -> tuple[EvidenceStore, ContestEvidence,
         "policy_digest": track_policy_digest(planned.policy),
         "seed": SEED,
         "prompts_digest": PROMPTS,
-        "prompts_evidence": store.put(b"the prompts"),
+        "prompts_evidence": store.put(PROMPTS_KEPT),
         "baseline_evidence": store.put(spelled_part(baseline)),
         "entrants": tuple(parts),
         "conditions": conditions_of(

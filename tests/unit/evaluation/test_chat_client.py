@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -106,6 +107,57 @@ def test_what_is_asked_is_the_container_contract() -> None:
         "logprobs": True,
         "top_logprobs": 5,
     }
+
+
+def test_a_request_may_carry_more_than_the_contract_and_never_less() -> None:
+    request = ChatRequest("m", "x", 2, 1, 10, extra={"return_token_ids": True})
+    assert request.body() == {**replace(request, extra={}).body(), "return_token_ids": True}
+    with pytest.raises(ValueError, match="may not replace the contract's: seed, temperature"):
+        replace(request, extra={"temperature": 1, "seed": 2})
+
+
+def test_a_server_may_close_the_connection_after_every_answer() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response.force_close()
+        await response.prepare(request)
+        await response.write(whole_stream("hi"))
+        return response
+
+    async def scenario() -> list[Answer]:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", handler)
+        request = ChatRequest("m", "x", 8, 1, 10)
+        async with TestServer(app) as server, open_session() as session:
+            base_url = str(server.make_url("")).rstrip("/")
+            return [await ask(session, base_url, request, tokenizer) for _ in range(3)]
+
+    assert [answer.tokens for answer in asyncio.run(scenario())] == [(104, 105)] * 3
+
+
+def test_a_request_on_a_connection_the_server_gave_up_long_ago_is_asked_anew() -> None:
+    """A server that closes idle connections while the client thinks of something else."""
+    lost: list[asyncio.Transport] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert isinstance(request.transport, asyncio.Transport)
+        lost.append(request.transport)
+        return await streaming(whole_stream("hi"))(request)
+
+    async def scenario() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", handler)
+        request = ChatRequest("m", "x", 8, 1, 10)
+        async with TestServer(app) as server, open_session() as session:
+            base_url = str(server.make_url("")).rstrip("/")
+            await ask(session, base_url, request, tokenizer)
+            lost[0].abort()
+            # The client hears of it as soon as it listens again.
+            await asyncio.sleep(0.05)
+            await ask(session, base_url, request, tokenizer)
+
+    asyncio.run(scenario())
+    assert len(set(map(id, lost))) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imagined_contest import changed, stored
+from imagined_contest import PROMPTS_KEPT, changed, stored
 
 from evaluation import bundle as module
 from evaluation.bundle import (
@@ -60,7 +60,7 @@ def test_what_was_written_is_read_and_judged_again(tmp_path: Path) -> None:
     assert bundle.manifest == manifest
     assert bundle.manifest_digest == digest
     assert bundle.rejudged == rejudge_contest(store, digest)
-    assert bundle.get(manifest.prompts_evidence) == b"the prompts"
+    assert bundle.get(manifest.prompts_evidence) == PROMPTS_KEPT
     with pytest.raises(EvidenceError, match="no evidence"):
         bundle.get("sha256:" + "9" * 64)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bundle"]
@@ -209,6 +209,17 @@ def test_a_manifest_that_lies_is_refused_by_what_follows_from_the_evidence(data:
         (lambda m: changed(m, form="cacheon-contest-evidence/9"), "cannot be read"),
     ):
         refused(lying(data, change), message)
+
+
+def test_other_prompts_than_were_asked_are_refused(tmp_path: Path) -> None:
+    store, manifest, _ = stored(tmp_path)
+    other = store.put(PROMPTS_KEPT.replace(b"sha256:00", b"sha256:01"))
+    lying = changed(manifest, prompts_evidence=other)
+    found = rejudge_contest(store, store.put(spelled_part(lying))).differences
+    assert found == ("the prompts kept are not those that were asked",)
+    broken = changed(manifest, prompts_evidence=store.put(b"no prompts"))
+    with pytest.raises(EvidenceError, match="no contest's prompts"):
+        rejudge_contest(store, store.put(spelled_part(broken)))
 
 
 def test_a_round_that_counts_in_spite_of_its_conditions_is_refused(tmp_path: Path) -> None:
