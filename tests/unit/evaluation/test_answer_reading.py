@@ -193,3 +193,34 @@ def test_an_answer_without_text_has_no_tokens_whatever_ids_are_named() -> None:
 def test_evidence_from_before_these_fields_is_still_read() -> None:
     old = b'{"tokens":[97],"arrival_us":[10],"end_us":20,"finish_reason":"stop"}'
     assert msgspec.json.decode(old, type=Answer).logprobs_milli == ()
+
+
+class Counting:
+    """The byte tokenizer, counting how many ids it is asked to look at."""
+
+    EOS_ID, END_IDS = byte_tokenizer.EOS_ID, byte_tokenizer.END_IDS
+    encode, chat_prompt = (
+        staticmethod(byte_tokenizer.encode),
+        staticmethod(byte_tokenizer.chat_prompt),
+    )
+
+    def __init__(self) -> None:
+        self.looked_at = 0
+
+    def decode(self, ids: Sequence[int]) -> str:
+        self.looked_at += len(ids)
+        return byte_tokenizer.decode(ids)
+
+    def text_ends(self, ids: Sequence[int]) -> list[int]:
+        self.looked_at += len(ids)
+        return byte_tokenizer.text_ends(ids)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_timing_an_answer_looks_at_each_token_a_fixed_number_of_times(named: bool) -> None:
+    counting, length = Counting(), 2_000
+    pieces = [chunk("a", ids=[97] if named else None) for _ in range(length)]
+    stream = raw([*pieces, event(None, "length"), DONE])
+    answer = understand(stream, counting, max_tokens=length, require_logprobs=False)
+    assert (len(answer.tokens), answer.ids_from_server) == (length, named)
+    assert counting.looked_at <= 2 * length
