@@ -306,7 +306,7 @@ def _pace(answers: Sequence[Answer], asked: Asked, book: Book) -> None:
             DisqualificationCode.FLUSHED.value,
             f"the tokens come over {spread_ppm / 10_000:.1f} % of an answer's time, and at least "
             f"{least_ppm / 10_000:.1f} % is asked",
-            "send each token when it is made; do not collect them",
+            "send each token when it is made, with TCP_NODELAY set; do not collect them",
         )
     else:
         book.passed("pace", f"the tokens come over {spread_ppm / 10_000:.0f} % of an answer's time")
