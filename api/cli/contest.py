@@ -146,6 +146,7 @@ def run(
     policy: PolicyFile = None,
     track: Track = None,
     gpus: Gpus = None,
+    prompts_file: PromptsFile = None,
     host_firewall: HostFirewall = True,
     seed_hash: Annotated[
         str, typer.Option(help="The seed block's hash, 0x and 64 hex digits, or 'random'.")
@@ -179,6 +180,7 @@ def run(
     from evaluation.manifest import read_manifest
     from evaluation.object_store import open_evidence
     from evaluation.plan import ContestPlan
+    from evaluation.sources import open_texts
     from evaluation.tokenizers import load_tokenizer
 
     rules = rules_of(policy, track, model, model_name, gpus)
@@ -207,7 +209,7 @@ def run(
         baseline=reference,
         entrants=entrants_of(machine, king, runup, entrant, images),
     )
-    made = machine.runner()
+    made, texts = machine.runner(), open_texts(settings.contest.source, prompts_file)
     _say(f"the rules are '{rules.name}'; {note}")
     with ExitStack() as stack:
         passing = stack.enter_context(tempfile.TemporaryDirectory(prefix="contest-"))
@@ -221,6 +223,7 @@ def run(
                 on_progress=watcher.phase,
                 on_block=watcher.block,
                 on_measured=watcher.measured,
+                texts=texts,
             )
         manifest = None
         if outcome.manifest_digest:
