@@ -15,6 +15,7 @@ import benchmarks.concurrent
 import benchmarks.growth
 import benchmarks.ingesting
 import benchmarks.journals
+import benchmarks.judging.figures
 import benchmarks.rebuilding
 import benchmarks.replaying
 import benchmarks.streaming  # noqa: F401  modules register their benchmarks by being imported

@@ -275,4 +275,5 @@ class _Contest:
             exit_code=arm.exit_code,
             log_tail=arm.log_tail,
             record=arm.record(),
+            streams=plan.policy.contest.streams,
         )

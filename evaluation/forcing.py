@@ -7,7 +7,7 @@ that of the reference's first choice there (``prompt_logprobs: 1``).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import aiohttp
@@ -108,6 +108,45 @@ async def force(
         msg = f"the reference answered HTTP {status}: {message}"
         raise ScoringError(msg)
     return forced_tokens(bytes(reply), ids, answer_starts_at=len(prompt))
+
+
+async def force_with_end(
+    session: aiohttp.ClientSession,
+    base_url: str,
+    *,
+    model: str,
+    prompt: Sequence[int],
+    answer: Sequence[int],
+    end_ids: Iterable[int],
+    timeout_s: int,
+) -> tuple[tuple[ForcedToken | None, ...], ForcedToken | None]:
+    """As :func:`force`, and how good the end of the sequence is after ``answer``.
+
+    A model may have several tokens that end a sequence, and a server only says that one came: of
+    ``end_ids`` the one that the reference likes best counts, each asked for until one is its first
+    choice. None where the reference says nothing about any, or there are none.
+    """
+    tokens: tuple[ForcedToken | None, ...] | None = None
+    end: ForcedToken | None = None
+    for end_id in sorted(end_ids):
+        forced = await force(
+            session,
+            base_url,
+            model=model,
+            prompt=prompt,
+            answer=(*answer, end_id),
+            timeout_s=timeout_s,
+        )
+        tokens, found = forced[:-1], forced[-1]
+        if found is not None and (end is None or found.margin_milli < end.margin_milli):
+            end = found
+        if end is not None and end.is_first_choice:
+            break
+    if tokens is None:
+        tokens = await force(
+            session, base_url, model=model, prompt=prompt, answer=answer, timeout_s=timeout_s
+        )
+    return tokens, end
 
 
 def forced_tokens(

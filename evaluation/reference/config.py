@@ -1,7 +1,7 @@
 """What a reference server does, as data: the content of an image's ``server.json``.
 
-``{"engine": "<kind>", ...parameters}``. Three kinds are honest, the others cheat or fail in one of
-the ways that DOMAIN 4 lists. Shares are in ppm, times in milliseconds, lengths in tokens.
+``{"engine": "<kind>", ...parameters}``. The first kinds are honest, the others cheat or fail in
+one of the ways that DOMAIN 4 lists. Shares are in ppm, times in milliseconds, lengths in tokens.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,26 @@ class PrefixCached(_Kind, frozen=True, kw_only=True, tag="prefix_cache"):
     """Honest: as ``kv_cache``, and keeps the keys and values of what different prompts share."""
 
 
+class Rounded(_Kind, frozen=True, kw_only=True, tag="rounded"):
+    """Honest: as ``kv_cache`` in other arithmetic, bfloat16 throughout unless told otherwise."""
+
+    arithmetic: Literal["bfloat16", "float64", "reordered"] = "bfloat16"
+    """``reordered`` is float32 with its sums in another order."""
+
+
+class Batched(_Kind, frozen=True, kw_only=True, tag="batched"):
+    """Honest: computes up to ``slots`` answers together, always as many rows at once."""
+
+    slots: Annotated[int, Meta(ge=1, le=256)] = 4
+
+
+class Speculative(_Kind, frozen=True, kw_only=True, tag="speculative"):
+    """Honest where allowed: drafts tokens cheaply, emits those the model itself chooses."""
+
+    draft: Literal["ngram", "quantised"] = "ngram"
+    draft_tokens: Annotated[int, Meta(ge=1, le=64)] = 4
+
+
 class OtherWeights(_Kind, frozen=True, kw_only=True, tag="other_weights"):
     """Cheat: serves a model of the same sizes drawn from another seed."""
 
@@ -64,12 +84,99 @@ class Flush(_Kind, frozen=True, kw_only=True, tag="flush"):
     """Cheat: computes as ``prefix_cache``, waits, then sends the whole answer in one write."""
 
     wait_ms: NonNegative = 5
+    first_early: bool = False
+    """Sends the first token when it is known, and only the others in one write."""
+    padded: bool = False
+    """Sends a chunk without text for every token while it computes."""
+
+
+class Bursts(_Kind, frozen=True, kw_only=True, tag="bursts"):
+    """Cheat where speculation is not allowed: sends ``tokens`` at a time."""
+
+    tokens: Positive = 5
 
 
 class Replay(_Kind, frozen=True, kw_only=True, tag="replay"):
-    """Cheat: as ``prefix_cache``, but answers a prompt it has seen from a store of answers."""
+    """Cheat: as ``kv_cache``, but answers a prompt it has seen from a store of answers."""
 
     stored_answers: Positive = 256
+    delay_ppm: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Takes this part of the time the answer took at first, to look as if it computed."""
+    jitter_ppm: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Up to this part more, at random."""
+
+
+class Garbage(_Kind, frozen=True, kw_only=True, tag="garbage"):
+    """Cheat: writes printable characters at random, with no model at all."""
+
+    token_us: NonNegative = 300
+
+
+class TokenSpam(_Kind, frozen=True, kw_only=True, tag="token_spam"):
+    """Cheat: more tokens a second than the model writes, the others being spam."""
+
+    spam: Literal["junk", "whitespace", "overlong", "split"] = "junk"
+    """``junk`` and ``whitespace`` after every token of the model; ``overlong`` goes on after the
+    limit; ``split`` names every token's logprob twice, as if it were two."""
+
+
+class QuantisedWeights(_Kind, frozen=True, kw_only=True, tag="quantised_weights"):
+    """Cheat where not allowed: as ``kv_cache`` over weights of lower precision."""
+
+    precision: Literal["int8", "int8_tensor", "fp8", "int4"] = "int8"
+
+
+class QuantisedKv(_Kind, frozen=True, kw_only=True, tag="quantised_kv"):
+    """Cheat where not allowed: keeps keys and values in lower precision."""
+
+    precision: Literal["fp8", "int4"] = "fp8"
+
+
+class SmallerModel(_Kind, frozen=True, kw_only=True, tag="smaller_model"):
+    """Cheat: computes the first ``layers`` layers of the model only."""
+
+    layers: Positive = 1
+
+
+class Sampled(_Kind, frozen=True, kw_only=True, tag="sampled"):
+    """Cheat: the right model, its tokens drawn at a temperature instead of its best ones."""
+
+    temperature_milli: Positive = 700
+    seed: NonNegative = 1
+
+
+class ForgedLogprobs(_Kind, frozen=True, kw_only=True, tag="forged_logprobs"):
+    """Cheat: the right tokens, with logprobs that are made up."""
+
+    claim: Literal["certain", "random"] = "certain"
+
+
+class ForgedIds(_Kind, frozen=True, kw_only=True, tag="forged_ids"):
+    """Cheat: names the model's ids beside a text that is not theirs."""
+
+
+class Egress(_Kind, frozen=True, kw_only=True, tag="egress"):
+    """Cheat: asks a bigger machine outside and passes its answer on; 502 where it is not reached.
+
+    The default is an address for documentation, which nobody has.
+    """
+
+    upstream: str = "http://192.0.2.1:8000"
+    timeout_ms: Positive = 1_000
+
+
+class Turncoat(_Kind, frozen=True, kw_only=True, tag="turncoat"):
+    """Cheat: honest for its first answers, a smaller model afterwards."""
+
+    honest_answers: NonNegative = 2
+    layers: Positive = 1
+
+
+class Recognises(_Kind, frozen=True, kw_only=True, tag="recognises"):
+    """Cheat: honest to everybody, but a smaller model answers what looks like a contest's."""
+
+    marks: str = "Continue this text at length."
+    layers: Positive = 1
 
 
 class DiesAtStart(_Kind, frozen=True, kw_only=True, tag="dies_at_start"):
@@ -110,11 +217,26 @@ ServerConfig = (
     Recompute
     | KvCached
     | PrefixCached
+    | Rounded
+    | Batched
+    | Speculative
     | OtherWeights
     | Truncated
     | RepeatPenalty
     | Flush
+    | Bursts
     | Replay
+    | Garbage
+    | TokenSpam
+    | QuantisedWeights
+    | QuantisedKv
+    | SmallerModel
+    | Sampled
+    | ForgedLogprobs
+    | ForgedIds
+    | Egress
+    | Turncoat
+    | Recognises
     | DiesAtStart
     | NeverHealthy
     | BreaksStream
@@ -127,11 +249,26 @@ _KINDS: Final[tuple[type[ServerConfig], ...]] = (
     Recompute,
     KvCached,
     PrefixCached,
+    Rounded,
+    Batched,
+    Speculative,
     OtherWeights,
     Truncated,
     RepeatPenalty,
     Flush,
+    Bursts,
     Replay,
+    Garbage,
+    TokenSpam,
+    QuantisedWeights,
+    QuantisedKv,
+    SmallerModel,
+    Sampled,
+    ForgedLogprobs,
+    ForgedIds,
+    Egress,
+    Turncoat,
+    Recognises,
     DiesAtStart,
     NeverHealthy,
     BreaksStream,

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from evaluation.reference.model import Arithmetic, Floats, KvCache, Weights, forward
+from evaluation.reference.model import Arithmetic, KvCache, Weights, forward
+from evaluation.reference.numerics import EXACT, Floats, Numerics
 from evaluation.reference.tokenizer import EOS_ID
 
 TOP_TOKENS = 5
@@ -84,18 +85,21 @@ class RecomputeEngine:
 class KvCacheEngine:
     """One prefill of the prompt, then one token at a time over cached keys and values."""
 
-    def __init__(self, weights: Weights, sampler: Sampler = greedy) -> None:
+    def __init__(
+        self, weights: Weights, sampler: Sampler = greedy, numerics: Numerics = EXACT
+    ) -> None:
         self.arithmetic = Arithmetic()
         self._weights = weights
         self._sampler = sampler
+        self._numerics = numerics
 
     def generate(self, prompt: Sequence[int], max_tokens: int) -> Iterator[Step]:
         """See :class:`Engine`."""
-        cache = KvCache.empty(self._weights.config)
+        cache = KvCache.empty(self._weights.config, self._numerics)
 
         def advance(token: int | None) -> Floats:
             tokens = prompt if token is None else (token,)
-            return _next_logits(self._weights, tokens, cache, self.arithmetic)
+            return _next_logits(self._weights, tokens, cache, self.arithmetic, self._numerics)
 
         return _answer(advance, self._sampler, max_tokens)
 
@@ -139,7 +143,7 @@ class PrefixCacheEngine:
 
     def _after(self, prompt: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
         """What is known once ``prompt`` has been seen, and whether different prompts share it."""
-        common = _common_prefix(self._known, prompt)
+        common = common_prefix(self._known, prompt)
         if 2 * common < len(self._known) or not common:
             return prompt, False
         if not self._shared and prompt == self._known:
@@ -147,16 +151,20 @@ class PrefixCacheEngine:
         return prompt[:common], True
 
 
-def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens both begin with."""
     limit = min(len(first), len(second))
     return next((place for place in range(limit) if first[place] != second[place]), limit)
 
 
 def _next_logits(
-    weights: Weights, tokens: Sequence[int], cache: KvCache | None, arithmetic: Arithmetic
+    weights: Weights,
+    tokens: Sequence[int],
+    cache: KvCache | None,
+    arithmetic: Arithmetic,
+    numerics: Numerics = EXACT,
 ) -> Floats:
-    rows = forward(weights, tokens, cache, last_only=True, arithmetic=arithmetic)
+    rows = forward(weights, tokens, cache, last_only=True, arithmetic=arithmetic, numerics=numerics)
     return np.asarray(rows[-1])
 
 
@@ -172,14 +180,15 @@ def _answer(
             yield Finished("stop")
             return
         emitted.append(token)
-        yield _described(token, logits)
+        yield described(token, logits)
         if len(emitted) >= max_tokens:
             yield Finished("length")
             return
         logits = advance(token)
 
 
-def _described(token: int, logits: Floats) -> Emitted:
+def described(token: int, logits: Floats) -> Emitted:
+    """The token as it is told to the client, with what its logits (V,) say."""
     logprobs = log_softmax(logits)
     best = np.argsort(-logprobs, kind="stable")[:TOP_TOKENS]
     top = tuple((int(place), float(logprobs[place])) for place in best)

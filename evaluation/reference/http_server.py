@@ -80,8 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
         request, prompt = service.chat_request(body)
         if service.hangs:
             threading.Event().wait()
+        relayed = service.relayed(body)
         if not request.stream:
-            self._send(200, service.answer(request, prompt))
+            whole = service.answer(request, prompt) if relayed is None else b"".join(relayed)
+            self._send(200, whole)
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
@@ -90,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             # Closed here whatever happens: an abandoned answer must not keep the engine's turn.
-            with closing(service.stream(request, prompt)) as pieces:
-                for piece in pieces:
+            with closing(service.stream(request, prompt)) as own:
+                for piece in own if relayed is None else relayed:
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         except StreamBrokenOffError:
             self.close_connection = True

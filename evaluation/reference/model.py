@@ -10,6 +10,7 @@ Shapes below: ``T`` tokens in, ``H`` heads, ``P`` positions, ``D`` width, ``V`` 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,9 +20,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.reference.numerics import EXACT, Floats, Numerics, Rounding
 from evaluation.reference.tokenizer import EOS_ID, VOCABULARY
-
-Floats = NDArray[np.float32]
 
 DEFAULT_SEED: Final = 14
 _NORM_EPSILON: Final = np.float32(1e-5)
@@ -105,10 +105,10 @@ class KvCache:
     length: int = field(default=0)
 
     @classmethod
-    def empty(cls, config: ModelConfig) -> KvCache:
+    def empty(cls, config: ModelConfig, numerics: Numerics = EXACT) -> KvCache:
         """A cache with room for every position and no token in it."""
         shape = (config.layers, config.heads, config.positions, config.width // config.heads)
-        return cls(np.empty(shape, np.float32), np.empty(shape, np.float32))
+        return cls(np.empty(shape, numerics.dtype), np.empty(shape, numerics.dtype))
 
     def truncate(self, length: int) -> None:
         """Forget the tokens after the first ``length``; what follows is written over them."""
@@ -165,6 +165,7 @@ def forward(
     *,
     last_only: bool = False,
     arithmetic: Arithmetic | None = None,
+    numerics: Numerics = EXACT,
 ) -> Floats:
     """Logits (T, V) that follow each of ``tokens``; (1, V) with ``last_only``.
 
@@ -176,22 +177,65 @@ def forward(
     start = cache.length if cache is not None else 0
     ids = _checked(tokens, start, config)
     count, total = len(ids), start + len(ids)
-    x = weights.tokens[ids] + weights.positions[start:total]
+    rounded, multiply = numerics.activations, numerics.multiply
+    x = rounded(weights.tokens[ids] + weights.positions[start:total])
     for index, layer in enumerate(weights.layers):
-        query, key, value = _heads(_norm(x) @ layer.query_key_value, config.heads)
+        fused = rounded(multiply(rounded(norm(x)), layer.query_key_value))
+        query, key, value = split_heads(fused, config.heads)
+        key, value = numerics.cached(key), numerics.cached(value)
         if cache is not None:
             cache.keys[index, :, start:total] = key
             cache.values[index, :, start:total] = value
             key, value = cache.keys[index, :, :total], cache.values[index, :, :total]
-        x += _attend(query, key, value, start) @ layer.project
-        x += np.maximum(_norm(x) @ layer.up, 0) @ layer.down
+        attended = rounded(attend(query, key, value, start, numerics))
+        x = rounded(x + rounded(multiply(attended, layer.project)))
+        x = rounded(x + feed_forward(layer, x, numerics))
     if cache is not None:
         cache.length = total
     read = x[-1:] if last_only else x
     if arithmetic is not None:
         arithmetic.token_forwards += count
         arithmetic.multiply_adds += _multiply_adds(config, count, total, len(read))
-    return np.asarray(_norm(read) @ weights.head + weights.bias, dtype=np.float32)
+    return logits_of(weights, read, numerics)
+
+
+def feed_forward(layer: Layer, x: Floats, numerics: Numerics) -> Floats:
+    """``relu(norm(x) @ up) @ down`` of (T, D)."""
+    rounded, multiply = numerics.activations, numerics.multiply
+    inner = rounded(np.maximum(rounded(multiply(rounded(norm(x)), layer.up)), 0))
+    return rounded(multiply(inner, layer.down))
+
+
+def logits_of(weights: Weights, x: Floats, numerics: Numerics) -> Floats:
+    """(T, V) from what the last layer leaves, (T, D)."""
+    normed = numerics.activations(norm(x))
+    return np.asarray(numerics.multiply(normed, weights.head) + weights.bias, dtype=np.float32)
+
+
+def map_matrices(weights: Weights, change: Rounding, *, embeddings: bool) -> Weights:
+    """The weights with every matrix changed; those of tokens and positions if ``embeddings``."""
+    layers = tuple(
+        Layer(
+            change(layer.query_key_value),
+            change(layer.project),
+            change(layer.up),
+            change(layer.down),
+        )
+        for layer in weights.layers
+    )
+    tokens, positions = weights.tokens, weights.positions
+    if embeddings:
+        tokens, positions = change(tokens), change(positions)
+    return Weights(weights.config, tokens, positions, layers, change(weights.head), weights.bias)
+
+
+def shallower(weights: Weights, layers: int) -> Weights:
+    """The first ``layers`` layers alone under the same head: a smaller model."""
+    if not 0 < layers < len(weights.layers):
+        msg = f"a smaller model has 1 to {len(weights.layers) - 1} layers, not {layers}"
+        raise ModelError(msg)
+    config = msgspec.structs.replace(weights.config, layers=layers)
+    return dataclasses.replace(weights, config=config, layers=weights.layers[:layers])
 
 
 def _checked(tokens: Sequence[int], start: int, config: ModelConfig) -> NDArray[np.int64]:
@@ -208,30 +252,35 @@ def _checked(tokens: Sequence[int], start: int, config: ModelConfig) -> NDArray[
     return ids
 
 
-def _norm(x: Floats) -> Floats:
+def norm(x: Floats) -> Floats:
+    """Each row of (T, D) with mean 0 and variance 1."""
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.einsum("td,td->t", centred, centred)[:, None] / np.float32(x.shape[-1])
     return np.asarray(centred / np.sqrt(variance + _NORM_EPSILON))
 
 
-def _heads(fused: Floats, heads: int) -> tuple[Floats, Floats, Floats]:
+def split_heads(fused: Floats, heads: int) -> tuple[Floats, Floats, Floats]:
     """(T, 3D) into queries, keys and values of (H, T, D/H)."""
     count, columns = fused.shape
     split = fused.reshape(count, 3, heads, columns // (3 * heads)).transpose(1, 2, 0, 3)
     return split[0], split[1], split[2]
 
 
-def _attend(query: Floats, key: Floats, value: Floats, start: int) -> Floats:
+def attend(
+    query: Floats, key: Floats, value: Floats, start: int, numerics: Numerics = EXACT
+) -> Floats:
     """Causal attention of (H, T, d) queries at ``start``.. over (H, N, d) keys: (T, H·d)."""
     heads, count, size = query.shape
-    scores = (query * np.float32(size**-0.5)) @ key.transpose(0, 2, 1)
+    scaled = query * np.float32(size**-0.5)
+    scores = numerics.multiply(scaled, key.transpose(0, 2, 1))
     scores += _recency(heads, key.shape[1])
     if count > 1:
         scores += _causal_mask(start, count)
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=-1, keepdims=True)
-    return np.asarray((scores @ value).transpose(1, 0, 2).reshape(count, heads * size))
+    mixed = numerics.multiply(scores, value)
+    return np.asarray(mixed.transpose(1, 0, 2).reshape(count, heads * size))
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from evaluation.reference.model import Floats, Layer, ModelConfig, ModelError, Weights
+from evaluation.reference.model import Layer, ModelConfig, ModelError, Weights
+from evaluation.reference.numerics import Floats
 
 MODEL_FILE: Final = "model.npz"
 CONFIG_FILE: Final = "config.json"

@@ -1,60 +1,27 @@
 """What a reference server answers, apart from sockets: a configured engine behind its model name.
 
-One request computes at a time; others wait their turn.
+One request computes at a time and others wait their turn, but where the engine batches them.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from evaluation.reference import config as kinds
 from evaluation.reference import wire
-from evaluation.reference.cheats import ReplayingEngine, TruncatingEngine, repeat_penalised
-from evaluation.reference.engines import (
-    Emitted,
-    Engine,
-    FinishReason,
-    KvCacheEngine,
-    PrefixCacheEngine,
-    RecomputeEngine,
-)
-from evaluation.reference.model import ModelConfig, ModelError, Weights, init_weights
+from evaluation.reference.building import build_engine, served_weights
+from evaluation.reference.delivery import delivered, relayed
+from evaluation.reference.engines import Emitted, FinishReason
+from evaluation.reference.model import ModelConfig, Weights
 from evaluation.reference.scoring import teacher_forced
 from evaluation.reference.tokenizer import TokenizerError, chat_prompt
 
 
 class StreamBrokenOffError(Exception):
     """The server means to close the connection in the middle of this answer."""
-
-
-def build_engine(config: kinds.ServerConfig, weights: Weights) -> Engine:
-    """The engine that ``config`` names over ``weights``."""
-    match config:
-        case kinds.Recompute():
-            return RecomputeEngine(weights)
-        case kinds.PrefixCached() | kinds.Flush():
-            return PrefixCacheEngine(weights)
-        case kinds.Truncated(kept_ppm=kept_ppm):
-            return TruncatingEngine(KvCacheEngine(weights), kept_ppm)
-        case kinds.RepeatPenalty(penalty_ppm=penalty_ppm):
-            return KvCacheEngine(weights, repeat_penalised(penalty_ppm))
-        case kinds.Replay(stored_answers=stored_answers):
-            return ReplayingEngine(PrefixCacheEngine(weights), stored_answers)
-        case _:
-            return KvCacheEngine(weights)
-
-
-def served_weights(config: kinds.ServerConfig, weights: Weights) -> Weights:
-    """The weights a server of this kind computes with; ``other_weights`` draws its own."""
-    if isinstance(config, kinds.OtherWeights):
-        if config.seed == weights.config.seed:
-            msg = f"other_weights needs another seed than the model's own {config.seed}"
-            raise ModelError(msg)
-        return init_weights(config.seed, weights.config)
-    return weights
 
 
 class Service:
@@ -64,7 +31,10 @@ class Service:
         self._config = config
         self._weights = served_weights(config, weights)
         self._engine = build_engine(config, self._weights)
-        self._turn = threading.Lock()
+        self._computing = threading.Lock()
+        self._turn: AbstractContextManager[object] = (
+            nullcontext() if isinstance(config, kinds.Batched) else self._computing
+        )
         self._answer_numbers = itertools.count(1)
         self._streams = 0
         self.ready = not isinstance(config, kinds.NeverHealthy)
@@ -93,17 +63,21 @@ class Service:
         return request, prompt
 
     def stream(self, request: wire.ChatRequest, prompt: list[int]) -> Generator[bytes, None, None]:
-        """Server-sent events, each as its token is known; ``flush`` gives them all in one piece.
+        """Server-sent events, each as its token is known, unless the kind delivers otherwise.
 
         Raises :class:`StreamBrokenOffError` where the configured fault is to hang up.
         """
-        events = self._events(request, prompt)
-        if isinstance(self._config, kinds.Flush):
-            whole = b"".join(events)
-            time.sleep(self._config.wait_ms / 1_000)
-            yield whole
-        else:
-            yield from events
+        padding = wire.padding_event(self._answer_id("chatcmpl"), self.model_name)
+        yield from delivered(self._config, self._events(request, prompt), padding)
+
+    def relayed(self, body: bytes) -> Iterator[bytes] | None:
+        """Another machine's answer to ``body`` where this kind asks one, else None.
+
+        Raises :class:`~evaluation.reference.wire.WireError` 502 where it cannot be reached.
+        """
+        if not isinstance(self._config, kinds.Egress):
+            return None
+        return relayed(self._config, body)
 
     def answer(self, request: wire.ChatRequest, prompt: list[int]) -> bytes:
         """The answer to a request that did not ask for a stream."""
@@ -125,7 +99,7 @@ class Service:
         request = wire.parse(body, wire.CompletionRequest)
         self._check_model(request.model)
         self._check_length(len(request.prompt), request.max_tokens)
-        with self._turn:
+        with self._computing:
             scores = teacher_forced(self._weights, request.prompt, request.prompt_logprobs or 0)
         return wire.completion_answer(self._answer_id("cmpl"), self.model_name, request, scores)
 
@@ -138,10 +112,24 @@ class Service:
                 if sent == break_at:
                     raise StreamBrokenOffError
                 if isinstance(step, Emitted):
-                    yield wire.chat_event(answer_id, self.model_name, step, top, None)
+                    yield self._token_event(answer_id, request, step, top)
                 else:
                     yield wire.chat_event(answer_id, self.model_name, None, None, step.reason)
         yield wire.DONE
+
+    def _token_event(
+        self, answer_id: str, request: wire.ChatRequest, step: Emitted, top: int | None
+    ) -> bytes:
+        """One token as it is told; two kinds tell it otherwise than it is."""
+        told, entries = step, 1
+        if isinstance(self._config, kinds.ForgedIds):
+            told = step._replace(token_id=_another_character(step.token_id))
+        if isinstance(self._config, kinds.TokenSpam) and self._config.spam == "split":
+            entries = 2
+        ids = [step.token_id] if request.return_token_ids else None
+        return wire.chat_event(
+            answer_id, self.model_name, told, top, None, token_ids=ids, entries=entries
+        )
 
     def _break_at(self, max_tokens: int) -> int | None:
         broken = (
@@ -170,3 +158,9 @@ class Service:
 
     def _answer_id(self, prefix: str) -> str:
         return f"{prefix}-{next(self._answer_numbers)}"
+
+
+def _another_character(token: int) -> int:
+    """A printable character's id, never the token's own."""
+    first, count = 33, 94
+    return first + (token - first + count // 2) % count

@@ -54,6 +54,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     logprobs: bool = False
     top_logprobs: TopCount = 0
+    return_token_ids: bool = False
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,15 +98,44 @@ def models(name: str) -> bytes:
 
 
 def chat_event(
-    answer_id: str, model: str, step: Emitted | None, top: int | None, reason: FinishReason | None
+    answer_id: str,
+    model: str,
+    step: Emitted | None,
+    top: int | None,
+    reason: FinishReason | None,
+    *,
+    token_ids: Sequence[int] | None = None,
+    entries: int = 1,
 ) -> bytes:
     """One server-sent event: a token (``step``), or the empty delta that carries ``reason``.
 
-    ``top`` is how many alternatives to list; None leaves out the logprobs.
+    ``top`` is how many alternatives to list; None leaves out the logprobs. ``token_ids`` are named
+    as vLLM names them, where they were asked for. ``entries`` is how often the token's logprob is
+    listed, once unless somebody cheats.
     """
     delta = {} if step is None else {"content": token_text(step.token_id)}
-    entries = None if step is None or top is None else {"content": [_logprob(step, top)]}
-    choice = {"index": 0, "delta": delta, "logprobs": entries, "finish_reason": reason}
+    listed = None if step is None or top is None else {"content": [_logprob(step, top)] * entries}
+    choice: dict[str, Any] = {
+        "index": 0,
+        "delta": delta,
+        "logprobs": listed,
+        "finish_reason": reason,
+    }
+    if token_ids is not None:
+        choice["token_ids"] = list(token_ids)
+    return _chunk(answer_id, model, choice)
+
+
+def padding_event(answer_id: str, model: str) -> bytes:
+    """A chunk that says nothing: an empty text."""
+    return _chunk(
+        answer_id,
+        model,
+        {"index": 0, "delta": {"content": ""}, "logprobs": None, "finish_reason": None},
+    )
+
+
+def _chunk(answer_id: str, model: str, choice: dict[str, Any]) -> bytes:
     chunk = {
         "id": answer_id,
         "object": "chat.completion.chunk",

@@ -11,7 +11,14 @@ from evaluation.judge import EntrantEvidence, ForcedAnswer
 BEST = ForcedToken(0, 1)
 
 
-def answer(tokens: int, *, first_us: int = 100, step_us: int = 50, end: str = "length") -> Answer:
+def answer(
+    tokens: int,
+    *,
+    first_us: int = 1_000,
+    step_us: int = 500,
+    end: str = "length",
+    claims: tuple[int, ...] = (),
+) -> Answer:
     """``tokens`` tokens, the first at ``first_us``, then one every ``step_us``."""
     arrivals = tuple(first_us + step_us * at for at in range(tokens))
     return Answer(
@@ -19,6 +26,7 @@ def answer(tokens: int, *, first_us: int = 100, step_us: int = 50, end: str = "l
         arrival_us=arrivals,
         end_us=first_us + step_us * tokens,
         finish_reason=end,
+        logprobs_milli=claims,
     )
 
 
@@ -45,7 +53,7 @@ def evidence(**fields: Any) -> EntrantEvidence:
         "hotkey": "5F",
         "role": "challenger",
         "image_digest": "sha256:" + "2" * 64,
-        "baseline": (answer(20, step_us=500), answer(20, step_us=400)),
+        "baseline": (answer(20, step_us=5_000), answer(20, step_us=4_000)),
         "answers": answers,
         "repeated": (1,),
         "repeats": (answer(20),),

@@ -23,13 +23,13 @@ def verdict(gates: GatePolicy = GATES, **fields: Any) -> EntrantVerdict:
 def test_an_honest_entrant_is_scored_with_both_sides_times() -> None:
     found = verdict()
     assert (found.status, found.code, found.evidence_digest) == ("scored", "", "sha256:e")
-    assert found.baseline_ttft_us == found.ttft_us == (100, 100)
-    assert found.baseline_e2e_us == (100 + 19 * 500, 100 + 19 * 400)
-    assert found.e2e_us == (100 + 19 * 50,) * 2
+    assert found.baseline_ttft_us == found.ttft_us == (1_000, 1_000)
+    assert found.baseline_e2e_us == (1_000 + 19 * 5_000, 1_000 + 19 * 4_000)
+    assert found.e2e_us == (1_000 + 19 * 500,) * 2
     assert found.tokens == found.baseline_tokens == (20, 20)
     assert (found.top1_ppm, found.mean_margin_milli, found.p99_margin_milli) == (1_000_000, 0, 0)
     assert (found.min_length_ppm, found.coverage_ppm) == (1_000_000, 1_000_000)
-    assert found.spread_ppm == 950 * 1_000_000 // 1_050
+    assert found.spread_ppm == 9_500 * 1_000_000 // 10_500
     assert found.repeat_gain_ppm == 0
 
 
@@ -37,8 +37,8 @@ def test_both_sides_are_timed_over_the_tokens_both_have() -> None:
     found = verdict(answers=(answer(18), answer(22)))
     assert found.status == "scored"
     assert found.tokens == (18, 20)
-    assert found.baseline_e2e_us == (100 + 17 * 500, 100 + 19 * 400)
-    assert found.e2e_us == (100 + 17 * 50, 100 + 19 * 50)
+    assert found.baseline_e2e_us == (1_000 + 17 * 5_000, 1_000 + 19 * 4_000)
+    assert found.e2e_us == (1_000 + 17 * 500, 1_000 + 19 * 500)
     assert found.baseline_tokens == (20, 20)
 
 
@@ -161,31 +161,32 @@ def test_a_claimed_end_that_was_not_scored_counts_as_not_covered() -> None:
     assert found.coverage_ppm == 39 * 1_000_000 // 40
 
 
-@pytest.mark.parametrize(("first_us", "code"), [(950, ""), (951, "flushed"), (1_000, "flushed")])
-def test_tokens_that_arrive_at_once_were_flushed(first_us: int, code: str) -> None:
-    flushing = arriving(first_us, last_us=1_000)
+@pytest.mark.parametrize(("first_ms", "code"), [(95, ""), (96, "flushed"), (100, "flushed")])
+def test_tokens_that_arrive_at_once_were_flushed(first_ms: int, code: str) -> None:
+    flushing = arriving(first_ms * 1_000, last_us=100_000)
     found = verdict(answers=(flushing, flushing), repeats=(flushing,), controls=(flushing,))
     assert found.code == code
 
 
 def arriving(first_us: int, last_us: int) -> Any:
     one = answer(20)
-    arrivals = (first_us, *[last_us] * 19)
+    arrivals = tuple(first_us + (last_us - first_us) * at // 19 for at in range(20))
     return type(one)(tokens=one.tokens, arrival_us=arrivals, end_us=last_us, finish_reason="length")
 
 
 def test_one_answer_that_came_in_a_single_chunk_accuses_nobody() -> None:
-    stalled = arriving(1_000, last_us=1_000)
+    stalled = arriving(10_000, last_us=10_000)
     answers = (answer(20), answer(20), stalled)
     assert verdict(baseline=(answer(20),) * 3, answers=answers).status == "scored"
 
 
-def timed(wall_us: int) -> Any:
-    return arriving(wall_us // 2, last_us=wall_us)
+def timed(wall: int) -> Any:
+    """An answer that took ``wall`` tenths of a millisecond."""
+    return arriving(wall * 50, last_us=wall * 100)
 
 
 @pytest.mark.parametrize(
-    ("repeats_us", "gain_ppm", "code"),
+    ("repeats", "gain_ppm", "code"),
     [
         ((900,), 100_000, ""),
         ((899,), 101_000, "replayed"),
@@ -197,12 +198,12 @@ def timed(wall_us: int) -> Any:
     ],
 )
 def test_a_repeat_may_be_a_tenth_faster_than_the_fastest_fresh_answer(
-    repeats_us: tuple[int, ...], gain_ppm: int, code: str
+    repeats: tuple[int, ...], gain_ppm: int, code: str
 ) -> None:
     found = verdict(
         answers=(timed(1_000), timed(4_000)),
-        repeated=tuple(range(len(repeats_us))),
-        repeats=tuple(timed(wall_us) for wall_us in repeats_us),
+        repeated=tuple(range(len(repeats))),
+        repeats=tuple(timed(wall) for wall in repeats),
         controls=(timed(2_000),),
     )
     assert (found.repeat_gain_ppm, found.code) == (gain_ppm, code)

@@ -1,0 +1,1 @@
+"""Every cheat and every honest server, asked over HTTP as contests ask, and judged."""
