@@ -354,6 +354,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     ),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
     "evaluation.plan.PlanError": _Kind("impossible_contest", ExitCode.IMPOSSIBLE_POLICY, 422),
+    "evaluation.calibration.CalibrationError": _Kind("calibration", ExitCode.REFUSED, 409),
     "evaluation.evidence.EvidenceError": _Kind("evidence", ExitCode.UNREADABLE_FILE, 503),
     "evaluation.bundle.BundleError": _Kind("bundle", ExitCode.UNREADABLE_FILE, 422),
     "evaluation.runners.port.InfrastructureFaultError": _Kind(

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from api.cli.contest_calibrate import calibrate
 from api.cli.contest_rules import (
     RANDOM,
     check_reference,
@@ -50,6 +51,9 @@ Gpus = Annotated[
 ]
 
 app = typer.Typer(no_args_is_help=True, help="Contests: trying an image, running one by hand.")
+
+
+app.command("calibrate")(calibrate)
 
 
 def register(root: typer.Typer) -> None:
