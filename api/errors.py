@@ -360,6 +360,8 @@ _KINDS: Final[dict[str, _Kind]] = {
     "evaluation.bundle.BundleError": _Kind("bundle_refused", ExitCode.UNREADABLE_FILE, 422),
     "evaluation.slots.SlotError": _Kind("worker_taken", ExitCode.REFUSED, 409),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
+    "evaluation.plan.PlanError": _Kind("impossible_contest", ExitCode.IMPOSSIBLE_POLICY, 422),
+    "evaluation.calibration.CalibrationError": _Kind("calibration", ExitCode.REFUSED, 409),
     "builtins.OSError": _Kind("unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file),
     "builtins.BrokenPipeError": _Kind("broken_pipe", ExitCode.BROKEN_PIPE, 499, lambda _: ""),
     "builtins.KeyboardInterrupt": _Kind(

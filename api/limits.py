@@ -14,3 +14,5 @@ MAX_NETUID: Final = 65_535
 """Subnets are numbered by a u16."""
 MAX_CHALLENGERS: Final = 254
 """A subnet has 256 slots, of which king and runner-up hold two."""
+MAX_GPUS: Final = 64
+"""GPUs of one server; as a track's policy bounds them."""

@@ -18,17 +18,12 @@ EvidencePlace = Annotated[
     typer.Option(envvar="LEDGER_EVIDENCE", help="The folder or URL with the evidence."),
 ]
 
-records = typer.Typer(no_args_is_help=True, help="Contests: what is recorded of them.")
+records = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module to ``app``."""
-    app.add_typer(records, name="contest")
-
-
-@records.callback()
-def _group() -> None:
-    """Contests: what is recorded of them."""
+def register(contests: typer.Typer) -> None:
+    """Add the commands of this module to those of ``contest``."""
+    contests.add_typer(records)
 
 
 @records.command("show")

@@ -14,7 +14,7 @@ import typer
 
 from api.cli import (
     arena,
-    contest_records,
+    contest,
     database,
     demo,
     evaluate,
@@ -66,8 +66,8 @@ def _options(
 
 
 for module in (
-    *(read, weights, treasury, miner, arena, database, serve, demo, ingest),
-    *(evaluate, contest_records),
+    *(read, weights, treasury, miner, contest),
+    *(arena, database, serve, demo, ingest, evaluate),
 ):
     module.register(app)
 

@@ -18,6 +18,8 @@ from api.cli.options import ARCHIVE_VARIABLE, NODES_VARIABLE
 from api.http.app import create_app
 from api.settings import Settings
 from benchmarks.results import PAGE, page_of, read_results
+from evaluation.engines.profile import profile_names
+from ledger.codes import DisqualificationCode, InfrastructureCause, VoidCause
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,7 +53,10 @@ def parsed(words: list[str]) -> Iterator[Any]:
         yield context
 
 
-QUOTED = [line for page in (README, CONTRIBUTING) for line in commands(page)]
+CONTESTS, ENGINES = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("contests.md", "engines.md")
+)
+QUOTED = [line for page in (README, CONTRIBUTING, CONTESTS, ENGINES) for line in commands(page)]
 
 
 def test_the_readme_quotes_a_command_for_everyone() -> None:
@@ -137,3 +142,14 @@ def test_decisions_are_numbered_without_a_gap_and_fit_a_page() -> None:
             "Decision",
             "Consequences",
         ]
+
+
+def test_every_code_of_a_verdict_is_explained() -> None:
+    told = set(CODE.findall(CONTESTS))
+    codes = {*DisqualificationCode, *InfrastructureCause, *VoidCause}
+    assert sorted(code.value for code in codes if code.value not in told) == []
+
+
+def test_every_launch_profile_is_documented() -> None:
+    told = set(re.findall(r"^\| `([a-z-]+)` \|", ENGINES, re.MULTILINE))
+    assert told == set(profile_names())

@@ -1,0 +1,258 @@
+"""`contest`: trying an image at home, and running a whole contest without a ledger."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli import contest_records
+from api.cli.contest_calibrate import calibrate
+from api.cli.contest_rules import (
+    RANDOM,
+    check_reference,
+    entrants_of,
+    rules_of,
+    seed_of,
+)
+from api.cli.machines import (
+    Engines,
+    HostFirewall,
+    Machine,
+    Model,
+    ModelIfAny,
+    ModelName,
+    RunnerKind,
+    Runs,
+    engines_of,
+)
+from api.cli.options import Format, OutputFormat
+from api.errors import ExitCode
+from api.limits import MAX_BLOCK, MAX_GPUS
+
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="A policy's TOML file; a small built-in one by default."),
+]
+Track = Annotated[
+    str | None, typer.Option("--track", help="Its track; needed where it has several.")
+]
+PromptsFile = Annotated[
+    Path | None,
+    typer.Option(help="Where the JSONL file lies that the policy takes its prompts from."),
+]
+Gpus = Annotated[
+    int | None,
+    typer.Option(min=0, max=MAX_GPUS, help="GPUs each server gets; the policy's by default."),
+]
+
+app = typer.Typer(no_args_is_help=True, help="Contests: tried, run, recorded.")
+
+
+app.command("calibrate")(calibrate)
+
+
+def register(root: typer.Typer) -> None:
+    """Add the `contest` commands to ``root``."""
+    contest_records.register(app)
+    root.add_typer(app, name="contest")
+
+
+@app.command("check")
+def check(
+    image: Annotated[
+        str,
+        typer.Argument(
+            help="IMAGE@sha256:DIGEST; with --runner process an image directory or profile:NAME."
+        ),
+    ],
+    model: ModelIfAny = None,
+    runner: Runs = RunnerKind.DOCKER,
+    model_name: ModelName = None,
+    policy: PolicyFile = None,
+    track: Track = None,
+    gpus: Gpus = None,
+    prompts_file: PromptsFile = None,
+    host_firewall: HostFirewall = True,
+    startup_timeout_s: Annotated[
+        int | None, typer.Option(min=1, help="Seconds to become healthy; the policy's by default.")
+    ] = None,
+    engine: Engines = None,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Try the container contract on one image, before paying: what is wrong, and what to do.
+
+    The contest's own client asks the contest's own kind of prompts, so that a pass means a pass;
+    whether the output is right and fast is for a whole contest to say (`contest run`). Ends with
+    code 23 where a contest would not take the image.
+    """
+    import msgspec
+
+    from api.cli.contest_tables import CONTRACT
+    from api.cli.output import show
+    from evaluation import characters
+    from evaluation.contract import check_contract
+    from evaluation.contract_book import Asked
+    from evaluation.sources import open_texts
+    from evaluation.tokenizers import load_tokenizer
+
+    rules = rules_of(policy, track, model, model_name, gpus)
+    contest = rules.policy.contest
+    if startup_timeout_s is not None:
+        contest = msgspec.structs.replace(contest, startup_timeout_s=startup_timeout_s)
+    with ExitStack() as stack:
+        # An image may carry its weights; then it finds an empty directory at /models.
+        empty = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="no-model-")))
+        machine = Machine(
+            runner,
+            empty if model is None else model,
+            model_name=rules.policy.model,
+            gpus=contest.limits.gpus,
+            engines=engines_of(engine),
+            host_firewall=host_firewall,
+        )
+        report = check_contract(
+            machine.image(image, "'IMAGE'"),
+            machine.runner(),
+            Asked(
+                model_name=rules.policy.model,
+                tokenizer=characters if model is None else load_tokenizer(model),
+                contest=contest,
+                gates=rules.policy.gates,
+                seed=secrets.randbits(63),
+                confined=machine.confines,
+                counts_tokens=model is not None,
+                texts=open_texts(contest.source, prompts_file),
+            ),
+            on_step=_say,
+        )
+    show(msgspec.structs.replace(report, image=image), CONTRACT, output_format)
+    if not report.passed:
+        raise typer.Exit(int(ExitCode.CONTRACT_BROKEN))
+
+
+@app.command("run")
+def run(
+    baseline: Annotated[
+        str, typer.Option(help="The baseline's image, which is the reference too.")
+    ],
+    entrant: Annotated[
+        list[str], typer.Option(help="A challenger's image; repeat it, in the order of judging.")
+    ],
+    model: Model,
+    king: Annotated[str | None, typer.Option(help="The king's image.")] = None,
+    runup: Annotated[str | None, typer.Option(help="The runner-up's image.")] = None,
+    runner: Runs = RunnerKind.DOCKER,
+    model_name: ModelName = None,
+    policy: PolicyFile = None,
+    track: Track = None,
+    gpus: Gpus = None,
+    prompts_file: PromptsFile = None,
+    host_firewall: HostFirewall = True,
+    seed_hash: Annotated[
+        str, typer.Option(help="The seed block's hash, 0x and 64 hex digits, or 'random'.")
+    ] = RANDOM,
+    seed_block: Annotated[
+        int, typer.Option(min=0, max=MAX_BLOCK, help="The seed block's number.")
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the whole contest into this file, sealed.", dir_okay=False),
+    ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option(help="Keep the evidence in this folder, or below this http(s) URL."),
+    ] = None,
+    engine: Engines = None,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Run one contest here and print its report. Needs no database and no chain.
+
+    Progress goes to stderr. Without a block's hash the prompts are drawn at random and the result
+    is not for the ledger. Ends with code 24 where the contest is void, 0 where it was completed,
+    whoever won.
+    """
+    from api.cli.contest_progress import contest_progress
+    from api.cli.contest_tables import CONTEST
+    from api.cli.output import show
+    from api.contest_report import contest_report
+    from evaluation.bundle import write_bundle
+    from evaluation.contest import run_contest
+    from evaluation.manifest import read_manifest
+    from evaluation.object_store import open_evidence
+    from evaluation.plan import ContestPlan
+    from evaluation.sources import open_texts
+    from evaluation.tokenizers import load_tokenizer
+
+    rules = rules_of(policy, track, model, model_name, gpus)
+    settings = rules.policy
+    machine = Machine(
+        runner,
+        model,
+        model_name=settings.model,
+        gpus=settings.contest.limits.gpus,
+        engines=engines_of(engine),
+        host_firewall=host_firewall,
+    )
+    block_hash, note = seed_of(seed_hash)
+    images = {"baseline": baseline}
+    reference = machine.image(baseline, "'--baseline'")
+    check_reference(machine, reference)
+    plan = ContestPlan(
+        contest_id=f"by-hand-{secrets.token_hex(8)}",
+        track=rules.track,
+        attempt=1,
+        seed_block=seed_block,
+        seed_block_hash=block_hash,
+        policy=settings,
+        model_dir=str(model),
+        model_name=settings.model,
+        baseline=reference,
+        entrants=entrants_of(machine, king, runup, entrant, images),
+    )
+    made, texts = machine.runner(), open_texts(settings.contest.source, prompts_file)
+    _say(f"the rules are '{rules.name}'; {note}")
+    with ExitStack() as stack:
+        passing = stack.enter_context(tempfile.TemporaryDirectory(prefix="contest-"))
+        store = open_evidence(passing if evidence is None else evidence)
+        with contest_progress() as watcher:
+            outcome = run_contest(
+                plan,
+                made,
+                store,
+                tokenizer=load_tokenizer(model),
+                on_progress=watcher.phase,
+                on_block=watcher.block,
+                on_measured=watcher.measured,
+                texts=texts,
+            )
+        manifest = None
+        if outcome.manifest_digest:
+            manifest = read_manifest(store.get(outcome.manifest_digest))
+            if out is not None:
+                write_bundle(out, store, outcome.manifest_digest)
+        elif out is not None:
+            _say(f"there is no evidence to seal, so '{out}' was not written")
+        report = contest_report(
+            plan,
+            outcome,
+            manifest=manifest,
+            policy=rules.name,
+            seed_note=note,
+            runner=dict(made.facts()),
+            images=images,
+            bundle=str(out) if out is not None and manifest is not None else None,
+        )
+    show(report, CONTEST, output_format)
+    if outcome.status == "void":
+        raise typer.Exit(int(ExitCode.CONTEST_VOID))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

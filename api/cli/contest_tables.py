@@ -1,0 +1,167 @@
+"""A contest's report and a contract's report as tables, over the keys of their JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from api.cli.cells import Kind
+from api.cli.output import Column, Layout, Rows, Section
+
+
+def _facts(data: Any) -> Rows:
+    rows = [
+        ("policy", f"{data['policy']}, track {data['track']}"),
+        ("model", data["model_name"]),
+        ("seed block's hash", data["seed_block_hash"]),
+        ("seed", data["seed_note"]),
+        ("prompts", f"{data['prompts']}, {data['prompts_digest']}"),
+        ("runner", ", ".join(f"{key} {value}" for key, value in data["runner"].items())),
+        ("baseline", data["baseline_image"]),
+        ("its own drift", _against(data["drift_ppm"], data["max_drift_ppm"], "ppm")),
+        (
+            "the client was late by",
+            _against(data["client_lag_p99_us"], data["max_client_lag_us"], "µs (p99)"),
+        ),
+        ("all evidence", data["manifest_digest"] or "not stored"),
+    ]
+    if data["bundle"]:
+        rows.append(("bundle", data["bundle"]))
+    return [{"what": what, "value": value} for what, value in rows]
+
+
+def _against(figure: int | None, limit: int, unit: str) -> str:
+    known = "unknown" if figure is None else f"{figure} {unit}"
+    return f"{known}; at most {limit} is allowed"
+
+
+def _outcome(data: Any) -> Rows:
+    why = data["detail"] or "every arm was measured"
+    return [{**data, "why": f"{data['void_cause']}: {why}" if data["void_cause"] else why}]
+
+
+def _figures(data: Any) -> Rows:
+    return [
+        {
+            **line,
+            "value": None if line["figure"] is None else f"{line['figure']} {line['unit']}",
+            "kept": "not measured" if line["open"] is None else "yes" if line["open"] else "NO",
+        }
+        for line in data["gates"]
+    ]
+
+
+def _failed(data: Any) -> Rows:
+    return [line for line in data["entrants"] if line["log_tail"]]
+
+
+def _voids(data: Any) -> Rows:
+    return [data] if data["log_tail"] else []
+
+
+CONTEST: Final[Layout] = (
+    Section("The contest", (Column("what", "what"), Column("value", "value", Kind.PROSE)), _facts),
+    Section("Outcome", (Column("status", "status"), Column("why", "why", Kind.PROSE)), _outcome),
+    Section(
+        "Its log",
+        (Column("the last lines", "log_tail", Kind.PROSE),),
+        _voids,
+        only_if_any=True,
+    ),
+    Section(
+        "Entrants",
+        (
+            Column("entrant", "entrant"),
+            Column("role", "role"),
+            Column("verdict", "status"),
+            Column("code", "code"),
+            Column("score", "score_ppm", Kind.PPM),
+            Column("from", "lower_ppm", Kind.PPM),
+            Column("to", "upper_ppm", Kind.PPM),
+            Column("ttft (µs)", "median_ttft_us", Kind.NUMBER),
+            Column("e2e (µs)", "median_e2e_us", Kind.NUMBER),
+            Column("tokens", "median_tokens", Kind.NUMBER),
+            Column("GPU minutes", "gpu_minutes", Kind.NUMBER),
+            Column("image", "image"),
+        ),
+        lambda data: data["entrants"],
+        only_if_any=True,
+    ),
+    Section(
+        "Why",
+        (
+            Column("entrant", "entrant"),
+            Column("verdict", "detail", Kind.PROSE),
+            Column("what to do", "remedy", Kind.PROSE),
+        ),
+        lambda data: data["entrants"],
+        only_if_any=True,
+    ),
+    Section(
+        "What the judge measured",
+        (
+            Column("entrant", "entrant"),
+            Column("gate", "gate"),
+            Column("figure", "value"),
+            Column("limit", "limit"),
+            Column("kept", "kept"),
+        ),
+        _figures,
+        only_if_any=True,
+    ),
+    Section(
+        "The throne, if this were a round",
+        (
+            Column("entrant", "entrant"),
+            Column("what", "what"),
+            Column("why", "why", Kind.PROSE),
+        ),
+        lambda data: data["throne"],
+        only_if_any=True,
+    ),
+    Section(
+        "Afterwards",
+        (Column("king", "crowned"), Column("runner-up", "runner_up")),
+        lambda data: [data] if data["status"] == "completed" else [],
+        only_if_any=True,
+    ),
+    Section(
+        "The last words of those that failed",
+        (Column("entrant", "entrant"), Column("log", "log_tail", Kind.PROSE)),
+        _failed,
+        only_if_any=True,
+    ),
+)
+
+_OUTCOMES: Final = {"passed": "ok", "failed": "FAILED", "hint": "hint", "not_tried": "not tried"}
+
+
+def _checks(data: Any) -> Rows:
+    return [{**check, "how": _OUTCOMES[check["outcome"]]} for check in data["checks"]]
+
+
+def _verdict(data: Any) -> Rows:
+    said = (
+        "it keeps the contract: a contest would take it, and judge its output and speed"
+        if data["passed"]
+        else "a contest would not take it: see what failed and what to do"
+    )
+    return [{**data, "said": said}]
+
+
+CONTRACT: Final[Layout] = (
+    Section(
+        "The container contract",
+        (
+            Column("check", "name"),
+            Column("result", "how"),
+            Column("code", "code"),
+            Column("what was seen", "seen", Kind.PROSE),
+            Column("what to do", "remedy", Kind.PROSE),
+        ),
+        _checks,
+    ),
+    Section(
+        "The server's own log", (Column("the last lines", "log_tail", Kind.PROSE),), _voids, True
+    ),
+    Section("Verdict", (Column("image", "image"), Column("verdict", "said", Kind.PROSE)), _verdict),
+)

@@ -1,0 +1,1 @@
+"""Launch profiles: how known engines are started as plain processes, as data."""

@@ -1,0 +1,71 @@
+"""`contest calibrate`: honest starts give a document whose gates let honest servers through."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from api.cli.main import app
+from api.errors import ExitCode
+from evaluation.calibration import read_calibration
+from evaluation.reference.image import image_path, reference_image_kinds, write_image
+from evaluation.reference.model import ModelConfig, init_weights
+from evaluation.reference.model_files import save_model
+
+STARTS = 2
+POLICY = """
+name = "quick"
+[fee]
+treasury_ss58 = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
+[tracks.tiny]
+model = "cacheon-reference"
+[tracks.tiny.emission]
+phase = "king_takes_all"
+[tracks.tiny.scoring]
+formula = "v2"
+[tracks.tiny.contest]
+prompts = 3
+repeated_prompts = 1
+warmup_prompts = 1
+context_tokens = 416
+output_tokens = 16
+startup_timeout_s = 60
+max_drift_ppm = 1_000_000
+max_client_lag_us = 10_000_000
+"""
+
+
+def calibrated(tmp_path: Path, image: str) -> tuple[int, str]:
+    save_model(init_weights(ModelConfig().seed), tmp_path / "model")
+    (tmp_path / "policy.toml").write_text(POLICY, encoding="utf-8")
+    said = CliRunner().invoke(
+        app,
+        [
+            *("contest", "calibrate", image, "--baseline", "profile:reference"),
+            *("--model", str(tmp_path / "model"), "--policy", str(tmp_path / "policy.toml")),
+            *("--runner", "process", "--starts", str(STARTS), "--gpu", "none"),
+            *("--out", str(tmp_path / "calibration.json")),
+        ],
+    )
+    return said.exit_code, said.stdout
+
+
+def test_the_document_is_the_one_that_was_printed(tmp_path: Path) -> None:
+    code, printed = calibrated(tmp_path, "profile:reference?engine=kv_cache")
+    content = (tmp_path / "calibration.json").read_bytes()
+    assert (code, printed) == (0, f"sha256:{hashlib.sha256(content).hexdigest()}\n")
+    found = read_calibration(content)
+    assert len(found.runs) == STARTS
+    assert (found.facts.model, found.facts.gpu) == ("cacheon-reference", "none")
+    assert found.figures["top1_ppm"].least >= found.gates.min_top1_ppm
+    assert found.figures["mean_margin_milli"].greatest <= found.gates.max_mean_margin_milli
+
+
+def test_an_image_that_fails_calibrates_nothing(tmp_path: Path) -> None:
+    config = reference_image_kinds()["dies_at_start"].config()
+    root = tmp_path / "images"
+    code, printed = calibrated(tmp_path, str(image_path(root, write_image(root, "dies", config))))
+    assert (code, printed) == (ExitCode.REFUSED, "")
+    assert not (tmp_path / "calibration.json").exists()

@@ -1,0 +1,283 @@
+"""`contest check` and `contest run` over real servers: a pass is a pass, a fault is explained."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.cli.main import app
+from api.errors import ExitCode
+from evaluation.bundle import read_bundle
+from evaluation.reference.image import image_path, reference_image_kinds, write_image
+from evaluation.reference.model import ModelConfig, init_weights
+from evaluation.reference.model_files import save_model
+
+Image = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("contest-commands") / "model"
+    save_model(init_weights(ModelConfig().seed), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(model: Path) -> Image:
+    """The path of an image directory, by its kind."""
+
+    def path(kind: str) -> str:
+        config = reference_image_kinds()[kind].config()
+        root = model.parent / "images"
+        return str(image_path(root, write_image(root, kind, config)))
+
+    return path
+
+
+POLICY = """
+name = "quick"
+[fee]
+treasury_ss58 = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
+[tracks.tiny]
+model = "cacheon-reference"
+[tracks.tiny.emission]
+phase = "king_takes_all"
+[tracks.tiny.scoring]
+formula = "v2"
+[tracks.tiny.contest]
+prompts = 4
+repeated_prompts = 1
+warmup_prompts = 1
+context_tokens = 416
+output_tokens = 16
+startup_timeout_s = 60
+prompt_timeout_s = 30
+max_drift_ppm = 1_000_000
+max_client_lag_us = 10_000_000
+"""
+
+
+def contest(*words: str) -> Result:
+    return CliRunner().invoke(app, ["contest", *words])
+
+
+def checked(image: str, model: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    """The exit code of `contest check`, and its checks by name."""
+    said = contest(
+        *("check", image, "--model", str(model), "--runner", "process", "--format", "json", *words)
+    )
+    report = json.loads(said.stdout)
+    return said.exit_code, {check["name"]: check for check in report["checks"]} | {"": report}
+
+
+@pytest.mark.parametrize("kind", ["kv_cache", "prefix_cache"])
+def test_an_honest_image_keeps_the_contract(kind: str, image: Image, model: Path) -> None:
+    code, checks = checked(image(kind), model)
+    assert (code, checks[""]["passed"]) == (0, True)
+    assert {check["outcome"] for name, check in checks.items() if name} == {"passed", "not_tried"}
+    # What a plain process cannot show is not called passed.
+    assert checks["needs no network"]["outcome"] == "not_tried"
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed", "code", "seen", "remedy"),
+    [
+        ("dies_at_start", "start", "exited_at_start", "value fp8 of --kv-cache-dtype", "its log"),
+        ("wrong_model_name", "model name", "wrong_model_name", "offers '/models'", "served-model"),
+        ("no_logprobs", "logprobs", "logprobs_missing", "32 of 32 pieces", "top_logprobs"),
+        ("flush", "pace", "flushed", "0.0 %", "each token"),
+    ],
+)
+def test_each_fault_is_told_with_its_code_and_what_to_do(
+    kind: str, failed: str, code: str, seen: str, remedy: str, image: Image, model: Path
+) -> None:
+    ended, checks = checked(image(kind), model)
+    assert ended == ExitCode.CONTRACT_BROKEN
+    told = checks[failed]
+    assert (told["outcome"], told["code"]) == ("failed", code)
+    assert seen in told["seen"]
+    assert remedy in told["remedy"]
+
+
+def test_behind_a_wrong_name_the_rest_is_looked_at_all_the_same(image: Image, model: Path) -> None:
+    _, checks = checked(image("wrong_model_name"), model)
+    assert checks["stream"]["outcome"] == checks["logprobs"]["outcome"] == "passed"
+    assert checks["same answer again"]["outcome"] == "passed"
+
+
+def test_one_that_is_never_healthy_is_told_where_it_listens(image: Image, model: Path) -> None:
+    code, checks = checked(image("never_healthy"), model, "--startup-timeout-s", "4")
+    assert code == ExitCode.CONTRACT_BROKEN
+    assert checks["health"]["code"] == "never_healthy"
+    if sys.platform == "linux":
+        assert re.search(r"it listens on 127\.0\.0\.1:[0-9]+$", checks["health"]["seen"])
+
+
+def test_the_table_is_for_people(image: Image, model: Path) -> None:
+    said = contest("check", image("dies_at_start"), "--model", str(model), "--runner", "process")
+    assert said.exit_code == ExitCode.CONTRACT_BROKEN
+    assert "a contest would not take it" in said.stdout
+    assert "invalid choice: 'fp8'" in said.stdout
+    assert "starting the server" in said.stderr
+
+
+@pytest.fixture(scope="module")
+def round_of_four(image: Image, model: Path) -> tuple[Result, dict[str, Any]]:
+    """A king, an honest challenger that is faster, one that dies and one that cheats."""
+    policy = model.parent / "policy.toml"
+    policy.write_text(POLICY, encoding="utf-8")
+    said = contest(
+        *("run", "--baseline", "profile:reference", "--king", image("kv_cache")),
+        *("--entrant", "profile:reference?engine=prefix_cache"),
+        *("--entrant", image("dies_at_start"), "--entrant", image("repeat_penalty")),
+        *("--model", str(model), "--policy", str(policy), "--runner", "process"),
+        *("--seed-hash", "0x" + "5a" * 32, "--seed-block", "8", "--format", "json"),
+        *("--evidence", str(model.parent / "evidence"), "--out", str(model.parent / "sealed.zip")),
+    )
+    assert said.exit_code == 0, said.output
+    return said, json.loads(said.stdout)
+
+
+def test_a_whole_contest_is_run_and_reported(round_of_four: tuple[Result, dict[str, Any]]) -> None:
+    _, report = round_of_four
+    assert report["status"] == "completed"
+    assert report["seed_note"] == "the seed is the given block's hash"
+    lines = {line["entrant"]: line for line in report["entrants"]}
+    assert [lines[name]["code"] for name in ("king", "entrant-1", "entrant-2", "entrant-3")] == [
+        "",
+        "",
+        "exited_at_start",
+        "sampler_changed",
+    ]
+    assert lines["entrant-1"]["score_ppm"] > 0
+    assert lines["entrant-2"]["score_ppm"] is None
+
+
+def test_the_report_says_who_would_be_crowned_and_why(
+    round_of_four: tuple[Result, dict[str, Any]],
+) -> None:
+    _, report = round_of_four
+    steps = {step["entrant"]: step for step in report["throne"]}
+    assert set(steps) == {"entrant-1"}  # nobody else was correct
+    won = steps["entrant-1"]["what"] == "crowned"
+    assert report["crowned"] == ("entrant-1" if won else "king")
+    assert "margin" in steps["entrant-1"]["why"]
+
+
+def test_gates_stand_beside_their_limits(round_of_four: tuple[Result, dict[str, Any]]) -> None:
+    _, report = round_of_four
+    kept = {(line["entrant"], line["gate"]): line["open"] for line in report["gates"]}
+    assert kept["king", "reference's first choice"] is True
+    assert kept["entrant-3", "reference's first choice"] is False
+    assert not any(entrant == "entrant-2" for entrant, _ in kept)
+
+
+def test_the_one_that_died_is_shown_its_own_log_and_what_to_do(
+    round_of_four: tuple[Result, dict[str, Any]],
+) -> None:
+    _, report = round_of_four
+    dead = next(line for line in report["entrants"] if line["entrant"] == "entrant-2")
+    assert "invalid choice: 'fp8'" in dead["log_tail"]
+    assert "does not know the value fp8 of --kv-cache-dtype" in dead["remedy"]
+
+
+def test_evidence_is_kept_where_it_was_asked_for(
+    round_of_four: tuple[Result, dict[str, Any]], model: Path
+) -> None:
+    _, report = round_of_four
+    for line in report["entrants"]:
+        digest = line["evidence_digest"].removeprefix("sha256:")
+        assert (model.parent / "evidence" / digest[:2] / digest[2:]).is_file()
+
+
+def test_the_bundle_is_sealed_and_says_the_same(
+    round_of_four: tuple[Result, dict[str, Any]], model: Path
+) -> None:
+    _, report = round_of_four
+    bundle = read_bundle(model.parent / "sealed.zip")
+    assert bundle.manifest_digest == report["manifest_digest"]
+    assert bundle.rejudged.differences == ()
+    assert bundle.rejudged.throne.king == report["crowned"]
+    assert report["bundle"].endswith("sealed.zip")
+
+
+def test_what_was_used_and_how_steady_it_was_is_said(
+    round_of_four: tuple[Result, dict[str, Any]],
+) -> None:
+    _, report = round_of_four
+    used = {line["entrant"]: line["gpu_minutes"] for line in report["entrants"]}
+    assert all(minutes is not None for minutes in used.values())
+    assert report["client_lag_p99_us"] is not None
+    assert report["max_drift_ppm"] == 1_000_000
+
+
+def test_progress_is_plain_lines_where_nobody_watches(
+    round_of_four: tuple[Result, dict[str, Any]],
+) -> None:
+    said, _ = round_of_four
+    lines = said.stderr.splitlines()
+    assert lines[0] == "the rules are 'quick'; the seed is the given block's hash"
+    assert any(re.match(r"prompts of king\b.*: 4 of 4, [0-9.]+x as fast", line) for line in lines)
+    assert "\x1b" not in said.stderr
+
+
+def test_a_failed_baseline_makes_it_void(image: Image, model: Path) -> None:
+    said = contest(
+        *("run", "--baseline", image("dies_at_start"), "--entrant", image("kv_cache")),
+        *("--model", str(model), "--runner", "process"),
+    )
+    assert said.exit_code == ExitCode.CONTEST_VOID
+    assert "baseline_failed" in said.stdout
+    assert "invalid choice: 'fp8'" in said.stdout
+    assert "not for the ledger" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--entrant", "profile:llama"], "there is no launch profile 'llama'"),
+        (["--entrant", "profile:vllm?tensor=8"], "it has: enforce_eager"),
+        (["--entrant", "ghcr.io/you/engine:v1"], "nothing that runs as a process"),
+        (["--entrant", "profile:reference", "--seed-hash", "0x12"], "64 lower-case hex digits"),
+        (["--entrant", "profile:reference", "--track", "other"], "with --policy"),
+        (["--entrant", "profile:reference", "--engine", "vllm"], "NAME=COMMAND"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(
+    words: list[str], sentence: str, model: Path
+) -> None:
+    said = contest(
+        "run",
+        "--baseline",
+        "profile:reference",
+        "--model",
+        str(model),
+        "--runner",
+        "process",
+        *words,
+    )
+    assert said.exit_code == ExitCode.USAGE
+    assert sentence in " ".join(said.stderr.replace("│", " ").split())
+
+
+def test_an_engine_that_scores_nothing_is_no_baseline(model: Path) -> None:
+    said = contest(
+        *("run", "--baseline", "profile:sglang", "--entrant", "profile:reference"),
+        *("--model", str(model), "--runner", "process"),
+    )
+    assert said.exit_code == ExitCode.USAGE
+    assert "scores no given token ids" in " ".join(said.stderr.replace("│", " ").split())
+
+
+def test_an_engine_that_is_not_installed_is_not_the_images_fault(model: Path) -> None:
+    code, checks = checked("profile:sglang", model, "--engine", "sglang=no-such-program-here")
+    assert code == ExitCode.CONTRACT_BROKEN
+    assert (checks["image"]["outcome"], checks["image"]["code"]) == ("failed", "pull_failed")
+    assert "no program 'no-such-program-here'" in checks["image"]["seen"]
