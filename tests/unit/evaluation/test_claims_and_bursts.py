@@ -159,8 +159,8 @@ def test_a_first_token_early_and_the_rest_at_once_is_a_flush() -> None:
     assert found.spread_ppm > 850_000
 
 
-@pytest.mark.parametrize(("late", "code"), [(12, ""), (13, "flushed")])
-def test_six_tenths_of_an_answer_may_come_at_once(late: int, code: str) -> None:
+@pytest.mark.parametrize(("late", "code"), [(16, ""), (17, "flushed")])
+def test_eight_tenths_of_an_answer_may_come_at_once(late: int, code: str) -> None:
     early = [1_000 * at for at in range(1, 21 - late)]
     found = verdict(**streamed(*early, *[100_000] * late))
     assert (found.burst_ppm, found.code) == (late * 50_000, code)
@@ -171,6 +171,15 @@ def test_a_stall_in_one_answer_of_two_accuses_nobody() -> None:
     smooth = answer(20)
     found = verdict(answers=(stalled, smooth), repeats=(smooth,), controls=(smooth,))
     assert found.code == ""
+
+
+def test_a_stall_between_two_tokens_does_not_make_a_burst_of_all_the_others() -> None:
+    """Each answer but one stalls once, for longer than all its tokens take."""
+    stalled = arriving(*(300 * at + (50_000 if at > 2 else 0) for at in range(1, 21)))
+    smooth = arriving(*range(300, 6_300, 300))
+    answers = (stalled, smooth, stalled)
+    fields = {"baseline": (answer(20),) * 3, "repeats": (), "controls": (), "repeated": ()}
+    assert verdict(answers=answers, **fields).code == ""
 
 
 BURSTS_OF_TWO = tuple(10_000 * (1 + at // 2) + at % 2 for at in range(20))
