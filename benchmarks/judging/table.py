@@ -51,13 +51,13 @@ CHEATS: Final = (
     Cheat("repeats recognised", kinds.Replay(), Code.REPLAYED, repeats=True),
     Cheat(
         "repeats recognised, delayed",
-        kinds.Replay(delay_ppm=200_000),
+        kinds.Replay(over="recompute", delay_ppm=200_000),
         Code.REPLAYED,
         repeats=True,
     ),
     Cheat(
         "repeats recognised, jittered",
-        kinds.Replay(delay_ppm=100_000, jitter_ppm=200_000),
+        kinds.Replay(over="recompute", delay_ppm=100_000, jitter_ppm=200_000),
         Code.REPLAYED,
         repeats=True,
     ),
