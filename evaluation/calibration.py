@@ -37,6 +37,8 @@ shows, lies two thirds further from the reference than that, and an fp8 KV cache
 RESAMPLES_A_RUN: Final = 50
 MIN_RUNS: Final = 2
 _FLOOR_PART: Final = 10
+_MOST_BURSTS: Final = 2
+"""A machine too busy to tell bursts at twice the limit cannot tell speculation at all."""
 
 
 class CalibrationError(ValueError):
@@ -235,7 +237,9 @@ def _proposed(seen: dict[str, Distribution], gates: GatePolicy, slack_ppm: int) 
         min_stream_spread_ppm=min(gates.min_stream_spread_ppm, spread_ppm),
         max_burst_ppm=looser("burst_ppm", gates.max_burst_ppm, PPM),
         max_burst_tokens_milli=looser(
-            "burst_tokens_milli", gates.max_burst_tokens_milli, gates.max_burst_tokens_milli * 4
+            "burst_tokens_milli",
+            gates.max_burst_tokens_milli,
+            gates.max_burst_tokens_milli * _MOST_BURSTS,
         ),
     )
 

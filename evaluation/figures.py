@@ -20,10 +20,7 @@ from ledger.units import PPM
 
 MILLI: Final = 1_000
 BURST_GAP_PART: Final = 5
-"""A token that follows within a fifth of its answer's mean gap came with the one before it."""
-STALL_US: Final = 250_000
-"""One stall of a busy machine is shorter than this. In an answer that took no longer, one stall may
-be most of its time, and every other gap is small against the mean then."""
+"""A token that follows within a fifth of the mean gap came with the one before it."""
 
 
 class GateFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +76,8 @@ def gate_figures(evidence: EntrantEvidence, gates: GatePolicy) -> GateFigures:
     if evidence.form == FIRST_EVIDENCE_FORM:
         return figures
     delta_milli, fit_ppm = _claims(evidence)
-    bursts = [_bursts(answer, evidence.streams, gates) for answer in evidence.answers]
+    together_us = _together_us(evidence, gates)
+    bursts = [_bursts(answer, together_us) for answer in evidence.answers]
     whole = [
         (max(sizes) * PPM // sum(sizes), sum(sizes) * MILLI // len(sizes))
         for sizes in bursts
@@ -176,25 +174,33 @@ def _spread_within(answer: Answer, wall_us: int) -> int:
     return min(PPM, (answer.arrival_us[-1] - answer.arrival_us[0]) * PPM // wall_us)
 
 
-def _bursts(answer: Answer, streams: int, gates: GatePolicy) -> list[int]:
-    """How many tokens came together, burst after burst.
+def _together_us(evidence: EntrantEvidence, gates: GatePolicy) -> int:
+    """The widest gap between two tokens that came together: at least ``burst_gap_us``.
 
-    A token comes with the one before it where the gap between them is at most ``burst_gap_us``.
     A server that is asked one prompt at a time has nothing to wait for between two tokens, so
-    there a gap that is small against its own mean counts as well, however slow the server is, if
-    the answer is too long for one stall of the client to look like that. With several prompts at once others' prefills stretch the mean, and only the absolute gap is looked
-    at.
+    there a gap that is small against the mean gap counts as well, however slow the server is. The
+    smallest mean of all answers is taken: one stall of a busy machine stretches the mean of its own
+    answer, and must not make a burst of all other tokens in it. With several prompts at once
+    others' prefills stretch every mean, and only the absolute gap is looked at.
     """
-    arrivals = answer.arrival_us
-    if not arrivals:
+    if evidence.streams > 1:
+        return gates.burst_gap_us
+    shares = [
+        (answer.arrival_us[-1] - answer.arrival_us[0])
+        // (BURST_GAP_PART * (len(answer.arrival_us) - 1))
+        for answer in evidence.answers
+        if len(answer.arrival_us) >= MIN_TOKENS
+    ]
+    return max(gates.burst_gap_us, min(shares, default=0))
+
+
+def _bursts(answer: Answer, together_us: int) -> list[int]:
+    """How many tokens came together, burst after burst."""
+    if not answer.arrival_us:
         return []
-    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
-    span_us = arrivals[-1] - arrivals[0]
-    told_by_mean = streams == 1 and span_us > STALL_US
     sizes = [1]
-    for gap_us in gaps:
-        relative = told_by_mean and gap_us * len(gaps) * BURST_GAP_PART <= span_us
-        if gap_us <= gates.burst_gap_us or relative:
+    for earlier, later in pairwise(answer.arrival_us):
+        if later - earlier <= together_us:
             sizes[-1] += 1
         else:
             sizes.append(1)

@@ -61,7 +61,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     (else `logprobs_missing`, where ``require_logprobs``)."""
     burst_gap_us: NonNegative = 100
     """Tokens that arrive within this of the one before came together with it."""
-    max_burst_ppm: Ppm = 600_000
+    max_burst_ppm: Ppm = 800_000
     """The largest part of an answer that may come together (else `flushed`)."""
     max_burst_tokens_milli: Annotated[int, Meta(ge=1_000, le=MAX_INTEGER)] = 1_500
     """How many tokens may come together in the mean, in thousandths, where speculative decoding is

@@ -84,7 +84,7 @@ class Judging:
     def held(cls) -> Iterator[Judging]:
         """With a folder and a reference server that live as long as the context."""
         with tempfile.TemporaryDirectory(prefix="judging-") as root:
-            ground = Ground(Path(root), kinds.Recompute())
+            ground = Ground(Path(root), kinds.KvCached())
             with ground.server(ground.baseline) as url:
                 yield cls(ground, url)
 

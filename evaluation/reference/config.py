@@ -97,8 +97,9 @@ class Bursts(_Kind, frozen=True, kw_only=True, tag="bursts"):
 
 
 class Replay(_Kind, frozen=True, kw_only=True, tag="replay"):
-    """Cheat: as ``kv_cache``, but answers a prompt it has seen from a store of answers."""
+    """Cheat: answers a prompt it has seen from a store of answers, others as ``over`` does."""
 
+    over: Literal["kv_cache", "recompute"] = "kv_cache"
     stored_answers: Positive = 256
     delay_ppm: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Takes this part of the time the answer took at first, to look as if it computed."""

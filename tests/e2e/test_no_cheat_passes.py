@@ -20,7 +20,7 @@ GATES = GatePolicy(
     min_model_top1_ppm=200_000,
     max_mean_margin_milli=25,
     max_p99_margin_milli=800,
-    max_logprob_delta_milli=95,
+    max_logprob_delta_milli=98,
 )
 SEEDS = range(2)
 
