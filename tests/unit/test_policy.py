@@ -53,6 +53,11 @@ def part(name: str, lines: str) -> str:
     return GOOD + f"[tracks.qwen.{name}]\n{lines}"
 
 
+def interval(scoring: str, contest: str) -> str:
+    rules = GOOD.replace('formula = "v2"', f'formula = "interval"\n{scoring}')
+    return f"{rules}\n[tracks.qwen.contest]\n{contest}"
+
+
 def image(name: str) -> str:
     return GOOD.replace('model = "Qwen"', f'model = "Qwen"\nbaseline_image = "{name}"')
 
@@ -109,6 +114,15 @@ BAD = {
         part("contest", "prompts = 5\nrepeated_prompts = 6"),
         "repeats 6 prompts and asks only 5",
     ),
+    "too few blocks for an interval": (
+        interval("", "prompts = 59\nprompts_per_block = 10"),
+        "measures 5 blocks of prompts, and an interval at 950000 ppm needs at least 6",
+    ),
+    "too few blocks for a round's error": (
+        interval('error_of = "round"\nconfidence_ppm = 990_000', "prompts = 15"),
+        "ppm for a round of up to 256 challengers needs at least 16",
+    ),
+    "error of nobody": (interval('error_of = "miner"', ""), "error_of"),
     "nameless": (GOOD.replace('"p"', '""'), "a policy's name must be 1 to 64"),
     "name too long": (GOOD.replace('"p"', f'"{"p" * 65}"'), "a policy's name must be 1 to 64"),
     "name that rings": (GOOD.replace('"p"', '"p\\u0007"'), "a policy's name must be 1 to 64"),
@@ -148,6 +162,10 @@ EDGES = {
     "override": ramp("override_ppm = 1_000_000_000"),
     "override below": ramp("override_ppm = -1_000_000_000"),
     "timeout": part("contest", "pull_timeout_s = 86_400"),
+    "blocks of an interval": interval("", "prompts = 60\nprompts_per_block = 10"),
+    "blocks of a round": interval(
+        'error_of = "round"\nconfidence_ppm = 990_000', "prompts = 16\nrepeated_prompts = 0"
+    ),
     "repeats": part("contest", "prompts = 5\nrepeated_prompts = 5"),
     "name": GOOD.replace('"p"', f'"{"p" * 64}"'),
     "name in another script": GOOD.replace('"p"', '"Fase três – Ünïted"'),
@@ -221,6 +239,16 @@ def test_a_field_added_later_is_in_the_digest_where_it_says_something() -> None:
     assert said.digest() != parse_policy_toml(GOOD).digest()
     assert b'"treasurers"' in said.canonical_json()
     assert b'"treasury":' not in parse_policy_toml(GOOD).canonical_json()
+
+
+def test_an_interval_recorded_before_errors_were_shared_keeps_its_digest() -> None:
+    each, whole = (
+        parse_policy_toml(interval(f'error_of = "{whose}"', "prompts = 20"))
+        for whose in ("comparison", "round")
+    )
+    unsaid = parse_policy_toml(interval("", "prompts = 20"))
+    assert each.digest() == unsaid.digest() != whole.digest()
+    assert b"error_of" not in unsaid.canonical_json()
 
 
 def named(name: str) -> Policy:
