@@ -125,8 +125,8 @@ def test_another_seed_draws_otherwise() -> None:
 
 @pytest.mark.parametrize(
     ("blocks", "comparisons", "expected"),
-    # sqrt(n / (n - 1)) * t / z by a table: sqrt(11 / 10) * 3.16927 / 2.57583 and with t at 0.002 and
-    # 30 degrees of freedom 3.38518
+    # sqrt(n / (n - 1)) * t / z by tables: sqrt(11 / 10) * 3.16927 / 2.57583, and t = 3.38518 at an
+    # error of 0.002 with 30 degrees of freedom
     [(11, 1, 1_290_440), (31, 5, 1_335_933)],
 )
 def test_few_blocks_and_many_comparisons_widen_an_interval(
