@@ -88,7 +88,7 @@ def measured_pool(path: Path = MEASURED, *, max_drift_ppm: int | None) -> Pool:
         raise ValueError(msg)
     which = "" if max_drift_ppm is None else f", the {len(kept)} without drift"
     return Pool(
-        "measured here" if max_drift_ppm is not None else "measured here, drift and all",
+        "measured A/A",
         f"resampled from {len(starts)} measured starts of `{REFERENCE}` in {len(baseline)} "
         f"rounds{which}",
         np.array([start.e2e_us for start in starts], dtype=np.int64),

@@ -113,7 +113,10 @@ def _clears(
         total = sum(gains)
         factor = widening_ppm(blocks, scoring.confidence_ppm, sharers)
         lower, _ = widened_sums(total, (lower, total), factor)
-    return lower // blocks >= log_one_plus_ppm(asked_ppm) + 1
+    return lower // blocks >= _log_margin_ppm(asked_ppm) + 1
+
+
+_log_margin_ppm = lru_cache(maxsize=8)(log_one_plus_ppm)
 
 
 def log_ratios(baseline: Times, own: Times, per_block: int) -> Times:
