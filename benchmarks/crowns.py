@@ -137,9 +137,9 @@ def _table() -> str:
     ]
     for row in _rows():
         shares = " | ".join(f"{row.chance.false_share(one):.1%}" for one in FIELDS)
+        gains = f"{_gain(row, ALONE)} | {_gain(row, KING_AND_FIVE)}"
         lines.append(
-            f"| {row.pool.name} | {row.setup.name} | {row.chance.contests:,} | {shares} | {_gain(row, ALONE)} | "
-            f"{_gain(row, KING_AND_FIVE)} |"
+            f"| {row.pool.name} | {row.setup.name} | {row.chance.contests:,} | {shares} | {gains} |"
         )
     origins = {row.pool.name: row.pool.origin for row in _rows()}
     told = "\n".join(f"- {name}: {origin}." for name, origin in origins.items())
