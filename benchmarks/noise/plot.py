@@ -11,7 +11,7 @@ WIDTH: Final = 720
 HEIGHT: Final = 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 34, 44
 _LEGEND_PX: Final = 15
-COLOURS: Final = ("#1b5e9c", "#c0392b", "#2e8b57", "#8e44ad", "#b7791f", "#555555")
+COLOURS: Final = ("#1b5e9c", "#c0392b", "#2e8b57", "#8e44ad", "#b7791f", "#555555", "#0f8b8d")
 
 
 @dataclass(frozen=True, slots=True)
