@@ -12,6 +12,7 @@ import sys
 import benchmarks.appending
 import benchmarks.arithmetic
 import benchmarks.concurrent
+import benchmarks.crowns
 import benchmarks.growth
 import benchmarks.ingesting
 import benchmarks.journals
@@ -73,11 +74,15 @@ def measured(name: str) -> bool:
 
 
 def line_of(result: Result) -> str:
-    """One line of a result."""
+    """One line of a result, and what belongs below it."""
+    below = f"\n{result.details}" if result.details else ""
+    if result.goal is None:
+        return f"{result.name}: {result.value:g}; {result.note}{below}"
     sign = "at least" if result.better == "higher" else "at most"
     verdict = "reached" if result.reached else "not reached"
     return (
         f"{result.name}: {result.value:g} (goal {sign} {result.goal:g}: {verdict}); {result.note}"
+        + below
     )
 
 

@@ -9,24 +9,29 @@ from typing import Final, Literal
 import msgspec
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of ``benchmarks/results.json``.
 
-    ``value`` and ``goal`` are ratios without a unit; ``rounds`` is how many were measured (the
-    value is their median, or exact where 1), ``command`` repeats it, ``note`` says what was seen.
+    ``value`` and ``goal`` are ratios without a unit, the goal None where the value is wanted as it
+    is; ``rounds`` is how many were measured (the value is their median, or exact where 1),
+    ``command`` repeats it, ``note`` says what was seen, and ``details`` is Markdown below it, e.g.
+    a table.
     """
 
     name: str
     value: float
-    goal: float
+    goal: float | None
     better: Literal["higher", "lower"]
     rounds: int
     command: str
     note: str
+    details: str = ""
 
     @property
-    def reached(self) -> bool:
-        """Whether the value is at least (``lower``: at most) the goal."""
+    def reached(self) -> bool | None:
+        """Whether the value is at least (``lower``: at most) the goal; None without a goal."""
+        if self.goal is None:
+            return None
         if self.better == "higher":
             return self.value >= self.goal
         return self.value <= self.goal
@@ -39,6 +44,7 @@ class Measurement:
     value: float
     rounds: int
     note: str
+    details: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Benchmark:
 
     name: str
     promise: str
-    goal: float
+    goal: float | None
     better: Literal["higher", "lower"]
     measure: Callable[[], Measurement]
 
@@ -62,6 +68,7 @@ class Benchmark:
             rounds=measured.rounds,
             command=f"make bench ONLY={self.name}",
             note=measured.note,
+            details=measured.details,
         )
 
 
@@ -70,9 +77,9 @@ REGISTRY: Final[dict[str, Benchmark]] = {}
 
 
 def benchmark(
-    promise: str, *, goal: float, better: Literal["higher", "lower"] = "higher"
+    promise: str, *, goal: float | None, better: Literal["higher", "lower"] = "higher"
 ) -> Callable[[Callable[[], Measurement]], Callable[[], Measurement]]:
-    """Register a function under its own name."""
+    """Register a function under its own name; ``goal`` None wants the value as it is measured."""
 
     def register(measure: Callable[[], Measurement]) -> Callable[[], Measurement]:
         name = measure.__name__

@@ -23,6 +23,8 @@ ratio of two things measured side by side in one run, so that it can be compared
 |---|---|---|---|---|---|
 """
 
+_REACHED: Final = {True: "yes", False: "**not yet**", None: "–"}
+
 
 def read_results(path: Path = RESULTS) -> list[Result]:
     """All recorded results by name; none if nothing was recorded yet."""
@@ -43,10 +45,18 @@ def page_of(results: Iterable[Result]) -> str:
     """The Markdown page of these results."""
     results = list(results)
     lines = [
-        f"| `{one.name}` | {one.value:g} | {'≥' if one.better == 'higher' else '≤'} {one.goal:g} | "
-        f"{'yes' if one.reached else '**not yet**'} | {one.rounds} | "
+        f"| `{one.name}` | {one.value:g} | {_goal(one)} | {_REACHED[one.reached]} | {one.rounds} | "
         f"{REGISTRY[one.name].promise} |\n"
         for one in results
     ]
-    notes = [f"\n`{one.command}`: {one.note}.\n" for one in results]
+    notes = [
+        f"\n`{one.command}`: {one.note}.\n" + (f"\n{one.details}" if one.details else "")
+        for one in results
+    ]
     return _HEAD + "".join(lines) + "".join(notes)
+
+
+def _goal(one: Result) -> str:
+    if one.goal is None:
+        return "as measured"
+    return f"{'≥' if one.better == 'higher' else '≤'} {one.goal:g}"

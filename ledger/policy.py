@@ -13,7 +13,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,8 @@ MAX_OVERRIDE_PPM: Final = 10**9
 MAX_NAME_CHARS: Final = 64
 MAX_IMAGE_CHARS: Final = 255
 MAX_TREASURERS: Final = 16
+MAX_COMPARISONS: Final = 256
+"""A subnet's slots: a round never compares more challengers than that."""
 
 _TRACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -163,10 +165,14 @@ class ScoreInterval(
     every emission phase can read it.
 
     ``confidence_ppm`` is the two-sided level; ``resamples`` bounds the cost of the bootstrap.
+    ``error_of`` says what the level is promised for. ``comparison``: each challenger by itself, by
+    the percentiles as they are drawn, which are too narrow for few blocks. ``round``: all of a
+    round's challengers together, the interval widened for their number and for few blocks.
     """
 
     confidence_ppm: Annotated[int, Meta(ge=500_000, le=999_000)] = 950_000
     resamples: Annotated[int, Meta(ge=100, le=10_000)] = 1_000
+    error_of: Literal["comparison", "round"] = "comparison"
 
 
 ScoringPolicy = ScoreV1 | ScoreV2 | ScoreInterval
@@ -235,6 +241,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Policy: frozenset({"treasury"}),
     TrackPolicy: frozenset({"calibration"}),
+    ScoreInterval: frozenset({"error_of"}),
     **contest_policy.ADDED_LATER,
     **gate_policy.ADDED_LATER,
 }
@@ -409,11 +416,14 @@ def _check_interval(name: str, track: TrackPolicy) -> None:
     if not isinstance(track.scoring, ScoreInterval):
         return
     blocks = track.contest.prompts // track.contest.prompts_per_block
-    needed = fewest_blocks(track.scoring.confidence_ppm)
+    shared = track.scoring.error_of == "round"
+    needed = fewest_blocks(track.scoring.confidence_ppm, MAX_COMPARISONS if shared else 1)
     if blocks < needed:
+        of_whom = f" for a round of up to {MAX_COMPARISONS} challengers" if shared else ""
         msg = (
             f"track '{name}' measures {blocks} blocks of prompts, and an interval at "
-            f"{track.scoring.confidence_ppm} ppm needs at least {needed}; ask more prompts"
+            f"{track.scoring.confidence_ppm} ppm{of_whom} needs at least {needed}; "
+            "ask more prompts"
         )
         raise PolicyError(msg)
 

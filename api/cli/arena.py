@@ -235,7 +235,7 @@ def examples(
         Path | None, typer.Option(help="Write all of them into this folder, as NAME.toml.")
     ] = None,
 ) -> None:
-    """The policies as they were in the phases of the past: their names, one, or all as files.
+    """The policies of past phases and of our own rule: their names, one, or all as files.
 
     They are examples to begin from: the treasury's address is the arena's own.
     """

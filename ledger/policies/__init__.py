@@ -1,4 +1,5 @@
-"""Example policy documents: the three phases of emission as they were (DOMAIN 4 and 5)."""
+"""Example policy documents: the three phases of emission as they were (DOMAIN 4 and 5), and our own
+rule with the plan that one GPU hour for each challenger allows."""
 
 from __future__ import annotations
 

@@ -13,7 +13,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decima
 from itertools import pairwise
 from typing import Final
 
+from ledger.rules.quantiles import normal_ppm, student_ppm
 from ledger.units import PPM
+
+FEWEST_TO_WIDEN: Final = 3
+"""Two degrees of freedom are the fewest :func:`~ledger.rules.quantiles.student_ppm` knows."""
 
 _EXACT: Final = Context(prec=40, rounding=ROUND_HALF_EVEN)
 """``ln`` and ``exp`` of this context are correctly rounded, hence the same on every machine."""
@@ -62,8 +66,9 @@ def rounded_mean(total: int, count: int) -> int:
     return (2 * total + count) // (2 * count)
 
 
-def fewest_blocks(confidence_ppm: int) -> int:
-    """The fewest blocks that can show a gain at this two-sided confidence.
+def fewest_blocks(confidence_ppm: int, comparisons: int = 1) -> int:
+    """The fewest blocks that can show a gain at this two-sided confidence, its error shared by so
+    many comparisons.
 
     If there were no gain, ``n`` blocks would still all come out faster once in ``2**n``; until that
     is rarer than the error allowed on one side, no data can decide. A percentile bootstrap does not
@@ -71,9 +76,40 @@ def fewest_blocks(confidence_ppm: int) -> int:
     alone does that one time in four.
     """
     blocks = 1
-    while 2**blocks * (PPM - confidence_ppm) < 2 * PPM:
+    while 2**blocks * (PPM - confidence_ppm) < 2 * PPM * comparisons:
         blocks += 1
     return blocks
+
+
+def widening_ppm(blocks: int, confidence_ppm: int, comparisons: int) -> int:
+    """How much wider, in ppm of itself, the percentile interval over ``blocks`` must be so that its
+    error holds over few blocks and for all ``comparisons`` of a round together; rounded up.
+
+    Resampled blocks spread by sqrt((n - 1) / n) of what the mean itself does, and their percentiles
+    are the normal distribution's where Student's t is due: hence the factor
+    sqrt(n / (n - 1)) * t / z, with t at the error divided by ``comparisons`` (Bonferroni) and z at
+    the whole error. Over many blocks and for one comparison it is 1. It is the "expanded
+    percentile" interval (Hesterberg 2015) as a factor, which needs no resample in the far tail.
+
+    Raises :class:`ValueError` for fewer than 3 blocks, over which no spread is known.
+    """
+    if blocks < FEWEST_TO_WIDEN:
+        msg = f"an interval over {blocks} blocks cannot be widened, over {FEWEST_TO_WIDEN} it can"
+        raise ValueError(msg)
+    wide = student_ppm(blocks - 1, PPM - confidence_ppm, comparisons)
+    plain = normal_ppm(PPM - confidence_ppm)
+    spread = _EXACT.sqrt(_EXACT.divide(Decimal(blocks), Decimal(blocks - 1)))
+    factor = _EXACT.multiply(spread, _EXACT.divide(Decimal(wide), Decimal(plain)))
+    return int(_EXACT.multiply(factor, Decimal(PPM)).to_integral_value(ROUND_CEILING))
+
+
+def widened_sums(total: int, ends: tuple[int, int], factor_ppm: int) -> tuple[int, int]:
+    """The two ends of an interval of a sum, each moved away from ``total`` by the factor, outward
+    to the next whole number."""
+    lower, upper = ends
+    below = -(-max(0, total - lower) * factor_ppm // PPM)
+    above = -(-max(0, upper - total) * factor_ppm // PPM)
+    return total - below, total + above
 
 
 def bootstrap_sums(

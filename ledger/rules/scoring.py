@@ -13,12 +13,15 @@ from typing import Literal
 
 from ledger.policy import MarginPolicy, ScoreInterval, ScoreV1, ScoringPolicy
 from ledger.rules.interval import (
+    FEWEST_TO_WIDEN,
     block_log_ratios_ppm,
     bootstrap_sums,
     fewest_blocks,
     log_one_plus_ppm,
     rounded_mean,
     saved_ppm,
+    widened_sums,
+    widening_ppm,
 )
 from ledger.units import PPM
 
@@ -135,13 +138,15 @@ def beats(
     reign_age_blocks: int,
     prompts_per_block: int,
     seed: int,
+    comparisons: int = 1,
 ) -> Decision:
     """Whether ``challenger`` takes the throne from ``king``, both measured in one round (DOMAIN 4).
 
     v1 and v2: the challenger's score in ppm must exceed the king's times (1 + margin); a vacant
     throne (``king`` None) takes any score above 0. Interval: the lower bound of the mean gain over
     the king must exceed ln(1 + margin); over the baseline, and 0, when the throne is vacant. The
-    margin follows :func:`margin_ppm`.
+    margin follows :func:`margin_ppm`. ``comparisons`` is how many challengers the round compares;
+    a policy whose error is the round's shares it among them.
 
     A block's gain over the king is ln(baseline / challenger) - ln(baseline / king). Where both
     were timed to the same token the baseline cancels; where not, it pays for the difference in
@@ -160,7 +165,7 @@ def beats(
             kings_ratios = _log_ratios(king, prompts_per_block)
             gains = [own - theirs for own, theirs in zip(gains, kings_ratios, strict=True)]
         whom = "the baseline" if king is None else "the king"
-        return _decided_by_interval(gains, whom, scoring, asked_ppm, seed)
+        return _decided_by_interval(gains, whom, scoring, asked_ppm, seed, comparisons)
     reached = score(challenger, scoring, prompts_per_block, seed).score_ppm
     if king is None:
         wins = reached > 0
@@ -231,9 +236,9 @@ def _interval_score(
     ratios = _log_ratios(measured, prompts_per_block)
     mean = rounded_mean(sum(ratios), len(ratios))
     reached = max(0, saved_ppm(mean))
-    if len(ratios) < fewest_blocks(scoring.confidence_ppm):
+    if len(ratios) < _fewest_blocks(scoring, 1):
         return Score(score_ppm=reached, log_ratio_ppm=mean)
-    lower, upper = bootstrap_sums(ratios, scoring.confidence_ppm, scoring.resamples, seed)
+    lower, upper = _interval_sums(ratios, scoring, seed, 1)
     return Score(
         score_ppm=reached,
         lower_ppm=saved_ppm(lower // len(ratios)),
@@ -242,16 +247,40 @@ def _interval_score(
     )
 
 
+def _fewest_blocks(scoring: ScoreInterval, comparisons: int) -> int:
+    fewest = fewest_blocks(scoring.confidence_ppm, comparisons)
+    return fewest if scoring.error_of == "comparison" else max(fewest, FEWEST_TO_WIDEN)
+
+
+def _interval_sums(
+    values_ppm: list[int], scoring: ScoreInterval, seed: int, comparisons: int
+) -> tuple[int, int]:
+    """The ends of the interval of the sum, as widely as the policy promises."""
+    ends = bootstrap_sums(values_ppm, scoring.confidence_ppm, scoring.resamples, seed)
+    if scoring.error_of == "comparison":
+        return ends
+    factor = widening_ppm(len(values_ppm), scoring.confidence_ppm, comparisons)
+    return widened_sums(sum(values_ppm), ends, factor)
+
+
 def _decided_by_interval(
-    gains: list[int], whom: str, scoring: ScoreInterval, asked_ppm: int, seed: int
+    gains: list[int],
+    whom: str,
+    scoring: ScoreInterval,
+    asked_ppm: int,
+    seed: int,
+    comparisons: int,
 ) -> Decision:
-    blocks, fewest = len(gains), fewest_blocks(scoring.confidence_ppm)
+    sharers = comparisons if scoring.error_of == "round" else 1
+    blocks, fewest = len(gains), _fewest_blocks(scoring, sharers)
     needed = log_one_plus_ppm(asked_ppm) + 1
     level = _percent(scoring.confidence_ppm)
+    if sharers > 1:
+        level += f" for all {sharers} comparisons of the round"
     if blocks < fewest:
         why = f"undecided: {blocks} blocks of prompts cannot show a gain at {level}, {fewest} could"
         return Decision(False, needed, None, True, why)
-    lower, upper = bootstrap_sums(gains, scoring.confidence_ppm, scoring.resamples, seed)
+    lower, upper = _interval_sums(gains, scoring, seed, sharers)
     reached, reach_at_best = lower // blocks, upper // blocks
     span = f"{_percent(reached)} to {_percent(reach_at_best)} (log) over {whom} at {level}"
     if reached >= needed:

@@ -136,7 +136,8 @@ def decide_round(
     """The throne after one round of ``track``, decided at ``block`` (see the module's text).
 
     ``challengers`` come in strictly ascending order; ``runner_up`` is the one named so far, with
-    its measurement of this round. ``seed`` is the contest's and drives the interval's bootstrap.
+    its measurement of this round. ``seed`` is the contest's and drives the interval's bootstrap. An
+    error that is the round's is shared by all who are correct and measured in the line.
 
     The runner-up afterwards: of the king before the round, the runner-up before it and all
     challengers, those correct and measured with a score above 0 whose hotkey is not the king's, the
@@ -159,8 +160,11 @@ def decide_round(
     if king is not None and king.disqualified:
         steps.append(Deposed(king.submission_id, king.hotkey))
         holder, line = None, everyone
-    for candidate, measured in _correct(line):
-        step = _judged(holder, candidate, measured, track, block=block, seed=seed)
+    correct = list(_correct(line))
+    for candidate, measured in correct:
+        step = _judged(
+            *(holder, candidate, measured, track), block=block, seed=seed, comparisons=len(correct)
+        )
         steps.append(step)
         if isinstance(step, Crowned):
             holder = KingState(candidate.hotkey, candidate.submission_id, block, measured, False)
@@ -191,6 +195,7 @@ def _judged(
     *,
     block: int,
     seed: int,
+    comparisons: int,
 ) -> Step:
     if holder is not None and holder.measured is None:
         why = f"the king {holder.hotkey} could not be measured in this round and keeps the crown"
@@ -203,6 +208,7 @@ def _judged(
         reign_age_blocks=0 if holder is None else block - holder.won_at_block,
         prompts_per_block=track.contest.prompts_per_block,
         seed=seed,
+        comparisons=comparisons,
     )
     if decision.wins:
         own = _score(measured, track, seed)

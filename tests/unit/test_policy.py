@@ -53,6 +53,11 @@ def part(name: str, lines: str) -> str:
     return GOOD + f"[tracks.qwen.{name}]\n{lines}"
 
 
+def interval(scoring: str, contest: str) -> str:
+    rules = GOOD.replace('formula = "v2"', f'formula = "interval"\n{scoring}')
+    return f"{rules}\n[tracks.qwen.contest]\n{contest}"
+
+
 def image(name: str) -> str:
     return GOOD.replace('model = "Qwen"', f'model = "Qwen"\nbaseline_image = "{name}"')
 
@@ -134,6 +139,15 @@ BAD = {
         GOOD.replace('model = "Qwen"', 'model = "Qwen"\ncalibration = "ours"'),
         "the calibration of track 'qwen'",
     ),
+    "too few blocks for an interval": (
+        interval("", "prompts = 59\nprompts_per_block = 10"),
+        "measures 5 blocks of prompts, and an interval at 950000 ppm needs at least 6",
+    ),
+    "too few blocks for a round's error": (
+        interval('error_of = "round"\nconfidence_ppm = 990_000', "prompts = 15"),
+        "ppm for a round of up to 256 challengers needs at least 16",
+    ),
+    "error of nobody": (interval('error_of = "miner"', ""), "error_of"),
     "nameless": (GOOD.replace('"p"', '""'), "a policy's name must be 1 to 64"),
     "name too long": (GOOD.replace('"p"', f'"{"p" * 65}"'), "a policy's name must be 1 to 64"),
     "name that rings": (GOOD.replace('"p"', '"p\\u0007"'), "a policy's name must be 1 to 64"),
@@ -173,6 +187,10 @@ EDGES = {
     "override": ramp("override_ppm = 1_000_000_000"),
     "override below": ramp("override_ppm = -1_000_000_000"),
     "timeout": part("contest", "pull_timeout_s = 86_400"),
+    "blocks of an interval": interval("", "prompts = 60\nprompts_per_block = 10"),
+    "blocks of a round": interval(
+        'error_of = "round"\nconfidence_ppm = 990_000', "prompts = 16\nrepeated_prompts = 0"
+    ),
     "repeats": part("contest", "prompts = 5\nrepeated_prompts = 5"),
     "streams": part("contest", "streams = 3\nprompts_per_block = 3"),
     "interleaved": part("contest", 'order = "interleaved"\nprompts = 6\nprompts_per_block = 3'),
@@ -241,6 +259,7 @@ def test_the_recorded_form_reads_back_to_the_same_policy(name: str) -> None:
 
 
 RECORDED = {
+    "interval": "sha256:908404ff25b607fd013c8de3b746165d52a1868b7e661460675d23f4ad8ac778",
     "phase1": "sha256:d9847325f0bb265b74287645f46cc3e81d6ae3c4ef8e2503fdf113ed9e40ca74",
     "phase2": "sha256:e5e151a66cc1161c39755e1b5cfc27927cf6844f3933a2fcba1c35178d875579",
     "phase3": "sha256:23ad4e236325da31009d7d9577378ca801c4b492eafc4bcc3d112e47ecd871c2",
@@ -258,6 +277,16 @@ def test_a_field_added_later_is_in_the_digest_where_it_says_something() -> None:
     assert said.digest() != parse_policy_toml(GOOD).digest()
     assert b'"treasurers"' in said.canonical_json()
     assert b'"treasury":' not in parse_policy_toml(GOOD).canonical_json()
+
+
+def test_an_interval_recorded_before_errors_were_shared_keeps_its_digest() -> None:
+    each, whole = (
+        parse_policy_toml(interval(f'error_of = "{whose}"', "prompts = 20"))
+        for whose in ("comparison", "round")
+    )
+    unsaid = parse_policy_toml(interval("", "prompts = 20"))
+    assert each.digest() == unsaid.digest() != whole.digest()
+    assert b"error_of" not in unsaid.canonical_json()
 
 
 def named(name: str) -> Policy:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import benchmarks.__main__ as command
 from benchmarks.measuring import CannotMeasureError
-from benchmarks.registry import REGISTRY, Benchmark
+from benchmarks.registry import REGISTRY, Benchmark, Measurement, Result
+from benchmarks.results import page_of, read_results, record_results
 
 HIGHER = "higher"
 LOWER = "lower"
@@ -25,6 +28,8 @@ PROMISED = {
     "growth_payouts": (1.5, LOWER),
     "journal_vs_hledger": (1, HIGHER),
     "journal_vs_beancount": (1, HIGHER),
+    "false_crowns": (0.01, LOWER),
+    "smallest_gain_95": (None, LOWER),
 }
 
 
@@ -32,6 +37,28 @@ PROMISED = {
 def test_a_promised_benchmark_is_registered_with_its_goal(name: str) -> None:
     registered = REGISTRY[name]
     assert (registered.goal, registered.better) == PROMISED[name]
+
+
+def test_a_benchmark_without_a_goal_is_told_and_shown_as_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def measure() -> Measurement:
+        return Measurement(0.5, 3, "seen", "| a | table |\n|---|---|\n")
+
+    bare = Benchmark("smallest_gain_95", "a promise", None, "lower", measure)
+    result = bare.run()
+    assert result.reached is None
+    assert command.line_of(result).startswith("smallest_gain_95: 0.5; seen\n| a | table |")
+    page = page_of([result])
+    assert "| `smallest_gain_95` | 0.5 | as measured | – | 3 |" in page
+    assert page.endswith("seen.\n\n| a | table |\n|---|---|\n")
+
+
+def test_results_say_nothing_of_details_they_have_not(tmp_path: Path) -> None:
+    plain = Result(name="n", value=1, goal=None, better="lower", rounds=1, command="c", note="seen")
+    record_results([plain], tmp_path / "results.json")
+    assert "details" not in (tmp_path / "results.json").read_text()
+    assert read_results(tmp_path / "results.json") == [plain]
 
 
 def test_what_cannot_be_measured_says_what_to_do_and_the_others_go_on(

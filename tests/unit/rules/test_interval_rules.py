@@ -13,6 +13,8 @@ from ledger.rules.interval import (
     log_one_plus_ppm,
     rounded_mean,
     saved_ppm,
+    widened_sums,
+    widening_ppm,
 )
 from ledger.units import PPM
 
@@ -119,3 +121,42 @@ def test_blocks_that_agree_leave_no_doubt(value: int, count: int, seed: int) -> 
 def test_another_seed_draws_otherwise() -> None:
     values = [1, 10, 100, 1_000, 10_000, 100_000, 5, 7]
     assert bootstrap_sums(values, 500_000, 200, 1) != bootstrap_sums(values, 500_000, 200, 2)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "comparisons", "expected"),
+    # sqrt(n / (n - 1)) * t / z by tables: sqrt(11 / 10) * 3.16927 / 2.57583, and t = 3.38518 at an
+    # error of 0.002 with 30 degrees of freedom
+    [(11, 1, 1_290_440), (31, 5, 1_335_933)],
+)
+def test_few_blocks_and_many_comparisons_widen_an_interval(
+    blocks: int, comparisons: int, expected: int
+) -> None:
+    assert abs(widening_ppm(blocks, 990_000, comparisons) - expected) < 100
+
+
+def test_many_blocks_hardly_widen_it() -> None:
+    assert PPM < widening_ppm(1_000, 950_000, 1) < PPM + 3_000
+
+
+def test_two_blocks_cannot_be_widened() -> None:
+    with pytest.raises(ValueError, match="cannot be widened"):
+        widening_ppm(2, 950_000, 1)
+
+
+@pytest.mark.parametrize(
+    ("total", "ends", "factor_ppm", "expected"),
+    [
+        (100, (90, 111), 1_500_000, (85, 117)),  # 16.5 above goes outward to 17
+        (-10, (-13, -7), 1_100_000, (-14, -6)),  # 3.3 goes outward to 4 on both sides
+        (0, (2, 5), 2_000_000, (0, 10)),  # an end on the wrong side of the sum stays at it
+    ],
+)
+def test_an_interval_is_widened_outward(
+    total: int, ends: tuple[int, int], factor_ppm: int, expected: tuple[int, int]
+) -> None:
+    assert widened_sums(total, ends, factor_ppm) == expected
+
+
+def test_a_shared_error_needs_more_blocks() -> None:
+    assert [fewest_blocks(990_000, shared) for shared in (1, 5, 256)] == [8, 10, 16]

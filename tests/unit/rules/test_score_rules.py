@@ -296,3 +296,69 @@ def test_an_impossible_measurement_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Measured(*columns)
+
+
+SHARED = ScoreInterval(resamples=200, error_of="round")
+NOISY = [800_000 + 4_000 * (place % 5) for place in range(20)]
+
+
+def among(comparisons: int, scoring: ScoringPolicy) -> Decision:
+    king = timed([830_000] * len(NOISY))
+    return beats(
+        timed(NOISY),
+        king,
+        scoring,
+        NO_MARGIN,
+        reign_age_blocks=0,
+        prompts_per_block=1,
+        seed=7,
+        comparisons=comparisons,
+    )
+
+
+def test_a_rounds_error_asks_more_of_each_challenger_the_more_there_are() -> None:
+    reached = [among(comparisons, SHARED).reached_ppm for comparisons in (1, 2, 5, 50)]
+    assert None not in reached
+    assert reached == sorted(reached, key=lambda ppm: -(ppm or 0))
+    assert len(set(reached)) == len(reached)
+    assert "for all 5 comparisons of the round" in among(5, SHARED).why
+
+
+def test_an_error_of_each_comparison_does_not_look_at_the_others() -> None:
+    alone = among(1, INTERVAL)
+    assert alone == among(50, INTERVAL)
+    own = among(1, SHARED)
+    assert own.reached_ppm is not None
+    assert alone.reached_ppm is not None
+    assert own.reached_ppm < alone.reached_ppm  # few blocks widen it even where nobody shares
+
+
+def test_a_shared_error_over_too_few_blocks_decides_nothing() -> None:
+    king, faster = timed([900_000] * 7), timed([100_000] * 7)
+    for comparisons, undecided in ((1, False), (5, True)):
+        decision = beats(
+            faster,
+            king,
+            SHARED,
+            NO_MARGIN,
+            reign_age_blocks=0,
+            prompts_per_block=1,
+            seed=7,
+            comparisons=comparisons,
+        )
+        assert (decision.undecided, decision.wins) == (undecided, not undecided)
+
+
+def test_a_rounds_error_widens_the_interval_of_the_score() -> None:
+    plain, widened = (score(timed(NOISY), one, 1, 7) for one in (INTERVAL, SHARED))
+    assert plain.score_ppm == widened.score_ppm
+    assert plain.lower_ppm is not None
+    assert plain.upper_ppm is not None
+    assert widened.lower_ppm is not None
+    assert widened.upper_ppm is not None
+    assert widened.lower_ppm < plain.lower_ppm < plain.upper_ppm < widened.upper_ppm
+
+
+def test_two_blocks_have_no_interval_where_the_error_is_the_rounds() -> None:
+    bare = ScoreInterval(confidence_ppm=500_000, resamples=100, error_of="round")
+    assert score(timed([900_000] * 2), bare, 1, 7).lower_ppm is None

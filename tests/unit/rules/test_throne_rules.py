@@ -306,3 +306,30 @@ def test_the_seated_king_is_the_last_crowned_or_the_king_before(
         assert decision.king is None
     if state is not None and state.measured is None and not state.disqualified:
         assert not any(isinstance(step, Crowned | Defended) for step in decision.steps)
+
+
+def test_a_rounds_error_is_shared_by_those_who_are_compared() -> None:
+    def timed(us: int) -> Measured:
+        times = tuple(us + 4_000 * (place % 5) for place in range(20))
+        return Measured((1,) * 20, (PPM,) * 20, (1,) * 20, (1,) * 20, times, (1,) * 20)
+
+    def candidate(number: int, measured: Measured | None, *, disqualified: bool) -> Candidate:
+        order = (BLOCK - 50, number)
+        return Candidate(UUID(int=number), f"hotkey {number}", order, measured, disqualified)
+
+    track = TrackPolicy(
+        model="m",
+        emission=KingTakesAll(),
+        scoring=ScoreInterval(resamples=200, error_of="round"),
+    )
+    state = KingState("king", UUID(int=1), BLOCK, timed(800_000), False)
+    line = [
+        candidate(2, timed(801_000), disqualified=False),
+        candidate(3, None, disqualified=False),
+        candidate(4, timed(700_000), disqualified=True),
+        candidate(5, timed(802_000), disqualified=False),
+    ]
+    steps = decide(state, *line, track=track).steps
+    whys = [step.decision.why for step in steps if isinstance(step, Defended)]
+    assert len(whys) == len(steps) == 2
+    assert all("for all 2 comparisons of the round" in why for why in whys)
