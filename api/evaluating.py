@@ -16,7 +16,7 @@ import msgspec
 from api.app import Services
 from evaluation.contest import ContestOutcome
 from evaluation.desk import ContestDesk
-from evaluation.measure import Progress
+from evaluation.measure import OnBlock, OnMeasured, Progress
 from evaluation.plan import ContestPlan
 from evaluation.runners.port import InfrastructureFaultError
 from ledger.application import Ledger
@@ -83,6 +83,8 @@ class Evaluator:
     tracks: Sequence[str] = ()
     max_challengers: int = MAX_CHALLENGERS
     on_progress: Progress = lambda *_: None
+    on_block: OnBlock = lambda *_: None
+    on_measured: OnMeasured = lambda *_: None
     sweep: Callable[[], Sequence[str]] = tuple
     """Clears away what an earlier contest left on this machine; one sentence for each thing."""
     attempts: list[Attempted] = field(default_factory=list)
@@ -144,6 +146,8 @@ class Evaluator:
                 challengers,
                 seed_block=seed_block,
                 on_progress=self.on_progress,
+                on_block=self.on_block,
+                on_measured=self.on_measured,
                 on_planned=planned,
             )
         except ClaimLostError as lost:

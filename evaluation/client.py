@@ -46,6 +46,8 @@ __all__ = [
 ]
 
 TOP_LOGPROBS: Final = 5
+TOKEN_IDS: Final = {"return_token_ids": True}
+"""What asks vLLM for the ids it chose."""
 MAX_BYTES_PER_TOKEN: Final = 4_096
 """Room for one event: a token, its bytes and the five alternatives as JSON are well under 2 KiB."""
 MAX_CHUNKS_PER_TOKEN: Final = 16

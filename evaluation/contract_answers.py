@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from evaluation.client import (
+    TOKEN_IDS,
     Answer,
     ChatRequest,
     RawStream,
@@ -43,6 +44,7 @@ async def try_answers(server: RunningServer, asked: Asked, prompts: PromptSet, b
             seed=asked.seed % 2**31,
             timeout_s=asked.contest.prompt_timeout_s,
             require_logprobs=asked.gates.require_logprobs,
+            extra=TOKEN_IDS if asked.contest.ask_token_ids else {},
         )
 
     async with open_session() as session:

@@ -15,12 +15,13 @@ from uuid import UUID
 from evaluation.claims import LOOK_EVERY_S, KeptClaim
 from evaluation.contest import ContestOutcome, OnServer, run_contest
 from evaluation.evidence import Evidence
-from evaluation.images import ImageRef, ImageReferenceError, image_of, parse_image
-from evaluation.measure import Progress, ShouldStop
+from evaluation.images import ImageRef, ImageReferenceError, image_as_committed, parse_image
+from evaluation.measure import OnBlock, OnMeasured, Progress, ShouldStop
 from evaluation.noting import NotingRunner
 from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer
 from evaluation.recording import Findings, record_completed
 from evaluation.runners.port import ImageFacts, Runner
+from evaluation.sources import Texts, texts_among
 from ledger.application import Ledger
 from ledger.codes import VoidCause
 from ledger.commands.contests import plan_contest, planned_track, void_contest
@@ -49,6 +50,9 @@ class RunContest(Protocol):
         on_progress: Progress,
         should_stop: ShouldStop,
         on_server: OnServer,
+        on_block: OnBlock,
+        on_measured: OnMeasured,
+        texts: Texts | None,
     ) -> ContestOutcome:
         """Run it to its end."""
         ...
@@ -60,7 +64,7 @@ class ContestDesk:
     ``dead`` are earlier runs of this worker whose processes have ended (:mod:`evaluation.slots`).
     ``on_fingerprint`` looks for copies of a content; ``claim_look_s`` is how often the claim of a
     running contest is looked at. ``evidence_url`` is where others may have the evidence, recorded
-    with it.
+    with it. ``prompts_files`` are where the operator keeps the files that policies name by digest.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class ContestDesk:
         dead: Sequence[Holder] = (),
         on_fingerprint: OnFingerprint = lambda _: None,
         evidence_url: str | None = None,
+        prompts_files: Sequence[Path] = (),
         run: RunContest = run_contest,
         claim_look_s: float = LOOK_EVERY_S,
     ) -> None:
@@ -87,6 +92,7 @@ class ContestDesk:
         self._model_dir = model_dir
         self._on_fingerprint = on_fingerprint
         self._evidence_url = evidence_url
+        self._prompts_files = prompts_files
         self._run_contest = run
         self._claim_look_s = claim_look_s
 
@@ -126,6 +132,8 @@ class ContestDesk:
         on_server: OnServer = lambda *_: None,
         should_stop: ShouldStop = lambda: None,
         on_planned: Callable[[ContestPlan], None] = lambda _: None,
+        on_block: OnBlock = lambda *_: None,
+        on_measured: OnMeasured = lambda *_: None,
     ) -> ContestOutcome:
         """Plan, run and record one attempt. Refused as :func:`plan_contest` refuses.
 
@@ -135,7 +143,9 @@ class ContestDesk:
         interrupt included, leaves the attempt void.
         """
         head = self._ledger.head().effective_block
-        baseline_of(self._ledger.arena_state().policy_at(head).track(track).baseline_image)
+        rules = self._ledger.arena_state().policy_at(head).track(track)
+        baseline_of(rules.baseline_image)
+        texts = texts_among(rules.contest.source, self._prompts_files)
         contest = plan_contest(
             self._ledger,
             track=track,
@@ -161,6 +171,9 @@ class ContestDesk:
                     on_progress=on_progress,
                     should_stop=lambda: self._should_stop(claim) or should_stop(),
                     on_server=on_server,
+                    on_block=on_block,
+                    on_measured=on_measured,
+                    texts=texts,
                 )
             if claim.lost is not None:
                 raise ClaimLostError(claim.lost)
@@ -236,7 +249,14 @@ def plan_of(ledger: Ledger, contest: UUID, model_dir: str) -> ContestPlan:
     if planned is None:
         msg = f"contest {contest} has no plan in the log"
         raise DecisionRefusedError(msg)
-    policy = planned_track(ledger.arena_state(), planned)
+    arena = ledger.arena_state()
+    policy = planned_track(arena, planned)
+    king = arena.kings.get(planned.track)
+    # A throne that changed hands since the plan has a king of whom the plan does not know.
+    reigns = king is not None and any(
+        entrant.role == "king" and entrant.submission_id == king.submission_id
+        for entrant in planned.entrants
+    )
     return ContestPlan(
         contest_id=str(contest),
         track=planned.track,
@@ -252,10 +272,12 @@ def plan_of(ledger: Ledger, contest: UUID, model_dir: str) -> ContestPlan:
                 entrant_id=str(entrant.submission_id),
                 hotkey=entrant.hotkey,
                 role=entrant.role,
-                image=_image(entrant.image, entrant.digest),
+                image=image_as_committed(entrant.image, entrant.digest),
             )
             for entrant in planned.entrants
         ),
+        king_won_at_block=king.won_at_block if king is not None and reigns else None,
+        arena_policy_digest=planned.policy_digest,
     )
 
 
@@ -266,12 +288,3 @@ def baseline_of(image: str) -> ImageRef:
     except ImageReferenceError as error:
         msg = f"the track's policy pins no baseline by its digest: {error}"
         raise DecisionRefusedError(msg) from error
-
-
-def _image(image: str, digest: str) -> ImageRef:
-    """The image of a commit. Its payload may hold a name that no registry can have: such an image
-    is nowhere but, perhaps, on this machine."""
-    try:
-        return image_of(image, digest)
-    except ImageReferenceError:
-        return ImageRef("", digest)

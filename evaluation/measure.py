@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from evaluation.arrivals import arrivals_us
-from evaluation.client import Answer, ChatRequest, HostFaultError, ServerFaultError, open_session
+from evaluation.client import (
+    TOKEN_IDS,
+    Answer,
+    ChatRequest,
+    HostFaultError,
+    ServerFaultError,
+    open_session,
+)
 from evaluation.forcing import force
 from evaluation.judge import CLAIMED_END, ForcedAnswer
 from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, run_load
@@ -66,6 +73,7 @@ class Questions:
             seed=self.prompts.seed % 2**31,  # engines take a signed 32-bit seed
             timeout_s=contest.prompt_timeout_s,
             require_logprobs=self.plan.policy.gates.require_logprobs,
+            extra=TOKEN_IDS if contest.ask_token_ids else {},
         )
 
     def load(self, contents: Sequence[str], label: str | None) -> Load:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -50,6 +51,22 @@ def open_texts(source: PromptSource, path: Path | None = None) -> Texts | None:
             return _lines(path, source)
         case HuggingFaceDataset():
             return _Rows(source)
+
+
+def texts_among(source: PromptSource, paths: Sequence[Path]) -> Texts | None:
+    """The texts a policy names, from the one of ``paths`` that is the file it names, if it does.
+
+    Raises :class:`PlanError` as :func:`open_texts`, and where no file among them is the one named.
+    """
+    if not isinstance(source, JsonlFile):
+        return open_texts(source)
+    refused = [f"the policy asks prompts of a file, {source.digest}; say where it lies"]
+    for path in paths:
+        try:
+            return open_texts(source, path)
+        except PlanError as error:
+            refused.append(str(error))
+    raise PlanError(refused[-1])
 
 
 def _lines(path: Path, source: JsonlFile) -> tuple[str, ...]:

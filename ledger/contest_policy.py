@@ -153,6 +153,10 @@ class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_client_lag_us: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
     """The round is void where the client itself was late by more than this (99th percentile)."""
     limits: ServerLimits = ServerLimits()
+    ask_token_ids: bool = False
+    """Whether requests carry ``return_token_ids``, which vLLM answers with the ids that it chose: a
+    text can be cut into tokens in several ways. Engines that refuse fields they do not know need
+    False; their text is cut by the model's tokenizer."""
 
 
 ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
@@ -167,6 +171,7 @@ ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
             "max_drift_ppm",
             "max_client_lag_us",
             "limits",
+            "ask_token_ids",
         }
     ),
 }

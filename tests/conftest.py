@@ -9,11 +9,11 @@ ONE_ENGINE = (
     "tests/engines/",
     "tests/faults/test_killed_evaluators.py",
 )
-"""Tests of one container engine or one installed engine: a machine has one, so one process has it."""
+"""Tests of the container engine or of an installed one: a machine has one, one process has it."""
 
 
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """A file's tests stay in one process, for the fixtures they share; so do all tests of an engine."""
+    """A file's tests stay in one process with the fixtures they share; so do an engine's."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):

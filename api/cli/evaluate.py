@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from api.cli.machines import RunnerKind
 from api.cli.options import Database, Format, Netuid, Network, OutputFormat
 from api.limits import MAX_CHALLENGERS
 
@@ -17,16 +16,7 @@ if TYPE_CHECKING:
     from evaluation.runners.port import Runner
 
 
-class RunnerKind(StrEnum):
-    """What runs an image."""
-
-    DOCKER = "docker"
-    PROCESS = "process"
-
-
 CHALLENGERS: Final = 8
-LINE_EVERY: Final = 10
-"""In a log, a phase says so often how far it is: every tenth prompt."""
 
 
 def register(app: typer.Typer) -> None:
@@ -61,6 +51,14 @@ def evaluate(
     images: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="With --runner process: where the images lie."),
+    ] = None,
+    prompts_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--prompts-file",
+            dir_okay=False,
+            help="A JSONL file that the policy takes prompts from, by its digest; repeat it.",
+        ),
     ] = None,
     worker: Annotated[
         str | None,
@@ -100,6 +98,8 @@ def evaluate(
     attempt is void. How it goes is told on stderr; with --format json what was done is one
     document on stdout. With --once it ends with code 24 where a contest was void.
     """
+    from api.cli.cells import printable
+    from api.cli.contest_progress import contest_progress
     from api.cli.ending import interrupted_once, wait
     from api.cli.output import show
     from api.cli.record_tables import EVALUATION
@@ -114,7 +114,15 @@ def evaluate(
     settings = settings_of(database, network, netuid)
     where = (settings.network, settings.netuid)
     ended = "done"
-    with opened(settings) as services, take_slot(state, socket.gethostname(), worker) as slot:
+    with (
+        opened(settings) as services,
+        take_slot(state, socket.gethostname(), worker) as slot,
+        contest_progress() as watcher,
+    ):
+
+        def say(line: str) -> None:
+            watcher.say(printable(line))
+
         ledger = services.ledger(*where)
         place = slot.holder.worker.rpartition("/")[2]
         machine = _runner(runner, model, images, place)
@@ -130,15 +138,20 @@ def evaluate(
                 holder=slot.holder,
                 model_dir=model,
                 dead=slot.dead,
-                on_fingerprint=copy_finder(services, *where, _say),
+                on_fingerprint=copy_finder(
+                    services, *where, lambda line: watcher.say(printable(line))
+                ),
                 evidence_url=public_url(evidence),
+                prompts_files=tuple(prompts_file or ()),
             ),
             slot.holder,
-            say=_say,
+            say=say,
             wait=wait,
             tracks=tuple(track or ()),
             max_challengers=max_challengers,
-            on_progress=_progress,
+            on_progress=watcher.phase,
+            on_block=watcher.block,
+            on_measured=watcher.measured,
             sweep=machine.sweep,
         )
         try:
@@ -185,15 +198,3 @@ def public_url(location: str) -> str | None:
         return None
     parts = urlsplit(location)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _say(line: str) -> None:
-    from api.cli.cells import printable
-
-    sys.stderr.write(printable(line) + "\n")
-    sys.stderr.flush()
-
-
-def _progress(phase: str, entrant: str | None, done: int, of: int) -> None:
-    if done == of or done % LINE_EVERY == 0:
-        _say(f"  {phase} of {entrant[:8] if entrant else 'the baseline'}: {done} of {of}")

@@ -7,7 +7,6 @@ that nothing it started outlives the contest, and that a failed start leaves its
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from evaluation.images import ImageRef
+from evaluation.runners.health import answers_healthy
 from evaluation.runners.log import BoundedLog
 from evaluation.runners.port import (
     LOG_TAIL_BYTES,
@@ -233,7 +233,9 @@ class ProcessServer:
                 )
             port = self._find_port()
             timeout_now_s = min(left_s, _HEALTH_TIMEOUT_S)
-            if port is not None and _is_healthy(port, self._health_path, timeout_now_s):
+            if port is not None and answers_healthy(
+                "127.0.0.1", port, timeout_now_s, self._health_path
+            ):
                 self._healthy = True
                 return
             time.sleep(min(_POLL_S, left_s))
@@ -296,15 +298,3 @@ def running_of_group(group: int, proc: Path = Path("/proc")) -> list[int]:
         if int(own_group) == group and state not in _STANDING_STILL:
             moving.append(int(entry.parent.name))
     return moving
-
-
-def _is_healthy(port: int, path: str, timeout_s: float) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        # Not listening yet, or not speaking HTTP yet: asked again until the deadline.
-        return False
-    finally:
-        connection.close()

@@ -13,7 +13,7 @@ from evaluation.runners.docker.connection import (
     engine_faults,
 )
 from evaluation.runners.docker.contract import SERVER_PORT
-from evaluation.runners.docker.health import answers_healthy
+from evaluation.runners.health import answers_healthy
 from evaluation.runners.log import BoundedLog
 from evaluation.runners.port import (
     LOG_TAIL_BYTES,

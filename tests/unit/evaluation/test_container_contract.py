@@ -21,7 +21,6 @@ from evaluation.runners.docker.contract import (
     memory_limit,
     scratch_paths,
 )
-from evaluation.runners.docker.health import answers_healthy
 from evaluation.runners.docker.ownership import (
     Ownership,
     checked_worker,
@@ -29,6 +28,7 @@ from evaluation.runners.docker.ownership import (
     read_tag,
     this_process,
 )
+from evaluation.runners.health import answers_healthy
 from ledger.contest_policy import ServerLimits
 
 BIG = Machine(cpus=64, memory_bytes=512 * 2**30)

@@ -1,4 +1,4 @@
-"""One look at a stranger's ``GET /health``, in bounded time whatever it sends."""
+"""One look at a stranger's health path, in bounded time whatever it sends."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _ENOUGH_BYTES: Final = 64 * 1024
 _PIECE_BYTES: Final = 4_096
 
 
-def answers_healthy(host: str, port: int, timeout_s: float) -> bool:
+def answers_healthy(host: str, port: int, timeout_s: float, path: str = "/health") -> bool:
     """Whether it answers 200 within the time, headers and body included.
 
     Not ``http.client``: its time-out starts anew with every byte, and a server that sends a byte a
     second would hold us for ever.
     """
     deadline_s = time.monotonic() + timeout_s
-    request = f"GET /health HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
     answer = b""
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:
