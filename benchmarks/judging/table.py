@@ -14,7 +14,7 @@ CONTEST: Final = ContestPolicy(
     warmup_prompts=1,
     repeated_prompts=2,
     context_tokens=96,
-    output_tokens=24,
+    output_tokens=40,
     prompt_timeout_s=30,
 )
 """What every server is asked: small enough for a thousand runs, long enough for its figures."""
