@@ -15,7 +15,7 @@ from evaluation.client import (
     ServerFaultError,
     open_session,
 )
-from evaluation.forcing import force
+from evaluation.forcing import force_with_end
 from evaluation.judge import CLAIMED_END, ForcedAnswer
 from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, run_load
 from evaluation.plan import ContestPlan, Tokenizer
@@ -157,19 +157,14 @@ async def _force_answers(
         for content, answer in zip(questions.prompts.scored, answers, strict=True):
             questions.stop_if_asked()
             claims_end = answer.finish_reason == CLAIMED_END
-            end = (questions.tokenizer.EOS_ID,) if claims_end else ()
-            forced = await force(
+            tokens, end = await force_with_end(
                 session,
                 base_url,
                 model=questions.plan.model_name,
                 prompt=questions.prompt_ids(content),
-                answer=(*answer.tokens, *end),
+                answer=answer.tokens,
+                end_ids=questions.tokenizer.END_IDS if claims_end else (),
                 timeout_s=questions.plan.policy.contest.prompt_timeout_s,
             )
-            forced_answers.append(
-                ForcedAnswer(
-                    tokens=forced[: len(answer.tokens)],
-                    end=forced[-1] if claims_end else None,
-                )
-            )
+            forced_answers.append(ForcedAnswer(tokens=tokens, end=end))
     return tuple(forced_answers)
