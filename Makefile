@@ -8,6 +8,8 @@ STAMP := $(VENV)/.set-up
 # Lies in the environment while it is being made or changed, so that one that was interrupted
 # half-way is never taken for whole.
 HALF_MADE := $(VENV)/.half-made
+# Tests run in so many processes at once; WORKERS=0 runs them in one.
+WORKERS := 2
 # The major version of uv that wrote the lock file.
 UV := uv>=0.13,<0.14
 # The first of these that is new enough and can make virtual environments is used.
@@ -62,7 +64,7 @@ demo: setup
 	@$(BIN)/cacheon-ledger demo $(ARGS)
 
 test: setup
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff format --check .
