@@ -153,8 +153,11 @@ class Stage(Protocol):
 class Runner(Protocol):
     """A machine that runs images. All calls block."""
 
-    def stage(self, contest_id: str, limits: ServerLimits) -> AbstractContextManager[Stage]:
-        """A place for one contest. Leaving it ends and removes all that was made in it.
+    def stage(
+        self, contest_id: str, limits: ServerLimits, servers: int = 1
+    ) -> AbstractContextManager[Stage]:
+        """A place for one contest, ``servers`` of which live at once and share the machine's
+        memory. Leaving it ends and removes all that was made in it.
 
         Entering and leaving raise :class:`InfrastructureFaultError` (`host_failed`).
         """

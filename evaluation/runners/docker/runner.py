@@ -59,7 +59,9 @@ class DockerRunner:
         self._live: set[str] = set()
 
     @contextmanager
-    def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[DockerStage]:
+    def stage(
+        self, contest_id: str, limits: ServerLimits, servers: int = 1
+    ) -> Iterator[DockerStage]:
         """See :meth:`evaluation.runners.port.Runner.stage`."""
         if not self._model_dir.is_dir():
             raise InfrastructureFaultError(
@@ -85,6 +87,7 @@ class DockerRunner:
                 firewall=firewall,
                 fingerprints=self._fingerprints,
                 stop_grace_s=self._stop_grace_s,
+                servers=servers,
             )
         except BaseException as error:
             self._leave(ownership, error)

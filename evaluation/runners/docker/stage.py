@@ -58,8 +58,10 @@ class DockerStage:
         firewall: HostFirewall | None,
         fingerprints: dict[str, str],
         stop_grace_s: float,
+        servers: int,
     ) -> None:
-        """``fingerprints`` are remembered by image id, which is the content's own hash."""
+        """``servers`` live at once. ``fingerprints`` are remembered by image id, which is the
+        content's own hash."""
         self._connection = connection
         self._model_dir = model_dir
         self._limits = limits
@@ -69,6 +71,7 @@ class DockerStage:
         self._firewall = firewall
         self._fingerprints = fingerprints
         self._stop_grace_s = stop_grace_s
+        self._servers = servers
 
     def prepare(self, image: ImageRef, timeout_s: float) -> ImageFacts:
         """Pull it unless it is here; see :meth:`evaluation.runners.port.Stage.prepare`."""
@@ -107,6 +110,7 @@ class DockerStage:
             limits=self._limits,
             machine=self._machine,
             labels=self._ownership.labels(**{ROLE_LABEL: role}),
+            servers=self._servers,
         )
         # What is made here and cannot be started goes with the stage.
         try:
