@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Final
 
 import docker.errors
 
 from evaluation.images import ImageRef
+from evaluation.runners.docker.blame import is_images_own_fault
 from evaluation.runners.docker.connection import (
     Connection,
     Deadline,
@@ -31,15 +31,6 @@ from evaluation.runners.port import (
 from ledger.codes import InfrastructureCause
 from ledger.contest_policy import ServerLimits
 
-IMAGES_OWN_FAULT: Final = re.compile(
-    r"executable file not found|exec format error|no such file or directory: unknown"
-    r"|permission denied: unknown|is a directory: unknown|not a directory|No command specified"
-    r"|unable to find (user|group)|no matching entries in (passwd|group)|linux spec user"
-    r"|invalid mount (path|config)|inside /proc|invalid volume spec|mkdirat|chdir to cwd"
-    r"|read-only file system",
-    re.IGNORECASE,
-)
-"""What the engine says of an image that no machine could start."""
 NOT_STARTED_EXIT_CODE: Final = 127
 
 
@@ -102,9 +93,10 @@ class DockerStage:
         if self._firewall is not None:
             self._firewall.ensure()
         network = self._networks.new()
+        own = found.attrs.get("Config") or {}
         config = container_config(
             found.id,
-            declared_volumes=(found.attrs.get("Config") or {}).get("Volumes") or (),
+            declared_volumes=own.get("Volumes") or (),
             network=network.name,
             model_dir=self._model_dir,
             limits=self._limits,
@@ -119,7 +111,7 @@ class DockerStage:
             api.start(made)
         except docker.errors.APIError as error:
             said = reason_of(error)
-            if IMAGES_OWN_FAULT.search(said):
+            if is_images_own_fault(said, own):
                 raise ExitedAtStartError(
                     f"the image {image} cannot be started: {said}",
                     log_tail=said,
