@@ -96,7 +96,11 @@ class RunningServer(Protocol):
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative for the signal that ended it."""
+        """None while it runs; negative for the signal that ended it.
+
+        Raises :class:`InfrastructureFaultError` where it did not end by itself before
+        :meth:`stop`, as far as the runner can tell.
+        """
         ...
 
     @property

@@ -145,6 +145,41 @@ def test_an_engine_that_dies_in_mid_contest_is_a_fault_of_ours_and_swept_later(
     assert left(engine, "evaluator-4", image) == []
 
 
+def test_an_engine_that_comes_back_under_a_server_does_not_fault_it(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef
+) -> None:
+    """It kills what ran under the earlier one, and shows it as ended by a signal."""
+    runner = new_runner("evaluator-7")
+    with runner.stage("comes-back", SMALL) as stage:
+        stage.prepare(image, 60)
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        engine.kill()
+        engine.start()
+        shown = engine.client.api.inspect_container(server.container_id)["State"]
+        assert (shown["Status"], shown["ExitCode"]) == ("exited", 137)
+        with pytest.raises(InfrastructureFaultError, match="went away under it") as raised:
+            _ = server.exit_code
+        assert raised.value.cause is InfrastructureCause.HOST_FAILED
+        server.stop()
+    assert left(engine, "evaluator-7", image) == []
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "restart"])
+def test_a_server_that_an_operator_ends_through_the_engine_is_not_faulted(
+    engine: Engine, runner: DockerRunner, image: ImageRef, how: str
+) -> None:
+    with runner.stage("ended", SMALL) as stage:
+        stage.prepare(image, 60)
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        found = engine.client.containers.get(server.container_id)
+        {"kill": found.kill, "stop": found.stop, "restart": found.restart}[how]()
+        with pytest.raises(InfrastructureFaultError, match="send it signal"):
+            _ = server.exit_code
+        server.stop()
+
+
 def test_leaving_by_an_error_clears_away_all_the_same(
     engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef
 ) -> None:

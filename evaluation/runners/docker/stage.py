@@ -23,6 +23,7 @@ from evaluation.runners.docker.network import Networks
 from evaluation.runners.docker.ownership import ROLE_LABEL, Ownership
 from evaluation.runners.docker.pulling import find_image, pull, too_large
 from evaluation.runners.docker.server import DockerServer
+from evaluation.runners.docker.watching import Watch
 from evaluation.runners.port import (
     ExitedAtStartError,
     ImageFacts,
@@ -108,7 +109,12 @@ class DockerStage:
         try:
             api = self._connection.client.api
             made: str = api.create_container_from_config(config)["Id"]
-            api.start(made)
+            watch = Watch(self._connection, made)
+            try:
+                api.start(made)
+            except BaseException:
+                watch.close()
+                raise
         except docker.errors.APIError as error:
             said = reason_of(error)
             if is_images_own_fault(said, own):
@@ -130,6 +136,7 @@ class DockerStage:
             self._connection,
             made,
             network.name,
+            watch=watch,
             stop_grace_s=self._stop_grace_s,
             release=network.remove,
         )
