@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -43,17 +43,21 @@ class DockerRunner:
         worker: str,
         base_url: str | None = None,
         host_firewall: bool = True,
+        registries: Collection[str] | None = None,
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         """Connects to nothing yet. Raises ``ValueError`` for a name or an engine that will not do.
 
         ``model_dir`` is what servers find at ``/models``, ``base_url`` the engine's socket; None
-        takes DOCKER_HOST, or the engine's usual one.
+        takes DOCKER_HOST, or the engine's usual one. With ``registries`` (``host`` or
+        ``host:port``), images come from these and from public ones alone: a stranger's image must
+        not have the engine, which no firewall of ours holds, ask a neighbour.
         """
         self._connection = Connection(base_url)
         self._model_dir = model_dir.resolve()
         self._worker = checked_worker(worker)
         self._host_firewall = host_firewall
+        self._registries = None if registries is None else frozenset(registries)
         self._stop_grace_s = stop_grace_s
         self._fingerprints: dict[str, str] = {}
         self._live: set[str] = set()
@@ -88,6 +92,7 @@ class DockerRunner:
                 fingerprints=self._fingerprints,
                 stop_grace_s=self._stop_grace_s,
                 servers=servers,
+                registries=self._registries,
             )
         except BaseException as error:
             self._leave(ownership, error)

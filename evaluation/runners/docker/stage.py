@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import docker.errors
 
-from evaluation.images import ImageRef
+from evaluation.images import ImageRef, is_public_registry, registry_of
 from evaluation.runners.docker.blame import is_images_own_fault
 from evaluation.runners.docker.connection import (
     Connection,
@@ -27,9 +27,10 @@ from evaluation.runners.docker.watching import Watch
 from evaluation.runners.port import (
     ExitedAtStartError,
     ImageFacts,
+    ImageRefusedError,
     InfrastructureFaultError,
 )
-from ledger.codes import InfrastructureCause
+from ledger.codes import DisqualificationCode, InfrastructureCause
 from ledger.contest_policy import ServerLimits
 
 NOT_STARTED_EXIT_CODE: Final = 127
@@ -51,9 +52,10 @@ class DockerStage:
         fingerprints: dict[str, str],
         stop_grace_s: float,
         servers: int,
+        registries: frozenset[str] | None,
     ) -> None:
-        """``servers`` live at once. ``fingerprints`` are remembered by image id, which is the
-        content's own hash."""
+        """``servers`` live at once; ``registries`` as the runner's; ``fingerprints`` are remembered
+        by image id, which is the content's own hash."""
         self._connection = connection
         self._model_dir = model_dir
         self._limits = limits
@@ -64,6 +66,7 @@ class DockerStage:
         self._fingerprints = fingerprints
         self._stop_grace_s = stop_grace_s
         self._servers = servers
+        self._registries = registries
 
     def prepare(self, image: ImageRef, timeout_s: float) -> ImageFacts:
         """Pull it unless it is here; see :meth:`evaluation.runners.port.Stage.prepare`."""
@@ -150,6 +153,14 @@ class DockerStage:
             raise InfrastructureFaultError(
                 InfrastructureCause.PULL_FAILED,
                 f"the image {image} is not on this machine, and nothing says where to pull it from",
+            )
+        registry = registry_of(image)
+        named = self._registries
+        if named is not None and registry not in named and not is_public_registry(registry):
+            raise ImageRefusedError(
+                DisqualificationCode.IMAGE_NAME_INVALID,
+                f"the image {image} is at {registry}, which is no public registry; "
+                "push it to one and commit it by that name",
             )
         with engine_faults(f"mark the pull of {image}"):
             mark_pull(self._connection, image, self._ownership)
