@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,42 @@ def test_what_a_killed_process_left_is_swept_by_the_next_of_its_name_alone(
         assert word in said
     assert left(engine, "evaluator-1", image) == []
     assert new_runner("evaluator-1").sweep() == ()
+
+
+def test_images_that_a_running_stage_may_use_are_not_swept_from_under_it(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef, hold: Hold
+) -> None:
+    process = hold("evaluator-8")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with new_runner("evaluator-9").stage("uses", SMALL) as stage:
+        stage.prepare(image, 60)  # it is here: the dead one pulled it
+        assert not any("image" in one for one in new_runner("evaluator-8").sweep())
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        server.stop()
+    assert any("pulled image" in one for one in new_runner("evaluator-8").sweep())
+    assert left(engine, "evaluator-8", image) == []
+
+
+def test_a_stage_waits_until_another_process_has_left_the_machine(
+    new_runner: Callable[..., DockerRunner], image: ImageRef, hold: Hold
+) -> None:
+    process = hold("evaluator-10")
+    entered = threading.Event()
+
+    def second() -> None:
+        with new_runner("evaluator-11").stage("second", SMALL):
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert not entered.wait(1)  # a runner that does not wait may enter later still, and pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    thread.join()
+    assert entered.is_set()
+    assert new_runner("evaluator-10").sweep() != ()
 
 
 def test_the_sweep_works_after_the_engine_was_killed_too(

@@ -43,7 +43,11 @@ def image(engine: Engine) -> ImageRef:
 def prisoners(engine: Engine, model_dir: Path, image: ImageRef) -> Iterator[list[DockerServer]]:
     """Two servers of one contest."""
     runner = DockerRunner(
-        model_dir=model_dir, worker="walls", base_url=engine.base_url, stop_grace_s=1
+        model_dir=model_dir,
+        worker="walls",
+        base_url=engine.base_url,
+        alone=False,  # it stays while further tests have stages of their own
+        stop_grace_s=1,
     )
     with runner.stage("walls", SMALL) as stage:
         stage.prepare(image, 60)

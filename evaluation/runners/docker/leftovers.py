@@ -38,13 +38,15 @@ class Cleared:
     failed: list[str] = field(default_factory=list)
 
 
-def clear(connection: Connection, worker: str, meant: Meant, host_firewall: bool) -> Cleared:
-    """Containers, then images and their marks, networks, firewall rules; every step is tried.
+def clear(
+    connection: Connection, worker: str, meant: Meant, host_firewall: bool, *, images: bool
+) -> Cleared:
+    """Containers, then ``images`` and their marks, networks, firewall rules; every step is tried.
 
     Rules go last: as long as a container may be left, it stays shut off.
     """
     cleared = Cleared()
-    for listed in (_containers, _volumes, _networks):
+    for listed in (_containers, _volumes, _networks) if images else (_containers, _networks):
         try:
             with engine_faults("list what a contest left"):
                 found = list(listed(connection, worker))

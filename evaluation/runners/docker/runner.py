@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from evaluation.runners.docker.connection import Connection, engine_faults
 from evaluation.runners.docker.contract import Machine
 from evaluation.runners.docker.firewall import HostFirewall
 from evaluation.runners.docker.leftovers import clear
+from evaluation.runners.docker.machine_lock import machine_locked, machine_locked_if_free
 from evaluation.runners.docker.network import Networks, new_bridges
 from evaluation.runners.docker.ownership import (
     Ownership,
@@ -44,6 +45,7 @@ class DockerRunner:
         base_url: str | None = None,
         host_firewall: bool = True,
         registries: Collection[str] | None = None,
+        alone: bool = True,
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         """Connects to nothing yet. Raises ``ValueError`` for a name or an engine that will not do.
@@ -51,13 +53,15 @@ class DockerRunner:
         ``model_dir`` is what servers find at ``/models``, ``base_url`` the engine's socket; None
         takes DOCKER_HOST, or the engine's usual one. With ``registries`` (``host`` or
         ``host:port``), images come from these and from public ones alone: a stranger's image must
-        not have the engine, which no firewall of ours holds, ask a neighbour.
+        not have the engine, which no firewall of ours holds, ask a neighbour. Only where nothing
+        is measured may a stage not be ``alone`` on the machine.
         """
         self._connection = Connection(base_url)
         self._model_dir = model_dir.resolve()
         self._worker = checked_worker(worker)
         self._host_firewall = host_firewall
         self._registries = None if registries is None else frozenset(registries)
+        self._alone = alone
         self._stop_grace_s = stop_grace_s
         self._fingerprints: dict[str, str] = {}
         self._live: set[str] = set()
@@ -66,7 +70,14 @@ class DockerRunner:
     def stage(
         self, contest_id: str, limits: ServerLimits, servers: int = 1
     ) -> Iterator[DockerStage]:
-        """See :meth:`evaluation.runners.port.Runner.stage`."""
+        """See :meth:`evaluation.runners.port.Runner.stage`. Waits for a stage of another process:
+        a machine has one at a time."""
+        whole_machine = machine_locked() if self._alone else nullcontext()
+        with whole_machine, self._staged(contest_id, limits, servers) as stage:
+            yield stage
+
+    @contextmanager
+    def _staged(self, contest_id: str, limits: ServerLimits, servers: int) -> Iterator[DockerStage]:
         if not self._model_dir.is_dir():
             raise InfrastructureFaultError(
                 InfrastructureCause.HOST_FAILED,
@@ -104,14 +115,16 @@ class DockerRunner:
 
     def sweep(self) -> Sequence[str]:
         """See :meth:`evaluation.runners.port.Runner.sweep`. What a live process of this name or a
-        live stage of this one has is left alone."""
+        live stage of this one has is left alone, and so are images while anybody has a stage, who
+        may run them: the next sweep removes them."""
 
         def meant(worker: str, owner: str, stage: str) -> bool:
             if worker != self._worker:
                 return False
             return stage not in self._live if owner == this_process() else not is_alive(owner)
 
-        cleared = clear(self._connection, self._worker, meant, self._host_firewall)
+        with machine_locked_if_free() as free:
+            cleared = clear(self._connection, self._worker, meant, self._host_firewall, images=free)
         if cleared.failed:
             raise InfrastructureFaultError(
                 InfrastructureCause.HOST_FAILED,
@@ -144,6 +157,7 @@ class DockerRunner:
             self._worker,
             lambda *whose: whose == (ownership.worker, ownership.owner, ownership.stage),
             self._host_firewall,
+            images=True,
         )
         if not cleared.failed:
             return
