@@ -227,4 +227,5 @@ def test_layers_are_measured_as_they_are_unpacked(tmp_path: Path) -> None:
     (new / "b").write_bytes(bytes(300))
     (tmp_path / "new" / "merged").mkdir()
     (tmp_path / "new" / "merged" / "b").write_bytes(bytes(300))
+    (new / "another-name-of-b").hardlink_to(new / "b")
     assert new_layer_bytes(tmp_path, began - 10) == 1_300

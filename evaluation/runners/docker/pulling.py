@@ -175,10 +175,12 @@ def _free_bytes(root: Path) -> int:
 
 def new_layer_bytes(layers: Path, since_s: float) -> int:
     """The size of the files in layers that were begun since; 0 where the engine keeps none there.
+    A file of several names counts once.
 
     Files come and go meanwhile; one that is gone counts for nothing.
     """
     total = 0
+    linked: set[tuple[int, int]] = set()
     folders = [layers]
     while folders:
         folder = folders.pop()
@@ -192,7 +194,9 @@ def new_layer_bytes(layers: Path, since_s: float) -> int:
                         # The merged view of a running container shows its layers again.
                         if entry.name != "merged" or folder.parent != layers:
                             folders.append(Path(entry.path))
-                    else:
+                    elif (status.st_dev, status.st_ino) not in linked:
+                        if status.st_nlink > 1:
+                            linked.add((status.st_dev, status.st_ino))
                         total += status.st_size
         except FileNotFoundError:
             continue

@@ -13,6 +13,7 @@ from evaluation.runners.docker.connection import (
     engine_faults,
 )
 from evaluation.runners.docker.contract import SERVER_PORT
+from evaluation.runners.docker.memory_kills import MetLimits
 from evaluation.runners.docker.watching import Watch
 from evaluation.runners.health import answers_healthy
 from evaluation.runners.log import BoundedLog
@@ -46,15 +47,17 @@ class DockerServer:
         network: str,
         *,
         watch: Watch,
+        met_limits: MetLimits,
         stop_grace_s: float,
         release: Callable[[], None],
     ) -> None:
-        """``watch`` is open since before its start; ``release`` takes away what was made for this
-        container alone."""
+        """``watch`` and ``met_limits`` are of before its start; ``release`` takes away what was
+        made for this container alone."""
         self._connection = connection
         self._id = container_id
         self._network = network
         self._watch = watch
+        self._met_limits = met_limits
         self._stop_grace_s = stop_grace_s
         self._release = release
         self._healthy_at: str | None = None
@@ -85,7 +88,8 @@ class DockerServer:
         """None while it runs. The engine says 128 + N for signal N; so it is read, as shells do.
 
         Raises :class:`InfrastructureFaultError` (`host_failed`) where the engine went away under
-        it, or was asked to signal it, before :meth:`stop`: then its end is not its own.
+        it or was asked to signal it before :meth:`stop`, or the kernel killed it for memory within
+        its limit: then its end is not its own.
         """
         code = _exit_code(self._state())
         self._check_undisturbed(code)
@@ -201,10 +205,15 @@ class DockerServer:
             return
         watch = self._watch
         said = watch.disturbance() if code is None else watch.disturbance_at_end()
+        if said is None and code is not None and self._killed_within_its_limit():
+            said = "the kernel killed it for memory, and no limit was met: the machine's ran out"
         if said is not None:
             raise InfrastructureFaultError(
                 InfrastructureCause.HOST_FAILED, f"a server was disturbed: {said}"
             )
+
+    def _killed_within_its_limit(self) -> bool:
+        return self.out_of_memory and self._met_limits.none_met()
 
     def _raise_ended(self, code: int) -> None:
         self._check_undisturbed(code)

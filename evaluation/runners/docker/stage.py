@@ -19,6 +19,7 @@ from evaluation.runners.docker.contract import Machine, container_config
 from evaluation.runners.docker.fingerprint import image_fingerprint
 from evaluation.runners.docker.firewall import HostFirewall
 from evaluation.runners.docker.marks import mark_pull
+from evaluation.runners.docker.memory_kills import MetLimits
 from evaluation.runners.docker.network import Networks
 from evaluation.runners.docker.ownership import ROLE_LABEL, Ownership
 from evaluation.runners.docker.pulling import find_image, pull, too_large
@@ -112,6 +113,7 @@ class DockerStage:
         try:
             api = self._connection.client.api
             made: str = api.create_container_from_config(config)["Id"]
+            met_limits = MetLimits(api.info())
             watch = Watch(self._connection, made)
             try:
                 api.start(made)
@@ -140,6 +142,7 @@ class DockerStage:
             made,
             network.name,
             watch=watch,
+            met_limits=met_limits,
             stop_grace_s=self._stop_grace_s,
             release=network.remove,
         )

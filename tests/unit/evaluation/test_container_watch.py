@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 
 from evaluation.runners.docker.connection import Connection
+from evaluation.runners.docker.memory_kills import MetLimits
 from evaluation.runners.docker.server import DockerServer
 from evaluation.runners.docker.watching import Watch
-from evaluation.runners.port import ExitedAtStartError, InfrastructureFaultError
+from evaluation.runners.port import ExitedAtStartError, InfrastructureFaultError, OutOfMemoryError
 from ledger.codes import InfrastructureCause
 
 ID = "c" * 64
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 STATE = {"Running": False, "Status": "exited", "ExitCode": 137, "OOMKilled": False}
+V2 = {"CgroupVersion": "2", "CgroupDriver": "systemd"}
+NO_MOUNTS = Path("/dev/null")
 
 
 class Engine:
@@ -28,6 +31,7 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "engine"
         self.asked: list[str] = []
+        self.state: dict[str, Any] = dict(STATE)
         self._events: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))
@@ -65,7 +69,7 @@ class Engine:
                 self._events.append(connection)
                 connection.sendall(HEAD)
                 return
-            answer: Any = {"State": STATE, "NetworkSettings": {"Networks": {}}}
+            answer: Any = {"State": self.state, "NetworkSettings": {"Networks": {}}}
             if path.endswith("/version"):
                 answer = {"ApiVersion": "1.41"}
             body = json.dumps(answer).encode()
@@ -83,10 +87,27 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def server(engine: Engine) -> Iterator[DockerServer]:
+def events(tmp_path: Path) -> Path:
+    """What the kernel counts for all containers together, under cgroup v2."""
+    (tmp_path / "system.slice").mkdir()
+    found = tmp_path / "system.slice" / "memory.events"
+    found.write_text("low 0\nhigh 0\nmax 7\noom 3\noom_kill 5\n")
+    return found
+
+
+@pytest.fixture
+def server(engine: Engine, events: Path) -> Iterator[DockerServer]:
     connection = Connection(f"unix://{engine.path}")
     watch = Watch(connection, ID)
-    yield DockerServer(connection, ID, "network", watch=watch, stop_grace_s=1, release=lambda: None)
+    yield DockerServer(
+        connection,
+        ID,
+        "network",
+        watch=watch,
+        met_limits=MetLimits(V2, events.parents[1], NO_MOUNTS),
+        stop_grace_s=1,
+        release=lambda: None,
+    )
     watch.close()
     watch.close()
 
@@ -134,3 +155,54 @@ def test_events_are_asked_for_from_before_the_start(engine: Engine, server: Dock
     (path,) = [one for one in engine.asked if "/events" in one]
     assert "since=" in path
     assert ID in path
+
+
+def test_a_kill_for_memory_within_the_limit_is_a_fault_of_ours(
+    engine: Engine, server: DockerServer, events: Path
+) -> None:
+    engine.state["OOMKilled"] = True
+    events.write_text("max 7\noom 3\noom_kill 6\n")
+    engine.tell(Action="die")
+    with pytest.raises(InfrastructureFaultError, match="no limit was met") as raised:
+        _ = server.exit_code
+    assert raised.value.cause is InfrastructureCause.HOST_FAILED
+
+
+def test_a_kill_for_memory_at_a_limit_is_the_servers(
+    engine: Engine, server: DockerServer, events: Path
+) -> None:
+    engine.state["OOMKilled"] = True
+    events.write_text("max 9\noom 4\noom_kill 6\n")
+    engine.tell(Action="die")
+    assert server.exit_code == -9
+    assert server.out_of_memory
+    with pytest.raises(OutOfMemoryError):
+        server.wait_healthy(60)
+
+
+@pytest.mark.parametrize(
+    ("info", "mounts", "group"),
+    [
+        ({"CgroupVersion": "1", "CgroupDriver": "systemd"}, "", "system.slice"),
+        ({"CgroupVersion": "2", "CgroupDriver": "none"}, "", "system.slice"),
+        (V2, "", "elsewhere.slice"),
+        (V2, "c /sys/fs/cgroup cgroup2 rw,nsdelegate,memory_localevents 0 0", "system.slice"),
+    ],
+)
+def test_where_nothing_counts_the_engines_word_stands(
+    tmp_path: Path, info: dict[str, str], mounts: str, group: str
+) -> None:
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "memory.events").write_text("oom 3\n")
+    (tmp_path / "mounts").write_text(mounts)
+    assert not MetLimits(info, tmp_path, tmp_path / "mounts").none_met()
+
+
+def test_both_drivers_of_groups_are_known(tmp_path: Path) -> None:
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker" / "memory.events").write_text("oom 3\n")
+    info = {"CgroupVersion": "2", "CgroupDriver": "cgroupfs"}
+    counted = MetLimits(info, tmp_path, NO_MOUNTS)
+    assert counted.none_met()
+    (tmp_path / "docker" / "memory.events").write_text("oom 4\n")
+    assert not counted.none_met()
