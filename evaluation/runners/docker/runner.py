@@ -27,14 +27,17 @@ from ledger.contest_policy import ServerLimits
 
 STOP_GRACE_S: Final = 10.0
 """Between SIGTERM and SIGKILL."""
+_LIVE: Final[set[str]] = set()
+"""The stages of this process."""
 
 
 class DockerRunner:
     """Servers in containers: read-only, limited, reached by nobody and reaching nobody but us.
 
-    ``worker`` names this evaluator; a process of the same name, started later, clears away what a
-    dead one left. ``host_firewall=False`` leaves this machine's firewall alone, for a miner who
-    tries an image of their own at home; a stranger's image then reaches this machine's services.
+    ``worker`` names this evaluator. What dead evaluators left on this machine, of whatever name, is
+    cleared away before a stage begins and by :meth:`sweep`. ``host_firewall=False`` leaves this
+    machine's firewall alone, for a miner who tries an image of their own at home; a stranger's
+    image then reaches this machine's services.
     """
 
     def __init__(
@@ -64,7 +67,6 @@ class DockerRunner:
         self._alone = alone
         self._stop_grace_s = stop_grace_s
         self._fingerprints: dict[str, str] = {}
-        self._live: set[str] = set()
 
     @contextmanager
     def stage(
@@ -85,10 +87,12 @@ class DockerRunner:
             )
         with engine_faults("be reached"):
             info = self._connection.client.info()
+        if self._alone:
+            self._swept()  # what a dead evaluator left would run beside this contest
         ownership = Ownership(self._worker, this_process(), secrets.token_hex(6), contest_id)
         bridges = new_bridges()
         firewall = HostFirewall(bridges, ownership.tag) if self._host_firewall else None
-        self._live.add(ownership.stage)
+        _LIVE.add(ownership.stage)
         try:
             if firewall is not None:
                 firewall.ensure()
@@ -111,20 +115,22 @@ class DockerRunner:
         else:
             self._leave(ownership, None)
         finally:
-            self._live.discard(ownership.stage)
+            _LIVE.discard(ownership.stage)
 
     def sweep(self) -> Sequence[str]:
-        """See :meth:`evaluation.runners.port.Runner.sweep`. What a live process of this name or a
-        live stage of this one has is left alone, and so are images while anybody has a stage, who
-        may run them: the next sweep removes them."""
-
-        def meant(worker: str, owner: str, stage: str) -> bool:
-            if worker != self._worker:
-                return False
-            return stage not in self._live if owner == this_process() else not is_alive(owner)
-
+        """See :meth:`evaluation.runners.port.Runner.sweep`. While anybody has a stage nothing is
+        removed: they may run the same images, and their process may be one that we cannot see. The
+        next sweep or the next stage removes it."""
         with machine_locked_if_free() as free:
-            cleared = clear(self._connection, self._worker, meant, self._host_firewall, images=free)
+            return self._swept() if free else ()
+
+    def _swept(self) -> Sequence[str]:
+        """Remove what the dead left. The machine is ours, so nobody else begins a stage."""
+
+        def meant(_worker: str, owner: str, stage: str) -> bool:
+            return stage not in _LIVE if owner == this_process() else not is_alive(owner)
+
+        cleared = clear(self._connection, meant, self._host_firewall)
         if cleared.failed:
             raise InfrastructureFaultError(
                 InfrastructureCause.HOST_FAILED,
@@ -154,10 +160,8 @@ class DockerRunner:
     def _leave(self, ownership: Ownership, error: BaseException | None) -> None:
         cleared = clear(
             self._connection,
-            self._worker,
             lambda *whose: whose == (ownership.worker, ownership.owner, ownership.stage),
             self._host_firewall,
-            images=True,
         )
         if not cleared.failed:
             return
