@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from evaluation.runners.docker.connection import Connection, Deadline
-from evaluation.runners.docker.contract import MODEL_MOUNT, SCRATCH_MOUNT
+from evaluation.runners.docker.contract import MODEL_MOUNT, SCRATCH_MOUNT, scratch_paths
 
 DIGEST_PREFIX: Final = "sha256:"
 _PIECE_BYTES: Final = 1_048_576
@@ -55,17 +55,22 @@ def image_fingerprint(
 
     Nothing of the image runs: the engine exports a container that is never started.
     """
+    own = image.attrs.get("Config") or {}
     config = {
         "Image": image.id,
         "Labels": labels,
         "Entrypoint": ["/never-started"],
-        "HostConfig": {"NetworkMode": "none"},
+        "HostConfig": {
+            "NetworkMode": "none",
+            # Else the engine copies what the image has at its volumes onto the host's disk.
+            "Tmpfs": dict.fromkeys(scratch_paths(own.get("Volumes") or ()), ""),
+        },
     }
     api = connection.client.api
     made = api.create_container_from_config(config)["Id"]
     try:
         with connection.stream("GET", f"/containers/{made}/export", deadline=deadline) as response:
-            return fingerprint_of(response.raw, image.attrs.get("Config") or {})
+            return fingerprint_of(response.raw, own)
     finally:
         api.remove_container(made, v=True, force=True)
 

@@ -80,10 +80,7 @@ class DockerStage:
             raise too_large(image, size, self._limits.image_bytes, "unpacked")
         fingerprint = self._fingerprints.get(found.id)
         if fingerprint is None:
-            with engine_faults(f"read the files of {image}", InfrastructureCause.PULL_FAILED):
-                fingerprint = image_fingerprint(
-                    self._connection, found, self._ownership.labels(), deadline
-                )
+            fingerprint = self._fingerprint(image, found, deadline)
             self._fingerprints[found.id] = fingerprint
         return ImageFacts(image=str(image), fingerprint=fingerprint, bytes=size)
 
@@ -146,6 +143,22 @@ class DockerStage:
             stop_grace_s=self._stop_grace_s,
             release=network.remove,
         )
+
+    def _fingerprint(self, image: ImageRef, found: Any, deadline: Deadline) -> str:
+        doing = f"read the files of {image}"
+        with engine_faults(doing, InfrastructureCause.PULL_FAILED):
+            try:
+                return image_fingerprint(
+                    self._connection, found, self._ownership.labels(), deadline
+                )
+            except docker.errors.APIError as error:
+                said = reason_of(error)
+                if not is_images_own_fault(said, found.attrs.get("Config") or {}):
+                    raise
+                raise ImageRefusedError(
+                    DisqualificationCode.EXITED_AT_START,
+                    f"no container can be made of the image {image}: {said}",
+                ) from error
 
     def _found(self, image: ImageRef) -> Any | None:
         with engine_faults(f"look for the image {image}"):
