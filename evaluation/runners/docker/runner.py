@@ -27,6 +27,8 @@ from ledger.contest_policy import ServerLimits
 
 STOP_GRACE_S: Final = 10.0
 """Between SIGTERM and SIGKILL."""
+MEASURED_DRIVER: Final = "overlay2"
+"""Where :mod:`.pulling` sees how much is unpacked while it is."""
 _LIVE: Final[set[str]] = set()
 """The stages of this process."""
 
@@ -87,6 +89,12 @@ class DockerRunner:
             )
         with engine_faults("be reached"):
             info = self._connection.client.info()
+        if self._registries is not None and info["Driver"] != MEASURED_DRIVER:
+            raise InfrastructureFaultError(
+                InfrastructureCause.HOST_FAILED,
+                f"the Docker Engine keeps images with {info['Driver']}, where nothing bounds what "
+                f"a stranger's image unpacks to; set its storage-driver to {MEASURED_DRIVER}",
+            )
         if self._alone:
             self._swept()  # what a dead evaluator left would run beside this contest
         ownership = Ownership(self._worker, this_process(), secrets.token_hex(6), contest_id)
@@ -109,6 +117,8 @@ class DockerRunner:
                 servers=servers,
                 registries=self._registries,
             )
+            if firewall is not None:
+                firewall.check()
         except BaseException as error:
             self._leave(ownership, error)
             raise
