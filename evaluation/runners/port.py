@@ -160,7 +160,7 @@ class Runner(Protocol):
     def stage(
         self, contest_id: str, limits: ServerLimits, servers: int = 1
     ) -> AbstractContextManager[Stage]:
-        """A place for one contest, ``servers`` of which live at once and share the machine's
+        """A place for one contest, where up to ``servers`` live at once and share the machine's
         memory. Leaving it ends and removes all that was made in it.
 
         Entering and leaving raise :class:`InfrastructureFaultError` (`host_failed`).

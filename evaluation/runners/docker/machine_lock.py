@@ -49,7 +49,7 @@ def machine_locked(wait_s: float = WAIT_S, name: str = _NAME) -> Iterator[None]:
                     "or run this one elsewhere",
                 )
             if not waited:
-                _LOG.info("another contest runs on this machine; this one waits for its end")
+                _LOG.warning("another contest runs on this machine; this one waits for its end")
                 waited = True
             time.sleep(_LOOK_AGAIN_S)
         _HOLDERS[name] = threading.get_ident()
