@@ -206,9 +206,11 @@ class Arm:
         if server is None:
             self._meter.hold()
             return
-        self._start = structs.replace(self._start, exit_code=server.exit_code)
         try:
-            server.stop()
+            try:
+                self._start = structs.replace(self._start, exit_code=server.exit_code)
+            finally:
+                server.stop()
         finally:
             self._meter.hold()
             self.log_tail = server.log_tail()

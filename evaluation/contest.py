@@ -84,7 +84,8 @@ def run_contest(
     contest = _Contest(questions, on_server)
     host_before = host_facts()
     try:
-        with runner.stage(plan.contest_id, plan.policy.contest.limits) as stage:
+        limits, servers = plan.policy.contest.limits, servers_at_once(plan)
+        with runner.stage(plan.contest_id, limits, servers) as stage:
             contest.run(stage)
     except InfrastructureFaultError as fault:
         outcome = _void(outcome, VoidCause.HOST_FAILED, fault.detail, fault)
@@ -104,6 +105,13 @@ def run_contest(
             status="void",
             baseline=None,
         )
+
+
+def servers_at_once(plan: ContestPlan) -> int:
+    """How many servers of a round live at the same time: all where they stay resident."""
+    contest = plan.policy.contest
+    resident = contest.order == "interleaved" and not contest.restart_each_block
+    return 1 + len(plan.entrants) if resident else 1
 
 
 def _void(

@@ -24,7 +24,7 @@ from evaluation.runners.port import (
     ServerStartError,
     Stage,
 )
-from ledger.codes import InfrastructureCause
+from ledger.codes import DisqualificationCode, InfrastructureCause
 
 
 def check_contract(
@@ -60,7 +60,9 @@ def _image(stage: Stage, image: ImageRef, asked: Asked, prompts: PromptSet, book
     try:
         facts = stage.prepare(image, asked.contest.pull_timeout_s)
     except ImageRefusedError as refused:
-        book.failed("image", refused.code.value, refused.detail, "make the image smaller")
+        large = refused.code is DisqualificationCode.IMAGE_TOO_LARGE
+        remedy = "make the image smaller" if large else "mend what the image says of itself"
+        book.failed("image", refused.code.value, refused.detail, remedy)
         book.not_tried("there is no image to start", *rest)
         return
     except InfrastructureFaultError as fault:

@@ -13,6 +13,12 @@ _REPOSITORY: Final = re.compile(
 )
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 MAX_REFERENCE_CHARS: Final = 512
+DEFAULT_REGISTRY: Final = "docker.io"
+_TOP_LEVEL: Final = re.compile(r"[a-z][a-z0-9-]*")
+_NOT_PUBLIC: Final = frozenset(
+    ("arpa", "corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost")
+)
+"""Last parts of names that only mean something inside one network."""
 
 
 class ImageReferenceError(ValueError):
@@ -61,6 +67,24 @@ def image_of(image: str, digest: str) -> ImageRef:
         msg = f"{image[:MAX_REFERENCE_CHARS]!r} is no name of an image"
         raise ImageReferenceError(msg)
     return ImageRef(repository, digest)
+
+
+def registry_of(image: ImageRef) -> str:
+    """``host`` or ``host:port``, as the Docker Engine reads it off the repository's name."""
+    first, slash, _ = image.repository.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first
+    return DEFAULT_REGISTRY
+
+
+def is_public_registry(registry: str) -> bool:
+    """Whether it is a name that the public DNS could hold.
+
+    An address in any spelling, ``localhost`` and names inside one network are none: whoever pulls
+    from what a stranger named must not be sent to a neighbour.
+    """
+    _, dot, last = registry.partition(":")[0].rpartition(".")
+    return bool(dot) and bool(_TOP_LEVEL.fullmatch(last)) and last not in _NOT_PUBLIC
 
 
 def image_as_committed(image: str, digest: str) -> ImageRef:

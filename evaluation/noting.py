@@ -21,9 +21,9 @@ class NotingRunner:
         self._on_prepared = on_prepared
 
     @contextmanager
-    def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[Stage]:
+    def stage(self, contest_id: str, limits: ServerLimits, servers: int = 1) -> Iterator[Stage]:
         """The other runner's stage."""
-        with self._runner.stage(contest_id, limits) as stage:
+        with self._runner.stage(contest_id, limits, servers) as stage:
             yield _NotingStage(stage, self._on_prepared)
 
     def sweep(self) -> Sequence[str]:

@@ -64,6 +64,13 @@ def evaluate(
         str | None,
         typer.Option(help="This worker's name on the machine; the first free number by default."),
     ] = None,
+    registry: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --runner docker: a registry that is not public and that images, the "
+            "baseline's included, may be pulled from, e.g. 'localhost:5000'; repeat it.",
+        ),
+    ] = None,
     evidence: Annotated[
         str,
         typer.Option(
@@ -125,7 +132,7 @@ def evaluate(
 
         ledger = services.ledger(*where)
         place = slot.holder.worker.rpartition("/")[2]
-        machine = _runner(runner, model, images, place)
+        machine = _runner(runner, model, images, place, registry or [])
         evaluator = Evaluator(
             services,
             *where,
@@ -176,11 +183,13 @@ def evaluate(
         raise typer.Exit(int(ExitCode.CONTEST_VOID))
 
 
-def _runner(kind: RunnerKind, model: Path, images: Path | None, worker: str) -> Runner:
+def _runner(
+    kind: RunnerKind, model: Path, images: Path | None, worker: str, registries: list[str]
+) -> Runner:
     if kind is RunnerKind.DOCKER:
         from evaluation.runners.docker.runner import DockerRunner
 
-        return DockerRunner(model_dir=model, worker=worker)
+        return DockerRunner(model_dir=model, worker=worker, registries=registries)
     from evaluation.runners.process import ProcessRunner
     from evaluation.runners.reference import ReferenceImages
 

@@ -118,7 +118,8 @@ class DockerMachine:
 
     def options(self) -> list[str]:
         """See :class:`Machine`."""
-        return ["--runner", "docker", "--model", str(self._folder / "model")]
+        where = ("--model", str(self._folder / "model"), "--registry", self._engine.registry)
+        return ["--runner", "docker", *where]
 
     def environment(self) -> Mapping[str, str]:
         """See :class:`Machine`."""

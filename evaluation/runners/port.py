@@ -96,7 +96,11 @@ class RunningServer(Protocol):
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative for the signal that ended it."""
+        """None while it runs; negative for the signal that ended it.
+
+        Raises :class:`InfrastructureFaultError` where it did not end by itself before
+        :meth:`stop`, as far as the runner can tell.
+        """
         ...
 
     @property
@@ -153,8 +157,11 @@ class Stage(Protocol):
 class Runner(Protocol):
     """A machine that runs images. All calls block."""
 
-    def stage(self, contest_id: str, limits: ServerLimits) -> AbstractContextManager[Stage]:
-        """A place for one contest. Leaving it ends and removes all that was made in it.
+    def stage(
+        self, contest_id: str, limits: ServerLimits, servers: int = 1
+    ) -> AbstractContextManager[Stage]:
+        """A place for one contest, where up to ``servers`` live at once and share the machine's
+        memory. Leaving it ends and removes all that was made in it.
 
         Entering and leaving raise :class:`InfrastructureFaultError` (`host_failed`).
         """

@@ -93,7 +93,12 @@ class ProcessRunner:
         self._stop_grace_s = stop_grace_s
 
     @contextmanager
-    def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[ProcessRunner]:  # noqa: ARG002
+    def stage(
+        self,
+        contest_id: str,  # noqa: ARG002
+        limits: ServerLimits,  # noqa: ARG002
+        servers: int = 1,  # noqa: ARG002
+    ) -> Iterator[ProcessRunner]:
         """The runner itself: processes need nothing made around them."""
         yield self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_runner(engine: Engine, model_dir: Path) -> Callable[..., DockerRunner]:
     """A runner of this engine under a worker's name."""
 
-    def made(worker: str = "tests", **settings: float) -> DockerRunner:
+    def made(worker: str = "tests", **settings: Any) -> DockerRunner:
         return DockerRunner(
             model_dir=model_dir,
             worker=worker,

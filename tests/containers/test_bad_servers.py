@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -12,10 +13,11 @@ from evaluation.runners.docker.runner import DockerRunner
 from evaluation.runners.docker.stage import DockerStage
 from evaluation.runners.port import (
     ExitedAtStartError,
+    ImageRefusedError,
     InfrastructureFaultError,
     NeverHealthyError,
 )
-from ledger.codes import InfrastructureCause
+from ledger.codes import DisqualificationCode, InfrastructureCause
 from tests.containers.attack import SERVES
 from tests.containers.conftest import SMALL
 from tests.engine.engine import Engine
@@ -128,6 +130,33 @@ def test_an_image_that_nobody_could_start_is_the_miners_fault(
     with pytest.raises(ExitedAtStartError, match="cannot be started") as raised:
         stage.launch(image, "challenger")
     assert raised.value.log_tail
+
+
+def test_an_image_of_which_no_container_can_be_made_is_the_miners_fault(
+    engine: Engine, stage: DockerStage
+) -> None:
+    import_image(engine, "no-folder", busybox_rootfs(SERVES).tar(), folder="/server")
+    with pytest.raises(ImageRefusedError, match="not a directory") as raised:
+        stage.prepare(push_image(engine, "no-folder"), 60)
+    assert raised.value.code is DisqualificationCode.EXITED_AT_START
+
+
+def test_what_an_image_has_at_its_volumes_is_not_copied_to_the_host(
+    engine: Engine, stage: DockerStage
+) -> None:
+    root = busybox_rootfs(SERVES)
+    root.file("/data/large", bytes(1_000_000))
+    import_image(engine, "with-data", root.tar(), volumes=["/data"])
+    image = push_image(engine, "with-data")
+    began_s = int(time.time())
+    stage.prepare(image, 60)
+    filters = {"type": "volume", "event": "create"}
+    made = engine.client.api.events(
+        since=began_s, until=int(time.time()) + 1, filters=filters, decode=True
+    )
+    names = [one["Actor"]["ID"] for one in made]
+    assert any(name.startswith("cacheon-ledger-pull-") for name in names)
+    assert all(name.startswith("cacheon-ledger-pull-") for name in names)
 
 
 def test_a_machine_without_gpus_is_our_fault(

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.runners.docker.contract import MODEL_MOUNT, SCRATCH_MOUNT
+from evaluation.runners.docker.contract import (
+    MODEL_MOUNT,
+    SCRATCH_MOUNT,
+    Machine,
+    cpu_limit,
+)
 from evaluation.runners.docker.runner import DockerRunner
 from evaluation.runners.docker.server import DockerServer
 from evaluation.runners.port import OutOfMemoryError
@@ -145,5 +150,6 @@ def test_limits_are_what_the_policy_says(engine: Engine, launch: Launch) -> None
     found = engine.client.api.inspect_container(server.container_id)["HostConfig"]
     assert found["Memory"] == found["MemorySwap"] == SMALL.memory_bytes
     assert found["PidsLimit"] == SMALL.pids
-    assert found["NanoCpus"] == min(SMALL.cpus, os.cpu_count() or 1) * 10**9
+    machine = Machine(cpus=os.cpu_count() or 1, memory_bytes=2**40)
+    assert found["NanoCpus"] == cpu_limit(SMALL, machine) * 10**9
     server.stop()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,13 @@ with runner.stage("held", SMALL) as stage:
     print("holding", flush=True)
     time.sleep(1000)
 """
+
+
+DEAD = {
+    "cacheon-ledger.worker": "evaluator-8",
+    "cacheon-ledger.owner": "0-1-2",
+    "cacheon-ledger.stage": "of-the-dead",
+}
 
 
 def left(engine: Engine, worker: str, image: ImageRef) -> list[str]:
@@ -82,7 +90,7 @@ def hold(engine: Engine, model_dir: Path, image: ImageRef) -> Hold:
     return started
 
 
-def test_what_a_killed_process_left_is_swept_by_the_next_of_its_name_alone(
+def test_what_a_killed_process_left_is_swept_by_whoever_comes_next(
     engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef, hold: Hold
 ) -> None:
     process = hold("evaluator-1")
@@ -94,14 +102,59 @@ def test_what_a_killed_process_left_is_swept_by_the_next_of_its_name_alone(
 
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert new_runner("evaluator-2").sweep() == (), "it is another worker's"
-    assert {one.split()[0] for one in left(engine, "evaluator-1", image)} == kinds
-
-    said = " ".join(new_runner("evaluator-1").sweep())
+    said = " ".join(new_runner("evaluator-2").sweep())
     for word in ("container", "(king)", "pulled image", "network", "firewall rule"):
         assert word in said
     assert left(engine, "evaluator-1", image) == []
     assert new_runner("evaluator-1").sweep() == ()
+
+
+def test_nothing_is_swept_from_under_a_running_stage(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef
+) -> None:
+    with new_runner("evaluator-9").stage("uses", SMALL) as stage:
+        stage.prepare(image, 60)
+        mark = engine.client.volumes.create(
+            "of-the-dead", labels={**DEAD, "cacheon-ledger.image": str(image)}
+        )
+        assert new_runner("evaluator-8").sweep() == ()
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        server.stop()
+        mark.reload()
+    said = new_runner("evaluator-8").sweep()
+    assert said == (f"removed the pulled image {image}",)
+
+
+def test_what_any_dead_evaluator_left_is_gone_before_a_contest_begins(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef, hold: Hold
+) -> None:
+    process = hold("evaluator-12")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert left(engine, "evaluator-12", image) != []
+    with new_runner("evaluator-13").stage("alone", SMALL):
+        assert left(engine, "evaluator-12", image) == []
+
+
+def test_a_stage_waits_until_another_process_has_left_the_machine(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef, hold: Hold
+) -> None:
+    process = hold("evaluator-10")
+    entered = threading.Event()
+
+    def second() -> None:
+        with new_runner("evaluator-11").stage("second", SMALL):
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert not entered.wait(1)  # a runner that does not wait may enter later still, and pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    thread.join()
+    assert entered.is_set()
+    assert left(engine, "evaluator-10", image) == []
 
 
 def test_the_sweep_works_after_the_engine_was_killed_too(
@@ -143,6 +196,41 @@ def test_an_engine_that_dies_in_mid_contest_is_a_fault_of_ours_and_swept_later(
     engine.start()
     assert runner.sweep() != (), "the same process clears away what it could not before"
     assert left(engine, "evaluator-4", image) == []
+
+
+def test_an_engine_that_comes_back_under_a_server_does_not_fault_it(
+    engine: Engine, new_runner: Callable[..., DockerRunner], image: ImageRef
+) -> None:
+    """It ends what ran under the earlier one, and shows it as if it had ended by itself."""
+    runner = new_runner("evaluator-7")
+    with runner.stage("comes-back", SMALL) as stage:
+        stage.prepare(image, 60)
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        engine.kill()
+        engine.start()
+        shown = engine.client.api.inspect_container(server.container_id)["State"]
+        assert shown["Status"] == "exited"
+        with pytest.raises(InfrastructureFaultError, match="went away under it") as raised:
+            _ = server.exit_code
+        assert raised.value.cause is InfrastructureCause.HOST_FAILED
+        server.stop()
+    assert left(engine, "evaluator-7", image) == []
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "restart"])
+def test_a_server_that_an_operator_ends_through_the_engine_is_not_faulted(
+    engine: Engine, runner: DockerRunner, image: ImageRef, how: str
+) -> None:
+    with runner.stage("ended", SMALL) as stage:
+        stage.prepare(image, 60)
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        found = engine.client.containers.get(server.container_id)
+        {"kill": found.kill, "stop": found.stop, "restart": found.restart}[how]()
+        with pytest.raises(InfrastructureFaultError, match="send it signal"):
+            _ = server.exit_code
+        server.stop()
 
 
 def test_leaving_by_an_error_clears_away_all_the_same(

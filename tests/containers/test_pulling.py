@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -97,6 +100,53 @@ def test_a_registry_that_is_not_there(stage: DockerStage) -> None:
     assert raised.value.cause is InfrastructureCause.PULL_FAILED
 
 
+def test_what_a_registry_says_is_not_published(
+    stage: DockerStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger names where the engine asks; its answer may be a neighbour's secret."""
+    secret = b"the neighbours-secret, denied"
+    head = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n" % len(secret)
+    with (
+        answering(head + secret) as port,
+        pytest.raises(InfrastructureFaultError) as raised,
+    ):
+        stage.prepare(ImageRef(f"127.0.0.1:{port}/v", "sha256:" + "0" * 64), 60)
+    assert raised.value.detail.endswith(": the registry does not give it out")
+    assert "neighbours-secret" in caplog.text, "the operator is told"
+
+
+def test_a_strangers_image_is_not_asked_of_a_neighbour(
+    engine: Engine, new_runner: Callable[..., DockerRunner]
+) -> None:
+    image = busybox_image(engine, "neighbour", SERVES)
+    with new_runner("strict", registries=[]).stage("strict", SMALL) as stage:
+        with pytest.raises(ImageRefusedError, match="no public registry") as raised:
+            stage.prepare(image, 60)
+        assert raised.value.code is DisqualificationCode.IMAGE_NAME_INVALID
+    with new_runner("strict", registries=[engine.registry]).stage("ours", SMALL) as stage:
+        assert stage.prepare(image, 60).image == str(image)
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A port of this machine where every request gets the same answer."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_a_registry_that_says_nothing_is_not_waited_for(stage: DockerStage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         repository = f"127.0.0.1:{silent.getsockname()[1]}/silent"
@@ -177,4 +227,5 @@ def test_layers_are_measured_as_they_are_unpacked(tmp_path: Path) -> None:
     (new / "b").write_bytes(bytes(300))
     (tmp_path / "new" / "merged").mkdir()
     (tmp_path / "new" / "merged" / "b").write_bytes(bytes(300))
+    (new / "another-name-of-b").hardlink_to(new / "b")
     assert new_layer_bytes(tmp_path, began - 10) == 1_300

@@ -15,6 +15,8 @@ import pytest
 from evaluation.images import ImageRef
 from evaluation.runners.docker.runner import DockerRunner
 from evaluation.runners.docker.server import DockerServer
+from evaluation.runners.port import InfrastructureFaultError
+from ledger.codes import InfrastructureCause
 from tests.containers.attack import (
     SERVES,
     Listener,
@@ -43,7 +45,11 @@ def image(engine: Engine) -> ImageRef:
 def prisoners(engine: Engine, model_dir: Path, image: ImageRef) -> Iterator[list[DockerServer]]:
     """Two servers of one contest."""
     runner = DockerRunner(
-        model_dir=model_dir, worker="walls", base_url=engine.base_url, stop_grace_s=1
+        model_dir=model_dir,
+        worker="walls",
+        base_url=engine.base_url,
+        alone=False,  # it stays while further tests have stages of their own
+        stop_grace_s=1,
     )
     with runner.stage("walls", SMALL) as stage:
         stage.prepare(image, 60)
@@ -229,6 +235,24 @@ def test_a_rule_that_somebody_removed_is_back_before_the_next_server_starts(
         inside(engine, server, CONNECT.format(address=gateway, port=service.port))
         assert service.visitors == []
         server.stop()
+
+
+def test_a_firewall_that_was_reloaded_under_a_server_voids_the_contest(
+    new_runner: Callable[..., DockerRunner], image: ImageRef
+) -> None:
+    with (
+        pytest.raises(InfrastructureFaultError, match="took our rules out") as raised,
+        new_runner("emptied").stage("emptied", SMALL) as stage,
+    ):
+        stage.prepare(image, 60)
+        server = stage.launch(image, "king")
+        server.wait_healthy(60)
+        for line in iptables("iptables", "-S", "INPUT").splitlines():
+            if "cacheon-ledger:emptied:" in line:
+                iptables("iptables", "-D", *re.sub('"', "", line).split()[1:])
+        server.stop()
+    assert raised.value.cause is InfrastructureCause.HOST_FAILED
+    assert new_runner("emptied").sweep() == ()
 
 
 def test_nothing_of_our_environment_is_handed_in(

@@ -31,7 +31,7 @@ from evaluation.runners.process import ProcessRunner, ServerCommand, running_of_
 from evaluation.runners.reference import ReferenceImages
 from evaluation.sources import open_texts
 from ledger.codes import InfrastructureCause, VoidCause
-from ledger.contest_policy import JsonlFile, Poisson, ServerLimits
+from ledger.contest_policy import ContestPolicy, JsonlFile, Poisson, ServerLimits
 
 # No timing decides: at these limits neither drift nor lag can void a round.
 STEADY = msgspec.structs.replace(
@@ -414,6 +414,30 @@ def test_an_interrupted_round_leaves_no_server(ground: Ground) -> None:
     assert not any(is_alive(server.pid or 0) for server in watched.servers)
 
 
+class Counting(ProcessRunner):
+    """A runner that is told how many servers live at once, and has no place for them."""
+
+    servers = 0
+
+    @contextmanager
+    def stage(
+        self, contest_id: str, limits: ServerLimits, servers: int = 1
+    ) -> Iterator[ProcessRunner]:
+        self.servers = servers
+        raise InfrastructureFaultError(InfrastructureCause.HOST_FAILED, "no place")
+        yield self
+
+
+@pytest.mark.parametrize(("contest", "servers"), [(RESIDENT, 3), (RESTARTED, 1), (CHEAP, 1)])
+def test_a_machine_is_told_how_many_servers_live_at_once(
+    ground: Ground, contest: ContestPolicy, servers: int
+) -> None:
+    plan = ground.plan([("kv_cache", "king"), ("prefix_cache", "challenger")], contest=contest)
+    runner = Counting(ReferenceImages(ground.root / "images", Path(plan.model_dir)))
+    assert Watched().run(ground, plan, runner=runner).detail == "no place"
+    assert runner.servers == servers
+
+
 class Failing:
     """A runner of real processes on a machine that fails at one thing for one role."""
 
@@ -422,7 +446,7 @@ class Failing:
         self._role, self._at = role, at
 
     @contextmanager
-    def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[Stage]:
+    def stage(self, contest_id: str, limits: ServerLimits, servers: int = 1) -> Iterator[Stage]:
         self._fail("stage", self._role)
         yield self  # type: ignore[misc]  # a stage and its runner at once, as the process runner
         self._fail("leaving", self._role)

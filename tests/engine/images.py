@@ -101,12 +101,14 @@ def import_image(
     environment: Mapping[str, str] | None = None,
     volumes: Sequence[str] = (),
     labels: Mapping[str, str] | None = None,
+    folder: str = "",
 ) -> str:
     """Make an image of one layer, named for the local registry, and return its id."""
     changes = [f"ENTRYPOINT {json.dumps(list(entrypoint))}"]
     changes += [f"ENV {key}={value}" for key, value in (environment or {}).items()]
     changes += [f"VOLUME {path}" for path in volumes]
     changes += [f"LABEL {key}={value}" for key, value in (labels or {}).items()]
+    changes += [f"WORKDIR {folder}"] if folder else []
     client = engine.client
     said = client.api.import_image_from_data(
         tar, repository=f"{engine.registry}/{name}", tag="latest", changes=changes

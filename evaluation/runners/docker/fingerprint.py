@@ -16,10 +16,15 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from evaluation.runners.docker.connection import Connection, Deadline
-from evaluation.runners.docker.contract import MODEL_MOUNT, SCRATCH_MOUNT
+from evaluation.runners.docker.contract import MODEL_MOUNT, SCRATCH_MOUNT, scratch_paths
+from evaluation.runners.port import ImageRefusedError
+from ledger.codes import DisqualificationCode
 
 DIGEST_PREFIX: Final = "sha256:"
 _PIECE_BYTES: Final = 1_048_576
+MAX_MEMBERS: Final = 1_000_000
+"""Files and folders of an image; ten times those of an engine with its libraries. Their names and
+digests are held in memory, some 250 bytes each."""
 
 MADE_BY_THE_ENGINE: Final = frozenset(
     {".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab", "dev/console"}
@@ -55,24 +60,32 @@ def image_fingerprint(
 
     Nothing of the image runs: the engine exports a container that is never started.
     """
+    own = image.attrs.get("Config") or {}
     config = {
         "Image": image.id,
         "Labels": labels,
         "Entrypoint": ["/never-started"],
-        "HostConfig": {"NetworkMode": "none"},
+        "HostConfig": {
+            "NetworkMode": "none",
+            # Else the engine copies what the image has at its volumes onto the host's disk.
+            "Tmpfs": dict.fromkeys(scratch_paths(own.get("Volumes") or ()), ""),
+        },
     }
     api = connection.client.api
     made = api.create_container_from_config(config)["Id"]
     try:
         with connection.stream("GET", f"/containers/{made}/export", deadline=deadline) as response:
-            return fingerprint_of(response.raw, image.attrs.get("Config") or {})
+            return fingerprint_of(response.raw, own)
     finally:
         api.remove_container(made, v=True, force=True)
 
 
 def fingerprint_of(archive: Readable, config: dict[str, Any]) -> str:
-    """Of a root file system as a tar stream and the image's configuration."""
-    files = dict(_files(archive))
+    """Of a root file system as a tar stream and the image's configuration.
+
+    Raises :class:`ImageRefusedError` (`image_too_large`) for more than :data:`MAX_MEMBERS`.
+    """
+    files = _files(archive)
     counted = hashlib.sha256()
     for path in sorted(what_matters(files)):
         counted.update(path.encode(errors="surrogateescape") + b":" + files[path] + b"\n")
@@ -98,11 +111,17 @@ def what_matters(paths: Iterable[str]) -> Iterator[str]:
         yield path
 
 
-def _files(archive: Readable) -> Iterator[tuple[str, bytes]]:
-    """Path (relative, no leading slash) and what identifies the content, of all but folders."""
+def _files(archive: Readable) -> dict[str, bytes]:
+    """Path (relative, no leading slash) to what identifies the content, of all but folders."""
     seen: dict[str, bytes] = {}
     with tarfile.open(fileobj=archive, mode="r|") as members:  # type: ignore[call-overload]  # a reader is enough in this mode
-        for member in members:
+        for number, member in enumerate(members):
+            members.members = []  # else it keeps all of them, many times the size of their names
+            if number == MAX_MEMBERS:
+                raise ImageRefusedError(
+                    DisqualificationCode.IMAGE_TOO_LARGE,
+                    f"the image has more than {MAX_MEMBERS} files and folders",
+                )
             path = member.name.removeprefix("./").lstrip("/")
             if member.isreg():
                 seen[path] = _digest(members.extractfile(member))
@@ -117,9 +136,7 @@ def _files(archive: Readable) -> Iterator[tuple[str, bytes]]:
                 seen[path] = seen[target]
             elif not member.isdir():
                 seen[path] = b"device %d:%d" % (member.devmajor, member.devminor)
-            else:
-                continue
-            yield path, seen[path]
+    return seen
 
 
 def _digest(content: Any) -> bytes:

@@ -45,6 +45,18 @@ class HostFirewall:
                 if not _is_there(tool, chain, rule):
                     _call(tool, "-I", chain, "1", *rule)
 
+    def check(self) -> None:
+        """Raise :class:`InfrastructureFaultError` (`host_failed`) where a rule is missing: what ran
+        meanwhile was not shut off."""
+        for tool in tools():
+            for chain, rule in self._rules(tool):
+                if not _is_there(tool, chain, rule):
+                    raise InfrastructureFaultError(
+                        InfrastructureCause.HOST_FAILED,
+                        f"somebody took our rules out of this machine's firewall ({chain}) while a "
+                        "contest ran; reload it between contests only",
+                    )
+
     def remove(self) -> None:
         """Take away every rule with this stage's tag."""
         list(removed_rules(lambda *whose: whose == read_tag(self._tag)))

@@ -25,6 +25,7 @@ from evaluation.runners.port import InfrastructureFaultError
 GONE_S: Final = 30.0
 """How long the engine may take over a removal that it has begun already."""
 _POLL_S: Final = 0.1
+_OURS: Final = {"label": WORKER_LABEL}
 
 Meant = Callable[[str, str, str], bool]
 """``(worker, owner, stage)`` to whether it is to go."""
@@ -38,7 +39,7 @@ class Cleared:
     failed: list[str] = field(default_factory=list)
 
 
-def clear(connection: Connection, worker: str, meant: Meant, host_firewall: bool) -> Cleared:
+def clear(connection: Connection, meant: Meant, host_firewall: bool) -> Cleared:
     """Containers, then images and their marks, networks, firewall rules; every step is tried.
 
     Rules go last: as long as a container may be left, it stays shut off.
@@ -47,7 +48,7 @@ def clear(connection: Connection, worker: str, meant: Meant, host_firewall: bool
     for listed in (_containers, _volumes, _networks):
         try:
             with engine_faults("list what a contest left"):
-                found = list(listed(connection, worker))
+                found = list(listed(connection))
         except InfrastructureFaultError as fault:
             cleared.failed.append(fault.detail)
             continue
@@ -75,9 +76,9 @@ def clear(connection: Connection, worker: str, meant: Meant, host_firewall: bool
 Found = tuple[dict[str, str], str, Callable[[], None]]
 
 
-def _containers(connection: Connection, worker: str) -> Iterator[Found]:
+def _containers(connection: Connection) -> Iterator[Found]:
     api = connection.client.api
-    for one in api.containers(all=True, filters=_of(worker)):
+    for one in api.containers(all=True, filters=_OURS):
         labels = one.get("Labels") or {}
         what = f"the container {one['Id'][:12]} ({labels.get(ROLE_LABEL, 'not started')})"
         yield labels, what, partial(_remove_container, api, one["Id"])
@@ -99,10 +100,10 @@ def _remove_container(api: Any, container: str) -> None:
             return
 
 
-def _volumes(connection: Connection, worker: str) -> Iterator[Found]:
+def _volumes(connection: Connection) -> Iterator[Found]:
     """Each is the mark of an image that a stage pulled (:mod:`.marks`), and goes after it."""
     api = connection.client.api
-    for one in api.volumes(filters=_of(worker)).get("Volumes") or ():
+    for one in api.volumes(filters=_OURS).get("Volumes") or ():
         labels = one.get("Labels") or {}
         image = labels.get(IMAGE_LABEL, "")
         what = f"the pulled image {image}"
@@ -115,9 +116,9 @@ def _unpull(api: Any, image: str, mark: str) -> None:
     api.remove_volume(mark)
 
 
-def _networks(connection: Connection, worker: str) -> Iterator[Found]:
+def _networks(connection: Connection) -> Iterator[Found]:
     api = connection.client.api
-    for one in api.networks(filters=_of(worker)):
+    for one in api.networks(filters=_OURS):
         what = f"the network {one['Name']}"
         yield one.get("Labels") or {}, what, partial(_remove_network, api, one["Id"])
 
@@ -127,7 +128,3 @@ def _remove_network(api: Any, network: str) -> None:
         api.remove_network(network)
     except docker.errors.NotFound:
         return
-
-
-def _of(worker: str) -> dict[str, str]:
-    return {"label": f"{WORKER_LABEL}={worker}"}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +16,13 @@ import docker.auth
 import docker.errors
 
 from evaluation.images import ImageRef
-from evaluation.runners.docker.connection import Check, Connection, Deadline, engine_faults
+from evaluation.runners.docker.connection import (
+    ENGINE_ERRORS,
+    Check,
+    Connection,
+    Deadline,
+    reason_of,
+)
 from evaluation.runners.port import ImageRefusedError, InfrastructureFaultError
 from ledger.codes import DisqualificationCode, InfrastructureCause
 
@@ -22,6 +31,21 @@ FREE_SPACE_FLOOR: Final = 2 * 2**30
 LOOK_AGAIN_SHARE: Final = 4
 """New layers are measured again after each fourth of the limit that the disk filled."""
 LAYERS_FOLDER: Final = "overlay2"
+_WHY: Final = (
+    (r"no space left", "the engine's disk is full"),
+    (r"toomanyrequests|rate limit", "the registry wants fewer pulls from here"),
+    (r"denied|unauthori[sz]ed|forbidden|authentication", "the registry does not give it out"),
+    (r"manifest unknown|not found|does not exist|name unknown", "the registry has no such image"),
+    (r"x509|certificate|tls:|HTTPS client", "the registry does not speak TLS that can be trusted"),
+    (r"no such host|server misbehaving", "the registry's name leads nowhere"),
+    (r"time-?out|timed out|deadline exceeded|took longer", "the registry did not answer in time"),
+    (r"refused|unreachable|no route|reset by peer", "the registry cannot be reached"),
+    (r"verification|digest|mismatch|unexpected EOF|invalid|broke off", "it is not the digest's"),
+)
+"""Why a pull failed, by the engine's words. They quote what a registry answered, which is whatever
+a stranger wants a ledger to publish; so they go to the operator's log alone."""
+_WHY_UNKNOWN: Final = "the evaluator's log says why"
+_LOG: Final = logging.getLogger(__name__)
 
 
 def find_image(connection: Connection, image: ImageRef) -> Any | None:
@@ -38,7 +62,7 @@ def pull(connection: Connection, image: ImageRef, max_bytes: int, deadline: Dead
     Raises :class:`ImageRefusedError` as soon as its layers, packed or unpacked, are known to be
     larger than ``max_bytes``; :class:`InfrastructureFaultError` (`pull_failed`) otherwise.
     """
-    with engine_faults(f"pull {image}", InfrastructureCause.PULL_FAILED):
+    with _pull_faults(image):
         api = connection.client.api
         registry, _ = docker.auth.resolve_repository_name(image.repository)
         credentials = docker.auth.get_config_header(api, registry)
@@ -59,6 +83,26 @@ def pull(connection: Connection, image: ImageRef, max_bytes: int, deadline: Dead
             InfrastructureCause.PULL_FAILED, f"{image} was pulled and is not on this machine"
         )
     return pulled
+
+
+@contextmanager
+def _pull_faults(image: ImageRef) -> Iterator[None]:
+    try:
+        yield
+    except ENGINE_ERRORS as error:
+        _LOG.warning("the Docker Engine could not pull %s: %s", image, reason_of(error))
+        raise InfrastructureFaultError(
+            InfrastructureCause.PULL_FAILED,
+            f"the Docker Engine could not pull {image}: {why_not_pulled(reason_of(error))}",
+        ) from error
+
+
+def why_not_pulled(said: str) -> str:
+    """The kind of failure in our own words; nothing of ``said`` is in them."""
+    for words, why in _WHY:
+        if re.search(words, said, re.IGNORECASE):
+            return why
+    return _WHY_UNKNOWN
 
 
 def too_large(image: ImageRef, found_bytes: int, max_bytes: int, how: str) -> ImageRefusedError:
@@ -131,10 +175,12 @@ def _free_bytes(root: Path) -> int:
 
 def new_layer_bytes(layers: Path, since_s: float) -> int:
     """The size of the files in layers that were begun since; 0 where the engine keeps none there.
+    A file of several names counts once.
 
     Files come and go meanwhile; one that is gone counts for nothing.
     """
     total = 0
+    linked: set[tuple[int, int]] = set()
     folders = [layers]
     while folders:
         folder = folders.pop()
@@ -148,7 +194,9 @@ def new_layer_bytes(layers: Path, since_s: float) -> int:
                         # The merged view of a running container shows its layers again.
                         if entry.name != "merged" or folder.parent != layers:
                             folders.append(Path(entry.path))
-                    else:
+                    elif (status.st_dev, status.st_ino) not in linked:
+                        if status.st_nlink > 1:
+                            linked.add((status.st_dev, status.st_ino))
                         total += status.st_size
         except FileNotFoundError:
             continue

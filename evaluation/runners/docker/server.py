@@ -13,6 +13,8 @@ from evaluation.runners.docker.connection import (
     engine_faults,
 )
 from evaluation.runners.docker.contract import SERVER_PORT
+from evaluation.runners.docker.memory_kills import MetLimits
+from evaluation.runners.docker.watching import Watch
 from evaluation.runners.health import answers_healthy
 from evaluation.runners.log import BoundedLog
 from evaluation.runners.port import (
@@ -23,6 +25,7 @@ from evaluation.runners.port import (
     NeverHealthyError,
     OutOfMemoryError,
 )
+from ledger.codes import InfrastructureCause
 
 POLL_S: Final = 0.05
 HEALTH_TIMEOUT_S: Final = 5.0
@@ -43,13 +46,18 @@ class DockerServer:
         container_id: str,
         network: str,
         *,
+        watch: Watch,
+        met_limits: MetLimits,
         stop_grace_s: float,
         release: Callable[[], None],
     ) -> None:
-        """``release`` takes away what was made for this container alone."""
+        """``watch`` and ``met_limits`` are of before its start; ``release`` takes away what was
+        made for this container alone."""
         self._connection = connection
         self._id = container_id
         self._network = network
+        self._watch = watch
+        self._met_limits = met_limits
         self._stop_grace_s = stop_grace_s
         self._release = release
         self._healthy_at: str | None = None
@@ -77,8 +85,15 @@ class DockerServer:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs. The engine says 128 + N for signal N; so it is read, as shells do."""
-        return _exit_code(self._state())
+        """None while it runs. The engine says 128 + N for signal N; so it is read, as shells do.
+
+        Raises :class:`InfrastructureFaultError` (`host_failed`) where the engine went away under
+        it or was asked to signal it before :meth:`stop`, or the kernel killed it for memory within
+        its limit: then its end is not its own.
+        """
+        code = _exit_code(self._state())
+        self._check_undisturbed(code)
+        return code
 
     @property
     def out_of_memory(self) -> bool:
@@ -137,6 +152,7 @@ class DockerServer:
         """SIGTERM, SIGKILL after the grace, then remove it; every step is tried."""
         if self._stopped:
             return
+        self._watch.close()  # what is done to it from here on is our doing
         reasons: list[str] = []
         for doing, step in (
             ("resume a server", self._resume),
@@ -184,7 +200,23 @@ class DockerServer:
     def _state(self) -> dict[str, Any]:
         return self._final if self._final is not None else self._inspect()["State"]
 
+    def _check_undisturbed(self, code: int | None) -> None:
+        if self._final is not None:
+            return
+        watch = self._watch
+        said = watch.disturbance() if code is None else watch.disturbance_at_end()
+        if said is None and code is not None and self._killed_within_its_limit():
+            said = "the kernel killed it for memory, and no limit was met: the machine's ran out"
+        if said is not None:
+            raise InfrastructureFaultError(
+                InfrastructureCause.HOST_FAILED, f"a server was disturbed: {said}"
+            )
+
+    def _killed_within_its_limit(self) -> bool:
+        return self.out_of_memory and self._met_limits.none_met()
+
     def _raise_ended(self, code: int) -> None:
+        self._check_undisturbed(code)
         ended = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
         if self.out_of_memory:
             raise OutOfMemoryError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Final
 
 import docker.errors
 
-from evaluation.images import ImageRef
+from evaluation.images import ImageRef, is_public_registry, registry_of
+from evaluation.runners.docker.blame import is_images_own_fault
 from evaluation.runners.docker.connection import (
     Connection,
     Deadline,
@@ -19,27 +19,21 @@ from evaluation.runners.docker.contract import Machine, container_config
 from evaluation.runners.docker.fingerprint import image_fingerprint
 from evaluation.runners.docker.firewall import HostFirewall
 from evaluation.runners.docker.marks import mark_pull
+from evaluation.runners.docker.memory_kills import MetLimits
 from evaluation.runners.docker.network import Networks
 from evaluation.runners.docker.ownership import ROLE_LABEL, Ownership
 from evaluation.runners.docker.pulling import find_image, pull, too_large
 from evaluation.runners.docker.server import DockerServer
+from evaluation.runners.docker.watching import Watch
 from evaluation.runners.port import (
     ExitedAtStartError,
     ImageFacts,
+    ImageRefusedError,
     InfrastructureFaultError,
 )
-from ledger.codes import InfrastructureCause
+from ledger.codes import DisqualificationCode, InfrastructureCause
 from ledger.contest_policy import ServerLimits
 
-IMAGES_OWN_FAULT: Final = re.compile(
-    r"executable file not found|exec format error|no such file or directory: unknown"
-    r"|permission denied: unknown|is a directory: unknown|not a directory|No command specified"
-    r"|unable to find (user|group)|no matching entries in (passwd|group)|linux spec user"
-    r"|invalid mount (path|config)|inside /proc|invalid volume spec|mkdirat|chdir to cwd"
-    r"|read-only file system",
-    re.IGNORECASE,
-)
-"""What the engine says of an image that no machine could start."""
 NOT_STARTED_EXIT_CODE: Final = 127
 
 
@@ -58,8 +52,11 @@ class DockerStage:
         firewall: HostFirewall | None,
         fingerprints: dict[str, str],
         stop_grace_s: float,
+        servers: int,
+        registries: frozenset[str] | None,
     ) -> None:
-        """``fingerprints`` are remembered by image id, which is the content's own hash."""
+        """``servers`` live at once; ``registries`` as the runner's; ``fingerprints`` are remembered
+        by image id, which is the content's own hash."""
         self._connection = connection
         self._model_dir = model_dir
         self._limits = limits
@@ -69,6 +66,8 @@ class DockerStage:
         self._firewall = firewall
         self._fingerprints = fingerprints
         self._stop_grace_s = stop_grace_s
+        self._servers = servers
+        self._registries = registries
 
     def prepare(self, image: ImageRef, timeout_s: float) -> ImageFacts:
         """Pull it unless it is here; see :meth:`evaluation.runners.port.Stage.prepare`."""
@@ -81,10 +80,7 @@ class DockerStage:
             raise too_large(image, size, self._limits.image_bytes, "unpacked")
         fingerprint = self._fingerprints.get(found.id)
         if fingerprint is None:
-            with engine_faults(f"read the files of {image}", InfrastructureCause.PULL_FAILED):
-                fingerprint = image_fingerprint(
-                    self._connection, found, self._ownership.labels(), deadline
-                )
+            fingerprint = self._fingerprint(image, found, deadline)
             self._fingerprints[found.id] = fingerprint
         return ImageFacts(image=str(image), fingerprint=fingerprint, bytes=size)
 
@@ -99,23 +95,31 @@ class DockerStage:
         if self._firewall is not None:
             self._firewall.ensure()
         network = self._networks.new()
+        own = found.attrs.get("Config") or {}
         config = container_config(
             found.id,
-            declared_volumes=(found.attrs.get("Config") or {}).get("Volumes") or (),
+            declared_volumes=own.get("Volumes") or (),
             network=network.name,
             model_dir=self._model_dir,
             limits=self._limits,
             machine=self._machine,
             labels=self._ownership.labels(**{ROLE_LABEL: role}),
+            servers=self._servers,
         )
         # What is made here and cannot be started goes with the stage.
         try:
             api = self._connection.client.api
             made: str = api.create_container_from_config(config)["Id"]
-            api.start(made)
+            met_limits = MetLimits(api.info())
+            watch = Watch(self._connection, made)
+            try:
+                api.start(made)
+            except BaseException:
+                watch.close()
+                raise
         except docker.errors.APIError as error:
             said = reason_of(error)
-            if IMAGES_OWN_FAULT.search(said):
+            if is_images_own_fault(said, own):
                 raise ExitedAtStartError(
                     f"the image {image} cannot be started: {said}",
                     log_tail=said,
@@ -134,9 +138,27 @@ class DockerStage:
             self._connection,
             made,
             network.name,
+            watch=watch,
+            met_limits=met_limits,
             stop_grace_s=self._stop_grace_s,
             release=network.remove,
         )
+
+    def _fingerprint(self, image: ImageRef, found: Any, deadline: Deadline) -> str:
+        doing = f"read the files of {image}"
+        with engine_faults(doing, InfrastructureCause.PULL_FAILED):
+            try:
+                return image_fingerprint(
+                    self._connection, found, self._ownership.labels(), deadline
+                )
+            except docker.errors.APIError as error:
+                said = reason_of(error)
+                if not is_images_own_fault(said, found.attrs.get("Config") or {}):
+                    raise
+                raise ImageRefusedError(
+                    DisqualificationCode.EXITED_AT_START,
+                    f"no container can be made of the image {image}: {said}",
+                ) from error
 
     def _found(self, image: ImageRef) -> Any | None:
         with engine_faults(f"look for the image {image}"):
@@ -147,6 +169,14 @@ class DockerStage:
             raise InfrastructureFaultError(
                 InfrastructureCause.PULL_FAILED,
                 f"the image {image} is not on this machine, and nothing says where to pull it from",
+            )
+        registry = registry_of(image)
+        named = self._registries
+        if named is not None and registry not in named and not is_public_registry(registry):
+            raise ImageRefusedError(
+                DisqualificationCode.IMAGE_NAME_INVALID,
+                f"the image {image} is at {registry}, which is no public registry; "
+                "push it to one and commit it by that name",
             )
         with engine_faults(f"mark the pull of {image}"):
             mark_pull(self._connection, image, self._ownership)

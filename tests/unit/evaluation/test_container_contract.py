@@ -57,15 +57,40 @@ def test_the_contracts_limits_are_asked_for() -> None:
     assert host["LogConfig"]["Config"] == {"max-size": str(8 * 2**20), "max-file": "2"}
     (mount,) = host["Mounts"]
     assert (mount["Target"], mount["ReadOnly"]) == ("/models", True)
-    assert "Env" not in config()
+    assert host["Runtime"] == "runc"
 
 
 def test_a_machine_that_is_smaller_than_the_contract_is_not_overcommitted() -> None:
     host = config(machine=Machine(cpus=2, memory_bytes=16 * 2**30))["HostConfig"]
-    assert host["NanoCpus"] == 2 * 10**9
+    assert host["NanoCpus"] == 10**9
     assert host["Memory"] == 16 * 2**30 - HOST_MEMORY_RESERVE
     tiny = Machine(cpus=1, memory_bytes=2 * 2**30)
     assert memory_limit(ServerLimits(), tiny) == 2**30
+
+
+@pytest.mark.parametrize(
+    ("machine", "server"), [(1, 1), (2, 1), (3, 2), (4, 2), (8, 6), (34, 32), (64, 32)]
+)
+def test_cores_are_kept_for_the_client_that_times_the_servers(machine: int, server: int) -> None:
+    host = config(machine=Machine(cpus=machine, memory_bytes=2**40))["HostConfig"]
+    assert host["NanoCpus"] == server * 10**9
+
+
+def test_servers_that_live_at_once_share_the_machines_memory() -> None:
+    whole = BIG.memory_bytes - HOST_MEMORY_RESERVE
+    for servers in (1, 2, 4, 7):
+        each = memory_limit(ServerLimits(), BIG, servers)
+        assert each == min(200 * 10**9, whole // servers)
+        assert each * servers <= whole
+
+
+def test_an_image_says_nothing_to_the_gpu_hook() -> None:
+    said = dict(one.split("=", 1) for one in config()["Env"])
+    assert said["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert said["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+    for way_out in ("NVIDIA_MOFED", "NVIDIA_GDS", "NVIDIA_GDRCOPY", "NVIDIA_NVSWITCH"):
+        assert said[way_out] == "disabled"
+    assert all(name.startswith("NVIDIA_") for name in said), "nothing of our own environment"
 
 
 def test_gpus_are_asked_for_where_the_policy_gives_any() -> None:

@@ -41,7 +41,7 @@ class NoMachine:
     """A runner without a machine: nothing is launched, no image can be had."""
 
     @contextmanager
-    def stage(self, contest_id: str, limits: ServerLimits) -> Iterator[NoMachine]:
+    def stage(self, contest_id: str, limits: ServerLimits, servers: int = 1) -> Iterator[NoMachine]:
         yield self
 
     def facts(self) -> dict[str, str]:

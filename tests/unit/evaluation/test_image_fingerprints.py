@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import tarfile
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from evaluation.runners.docker.fingerprint import ENGINES_PATH, fingerprint_of, what_matters
+from evaluation.runners.port import ImageRefusedError
+from ledger.codes import DisqualificationCode
 from tests.engine.images import Rootfs
 
 START: dict[str, Any] = {"Entrypoint": ["/server"], "Cmd": None, "Env": ["A=1"], "User": ""}
@@ -92,3 +96,29 @@ def test_the_order_of_the_files_and_of_the_variables_does_not_count() -> None:
     assert list(what_matters(["b", "a"])) != []
     both = {**START, "Env": ["B=1", "A=1"]}
     assert of(root(), both) == of(root(), {**START, "Env": ["A=1", "B=1"]})
+
+
+def test_an_image_of_too_many_files_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(fileobj=io.BytesIO(root().tar())) as archive:
+        members = len(archive.getmembers())
+    limit = "evaluation.runners.docker.fingerprint.MAX_MEMBERS"
+    monkeypatch.setattr(limit, members)
+    assert of(root()) == ORIGINAL
+    monkeypatch.setattr(limit, members - 1)
+    with pytest.raises(ImageRefusedError, match="more than") as raised:
+        of(root())
+    assert raised.value.code is DisqualificationCode.IMAGE_TOO_LARGE
+
+
+def test_the_files_of_an_image_are_not_kept_beside_their_digests() -> None:
+    many = Rootfs()
+    for number in range(5_000):
+        many.file(f"/{number}", "")
+    made = io.BytesIO(many.tar())
+    tracemalloc.start()
+    try:
+        fingerprint_of(made, dict(START))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most / 5_000 < 700, "a tar member alone is larger than this"
