@@ -294,7 +294,7 @@ def _checked_seal(members: Mapping[str, bytes], verify: Verifier | None) -> Seal
             msg = f"the bundle's seal is larger than {_MAX_SEAL_BYTES} bytes"
             raise BundleError(msg)
         seal = msgspec.json.decode(members[_SEAL], type=Seal)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         msg = f"the bundle's seal cannot be read: {error}"
         raise BundleError(msg) from error
     if seal.form != SEAL_FORM:

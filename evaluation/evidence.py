@@ -31,7 +31,7 @@ def read_evidence(data: bytes) -> EntrantEvidence:
     """Undo :func:`canonical`; raises :class:`EvidenceError` for anything else."""
     try:
         evidence = msgspec.json.decode(data, type=EntrantEvidence)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         msg = f"these bytes are no entrant's evidence: {error}"
         raise EvidenceError(msg) from error
     if evidence.form not in READABLE_FORMS:

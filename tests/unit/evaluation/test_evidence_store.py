@@ -28,6 +28,11 @@ def test_what_was_put_is_what_is_got(tmp_path: Path) -> None:
     assert only_file(tmp_path).read_bytes() == b"bytes"
 
 
+def test_evidence_nested_without_end_is_refused() -> None:
+    with pytest.raises(EvidenceError, match="no entrant's evidence"):
+        read_evidence(b'{"form":' + b"[" * 200_000 + b"]" * 200_000 + b"}")
+
+
 def test_rejudging_gives_the_same_verdict(tmp_path: Path) -> None:
     store = EvidenceStore(tmp_path)
     for found in (evidence(), evidence(answers=(answer(20), answer(3)))):
@@ -39,7 +44,8 @@ def test_rejudging_gives_the_same_verdict(tmp_path: Path) -> None:
 
 def test_other_gates_give_another_verdict_on_the_same_evidence(tmp_path: Path) -> None:
     store = EvidenceStore(tmp_path)
-    digest = store.put(canonical(evidence(answers=(answer(20), answer(18)))))
+    ended = (answer(20), answer(18, end="stop"))
+    digest = store.put(canonical(evidence(answers=ended)))
     assert rejudge(store, digest, GatePolicy()).status == "scored"
     assert rejudge(store, digest, GatePolicy(min_length_ppm=950_000)).code == "truncated"
 
