@@ -67,7 +67,10 @@ def test_the_document_is_the_one_that_was_printed(tmp_path: Path) -> None:
 
 
 def test_the_slack_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
-    code, _ = calibrated(tmp_path, "profile:reference?engine=rounded", "--slack", "20")
+    config = reference_image_kinds()["rounded"].config()
+    root = tmp_path / "images"
+    image = image_path(root, write_image(root, "rounded", config))
+    code, _ = calibrated(tmp_path, str(image), "--slack", "20")
     found = read_calibration((tmp_path / "calibration.json").read_bytes())
     assert (code, found.slack_ppm) == (0, 200_000)
     seen = found.resampled["logprob_delta_milli"].greatest
