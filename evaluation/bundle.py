@@ -93,9 +93,13 @@ Verifier = Callable[[bytes, Signature], bool]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that was found whole and true; also an evidence store that only reads."""
+    """A bundle that was found whole and true; also an evidence store that only reads.
+
+    ``manifest_bytes`` are those of ``manifest_digest``, whichever way they spell the manifest.
+    """
 
     manifest: ContestEvidence
+    manifest_bytes: bytes
     manifest_digest: str
     seal: Seal
     rejudged: Rejudged
@@ -174,7 +178,8 @@ def open_bundle(data: bytes, *, verify: Verifier | None = None) -> Bundle:
     if rejudged.differences:
         msg = f"the bundle says what does not follow from its evidence: {rejudged.differences[0]}"
         raise BundleError(msg)
-    return Bundle(manifest, digest_of(members[_MANIFEST]), seal, rejudged, blobs)
+    manifest_bytes = members[_MANIFEST]
+    return Bundle(manifest, manifest_bytes, digest_of(manifest_bytes), seal, rejudged, blobs)
 
 
 def seal_over(members: Mapping[str, bytes], sign: Signer | None = None) -> Seal:
