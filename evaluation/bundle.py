@@ -125,6 +125,10 @@ def write_bundle(
         _POLICY: spelled(manifest.plan.policy, ADDED_LATER),
         **{_EVIDENCE + hex_of(digest): store.get(digest) for digest in digests_of(manifest)},
     }
+    unpacked = sum(map(len, members.values()))
+    if unpacked > MAX_UNPACKED_BYTES:
+        msg = f"the bundle holds {unpacked} bytes; at most {MAX_UNPACKED_BYTES} can be read again"
+        raise BundleError(msg)
     seal = seal_over(members, sign)
     data = pack({_SEAL: msgspec.json.encode(seal), **members})
     if len(data) > MAX_BUNDLE_BYTES:

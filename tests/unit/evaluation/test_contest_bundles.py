@@ -349,6 +349,16 @@ def test_a_bundle_larger_than_its_bounds_is_refused(
         read_bundle(tmp_path / "nowhere")
 
 
+def test_a_bundle_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, digest = stored(tmp_path / "evidence")
+    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 100)
+    with pytest.raises(BundleError, match="at most 100 can be read again"):
+        write_bundle(tmp_path / "bundle", store, digest)
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_a_signature_is_asked_for_and_checked(tmp_path: Path) -> None:
     store, _, digest = stored(tmp_path / "evidence")
 
