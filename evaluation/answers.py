@@ -27,6 +27,11 @@ _LOST: Final = "\ufffd"
 """What the bytes of a character that never came whole are decoded to."""
 
 
+def tokens_kept(max_tokens: int) -> int:
+    """How many tokens of an answer are kept: already too many for any gate."""
+    return 2 * max_tokens + 16
+
+
 class ServerFaultError(Exception):
     """A server did not answer as the container contract asks (DOMAIN 4).
 
@@ -175,7 +180,7 @@ def understand(
             DisqualificationCode.STREAM_BROKEN,
             f"the stream ended after {len(heard.texts)} pieces of text without {missing}",
         )
-    tokens, ends, ids_from_server = _tokens(heard, tokenizer, limit=2 * max_tokens + 16)
+    tokens, ends, ids_from_server = _tokens(heard, tokenizer, limit=tokens_kept(max_tokens))
     return Answer(
         tokens=tuple(tokens),
         arrival_us=_arrivals(heard.texts, ends),

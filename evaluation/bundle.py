@@ -93,9 +93,13 @@ Verifier = Callable[[bytes, Signature], bool]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that was found whole and true; also an evidence store that only reads."""
+    """A bundle that was found whole and true; also an evidence store that only reads.
+
+    ``manifest_bytes`` are those of ``manifest_digest``, whichever way they spell the manifest.
+    """
 
     manifest: ContestEvidence
+    manifest_bytes: bytes
     manifest_digest: str
     seal: Seal
     rejudged: Rejudged
@@ -121,6 +125,10 @@ def write_bundle(
         _POLICY: spelled(manifest.plan.policy, ADDED_LATER),
         **{_EVIDENCE + hex_of(digest): store.get(digest) for digest in digests_of(manifest)},
     }
+    unpacked = sum(map(len, members.values()))
+    if unpacked > MAX_UNPACKED_BYTES:
+        msg = f"the bundle holds {unpacked} bytes; at most {MAX_UNPACKED_BYTES} can be read again"
+        raise BundleError(msg)
     seal = seal_over(members, sign)
     data = pack({_SEAL: msgspec.json.encode(seal), **members})
     if len(data) > MAX_BUNDLE_BYTES:
@@ -174,7 +182,8 @@ def open_bundle(data: bytes, *, verify: Verifier | None = None) -> Bundle:
     if rejudged.differences:
         msg = f"the bundle says what does not follow from its evidence: {rejudged.differences[0]}"
         raise BundleError(msg)
-    return Bundle(manifest, digest_of(members[_MANIFEST]), seal, rejudged, blobs)
+    manifest_bytes = members[_MANIFEST]
+    return Bundle(manifest, manifest_bytes, digest_of(manifest_bytes), seal, rejudged, blobs)
 
 
 def seal_over(members: Mapping[str, bytes], sign: Signer | None = None) -> Seal:
@@ -294,7 +303,7 @@ def _checked_seal(members: Mapping[str, bytes], verify: Verifier | None) -> Seal
             msg = f"the bundle's seal is larger than {_MAX_SEAL_BYTES} bytes"
             raise BundleError(msg)
         seal = msgspec.json.decode(members[_SEAL], type=Seal)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         msg = f"the bundle's seal cannot be read: {error}"
         raise BundleError(msg) from error
     if seal.form != SEAL_FORM:

@@ -16,7 +16,7 @@ from evaluation.arms import Arm, Ground, OnServer
 from evaluation.blocks import block_label, blocks_of
 from evaluation.client import Answer
 from evaluation.conditions import Conditions, conditions_of, unfit
-from evaluation.evidence import Evidence, EvidenceError, canonical
+from evaluation.evidence import Evidence, EvidenceError, canonical, must_be_kept
 from evaluation.host import HostFacts, client_version, host_facts
 from evaluation.judge import EntrantEvidence, judge
 from evaluation.live import LiveRatios
@@ -72,6 +72,7 @@ def run_contest(
     raise; everything a server, the runner or the scoring does wrong is in the outcome.
     """
     checked(plan)
+    must_be_kept(plan.policy.contest)
     seed = seed_from_block_hash(plan.seed_block_hash)
     prompts = prompts_for(seed, plan.policy.contest, tokenizer, texts)
     questions = Questions(plan, prompts, tokenizer, on_progress, should_stop, on_block, on_measured)

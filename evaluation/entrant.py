@@ -16,6 +16,8 @@ MIN_TOKENS: Final = 2
 """An answer needs a first and a later token to have a decode time (DOMAIN 4, v2)."""
 CLAIMED_END: Final = "stop"
 """The finish_reason by which a server says that the model ended the sequence itself."""
+REACHED_LIMIT: Final = "length"
+"""The finish_reason by which a server says that ``max_tokens`` ended the answer."""
 FIRST_EVIDENCE_FORM: Final = "cacheon-entrant-evidence/1"
 """Evidence from before claims and bursts were measured: it is judged without them, as then."""
 EVIDENCE_FORM: Final = "cacheon-entrant-evidence/2"

@@ -11,15 +11,52 @@ from typing import Final, Protocol
 
 import msgspec
 
+from evaluation.answers import tokens_kept
 from evaluation.judge import READABLE_FORMS, EntrantEvidence, EntrantVerdict, judge
+from evaluation.plan import PlanError
+from evaluation.prompts import MAX_REPEAT_ROUNDS
+from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
 
-MAX_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
+MAX_EVIDENCE_BYTES: Final = 256 * 1024 * 1024
+_ANSWER_BYTES_A_TOKEN: Final = len("1048575,") + len("3600000000,") + len("-1000000000,")
+"""An id, an arrival and a claim at their largest."""
+_FORCED_BYTES_A_TOKEN: Final = len("[9999999,1048575,-9999999],")
+_BYTES_A_BLOCK: Final = 4_096
+"""The record of a block with its GPUs; there are no more blocks than prompts."""
+_BYTES_BESIDE: Final = 4 * 2**20
+"""The log's tail, the starts and all else."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class EvidenceError(Exception):
     """Evidence that is missing, changed or unreadable; the message names its digest."""
+
+
+def most_evidence_bytes(contest: ContestPolicy) -> int:
+    """How large the evidence on one entrant can be, which may answer beyond every limit it has."""
+    baseline = contest.prompts * contest.output_tokens
+    own = contest.prompts * tokens_kept(contest.output_tokens)
+    again = 2 * MAX_REPEAT_ROUNDS * min(contest.repeated_prompts, contest.prompts)
+    return (
+        (baseline + own) * _ANSWER_BYTES_A_TOKEN
+        + own * _FORCED_BYTES_A_TOKEN
+        + again * tokens_kept(contest.output_tokens) * _ANSWER_BYTES_A_TOKEN
+        + contest.prompts * _BYTES_A_BLOCK
+        + _BYTES_BESIDE
+    )
+
+
+def must_be_kept(contest: ContestPolicy) -> None:
+    """Raise :class:`PlanError` where an entrant could answer so much that it cannot be stored."""
+    most = most_evidence_bytes(contest)
+    if most > MAX_EVIDENCE_BYTES:
+        msg = (
+            f"{contest.prompts} prompts of {contest.output_tokens} tokens can give {most} bytes of "
+            f"evidence on an entrant, and at most {MAX_EVIDENCE_BYTES} can be stored; ask fewer "
+            "prompts or shorter answers in the track's policy"
+        )
+        raise PlanError(msg)
 
 
 def canonical(evidence: EntrantEvidence) -> bytes:
@@ -31,7 +68,7 @@ def read_evidence(data: bytes) -> EntrantEvidence:
     """Undo :func:`canonical`; raises :class:`EvidenceError` for anything else."""
     try:
         evidence = msgspec.json.decode(data, type=EntrantEvidence)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         msg = f"these bytes are no entrant's evidence: {error}"
         raise EvidenceError(msg) from error
     if evidence.form not in READABLE_FORMS:

@@ -7,7 +7,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from evaluation.entrant import CLAIMED_END, MIN_TOKENS, EntrantEvidence
+from evaluation.client import Answer
+from evaluation.entrant import (
+    CLAIMED_END,
+    FIRST_EVIDENCE_FORM,
+    MIN_TOKENS,
+    REACHED_LIMIT,
+    EntrantEvidence,
+    ForcedAnswer,
+)
 from evaluation.figures import GateFigures, claimed_ppm
 from ledger.codes import DisqualificationCode, InfrastructureCause
 from ledger.gate_policy import GatePolicy
@@ -228,18 +236,47 @@ def _logprobs_forged(
 def _end_of_sequence(
     evidence: EntrantEvidence, _figures: GateFigures, gates: GatePolicy
 ) -> Finding | None:
-    """A claimed end must be the reference's too; a near tie is granted as to any other token."""
-    for at, (own, forced) in enumerate(zip(evidence.answers, evidence.forced, strict=True)):
-        if own.finish_reason != CLAIMED_END or forced.end is None:
-            continue
-        if not forced.end.is_first_choice and forced.end.margin_milli > gates.max_p99_margin_milli:
-            return Finding(
-                DisqualificationCode.TRUNCATED,
-                f"prompt {at}: the answer claims its end after {len(own.tokens)} tokens, where the "
-                f"reference goes on (margin {forced.end.margin_milli} milli, at most "
-                f"{gates.max_p99_margin_milli})",
-            )
+    """A claimed end must be the reference's too; a near tie is granted as to any other token.
+
+    Without one an answer goes on to the limit that every server is given, so that it can have no
+    fewer tokens than the baseline's. Evidence of the first form was judged by claimed ends alone.
+    """
+    threes = zip(evidence.baseline, evidence.answers, evidence.forced, strict=True)
+    for at, (base, own, forced) in enumerate(threes):
+        detail = None
+        if own.finish_reason == CLAIMED_END:
+            detail = _end_claimed_early(own, forced, gates)
+        elif evidence.form != FIRST_EVIDENCE_FORM:
+            detail = _cut_short(base, own, gates)
+        if detail is not None:
+            return Finding(DisqualificationCode.TRUNCATED, f"prompt {at}: {detail}")
     return None
+
+
+def _end_claimed_early(own: Answer, forced: ForcedAnswer, gates: GatePolicy) -> str | None:
+    end = forced.end
+    if end is None or end.is_first_choice or end.margin_milli <= gates.max_p99_margin_milli:
+        return None
+    return (
+        f"the answer claims its end after {len(own.tokens)} tokens, where the reference goes on "
+        f"(margin {end.margin_milli} milli, at most {gates.max_p99_margin_milli})"
+    )
+
+
+def _cut_short(base: Answer, own: Answer, gates: GatePolicy) -> str | None:
+    if own.finish_reason != REACHED_LIMIT:
+        return (
+            f"the answer ends with finish_reason {own.finish_reason[:64]!r}; say "
+            f"{CLAIMED_END!r} where the model ended it and {REACHED_LIMIT!r} where max_tokens did"
+        )
+    recut_ppm = 0 if own.ids_from_server else gates.max_recut_ppm
+    least = len(base.tokens) - -(-recut_ppm * len(base.tokens) // PPM)
+    if len(own.tokens) >= least:
+        return None
+    return (
+        f"the answer says that it reached max_tokens after {len(own.tokens)} tokens, where the "
+        f"baseline gave {len(base.tokens)} and at least {least} are asked for"
+    )
 
 
 def _flushed(_evidence: EntrantEvidence, figures: GateFigures, gates: GatePolicy) -> Finding | None:

@@ -16,7 +16,7 @@ import msgspec
 from evaluation.bundle import Bundle
 from evaluation.desk import baseline_of
 from evaluation.evidence import Evidence
-from evaluation.manifest import read_baseline, spelled_part, track_policy_digest
+from evaluation.manifest import read_baseline, track_policy_digest
 from evaluation.plan import ContestPlan
 from evaluation.recording import Findings, record_completed
 from ledger.application import Ledger, Unit
@@ -69,7 +69,7 @@ def import_bundle(
     # First, so that no verdict is ever recorded whose evidence is nowhere; by digest it may repeat.
     for blob in bundle.blobs.values():
         store.put(blob)
-    store.put(spelled_part(manifest))
+    store.put(bundle.manifest_bytes)
     baseline = read_baseline(bundle.get(manifest.baseline_evidence))
     findings = Findings(manifest, bundle.manifest_digest, baseline, url)
     identity = contest_id(ledger.arena, plan.track, plan.seed_block)

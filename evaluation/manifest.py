@@ -20,8 +20,15 @@ from evaluation.judge import EntrantEvidence, EntrantVerdict, judge
 from evaluation.outcome import ContestOutcome, figures_of
 from evaluation.pairing import combined
 from evaluation.plan import ContestPlan, PlanError, checked
+from evaluation.prompts import PromptSet
 from evaluation.records import ArmRecord
 from evaluation.throne import Throne, throne_of
+from evaluation.wholeness import (
+    baseline_lacks,
+    entrant_lacks,
+    order_differs,
+    prompts_differ,
+)
 from ledger.policy import ADDED_LATER, TrackPolicy
 from ledger.rules.seed import seed_from_block_hash
 from ledger.spelling import spelled
@@ -86,10 +93,6 @@ class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[str, ...]
 
 
-class _KeptPrompts(msgspec.Struct):
-    digest: str
-
-
 def track_policy_digest(track: TrackPolicy) -> str:
     """``sha256:<hex>`` over one track's policy in its one spelling."""
     return "sha256:" + hashlib.sha256(spelled(track, ADDED_LATER)).hexdigest()
@@ -118,9 +121,9 @@ def read_baseline(data: bytes) -> BaselineEvidence:
     return baseline
 
 
-def read_prompts_digest(data: bytes) -> str:
-    """The digest that a kept :class:`~evaluation.prompts.PromptSet` says of itself."""
-    return _read(data, _KeptPrompts, "contest's prompts").digest
+def read_prompts(data: bytes) -> PromptSet:
+    """The prompts that were kept; raises :class:`EvidenceError` for anything else."""
+    return _read(data, PromptSet, "contest's prompts")
 
 
 def digests_of(manifest: ContestEvidence) -> tuple[str, ...]:
@@ -144,10 +147,12 @@ def rejudge_manifest(store: Evidence, manifest: ContestEvidence) -> Rejudged:
     plan, outcome = manifest.plan, manifest.outcome
     differences = _stated_wrongly(manifest)
     baseline = read_baseline(store.get(manifest.baseline_evidence))
-    if read_prompts_digest(store.get(manifest.prompts_evidence)) != manifest.prompts_digest:
-        differences.append("the prompts kept are not those that were asked")
+    contest = plan.policy.contest
+    prompts = read_prompts(store.get(manifest.prompts_evidence))
+    differences += prompts_differ(prompts, contest, manifest.seed, manifest.prompts_digest)
     verdicts: list[EntrantVerdict] = []
     records: dict[str, ArmRecord] = {}
+    whole_arms: dict[str, ArmRecord] = {}
     paired = _paired(baseline)
     for part in manifest.entrants:
         found = read_evidence(store.get(part.evidence_digest))
@@ -156,10 +161,23 @@ def rejudge_manifest(store: Evidence, manifest: ContestEvidence) -> Rejudged:
             differences.append(f"the evidence on {part.entrant_id} has no record of its run")
         else:
             records[part.entrant_id] = found.record
+            if found.fault is None:
+                whole_arms[part.entrant_id] = found.record
         if outcome.status == "completed":
+            differences += entrant_lacks(found, contest, prompts)
             verdicts.append(_judged(found, manifest, part.evidence_digest))
+    if outcome.status == "completed":
+        differences += baseline_lacks(
+            plan,
+            baseline.before,
+            baseline.after,
+            baseline.records,
+            anybody_whole=bool(whole_arms),
+        )
+        ran = baseline.records[0] if baseline.records and whole_arms else None
+        differences += order_differs(plan, manifest.seed, ran, whole_arms)
     conditions = conditions_of(
-        plan.policy.contest,
+        contest,
         baseline.before,
         baseline.after,
         baseline.records,
@@ -167,7 +185,7 @@ def rejudge_manifest(store: Evidence, manifest: ContestEvidence) -> Rejudged:
     )
     if conditions != manifest.conditions:
         differences.append("the conditions of the round are not those that follow from its blocks")
-    reason = unfit(conditions, plan.policy.contest)
+    reason = unfit(conditions, contest)
     if reason is not None and outcome.status == "completed":
         differences.append(f"the round counts although {reason[1]}")
     stated = {verdict.entrant_id: verdict for verdict in outcome.verdicts}

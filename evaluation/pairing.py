@@ -10,9 +10,9 @@ from evaluation.client import Answer
 def combined(before: Sequence[Answer], after: Sequence[Answer]) -> tuple[Answer, ...]:
     """The baseline's answers with the floor of the mean of both runs' times, prompt by prompt.
 
-    The tokens are those of the run before. Where the runs differ in length, only what both wrote
-    has a time; an empty ``after`` leaves ``before`` as it is. Raises ``ValueError`` where the runs
-    did not answer the same prompts.
+    The tokens, and the logprobs claimed with them, are those of the run before. Where the runs
+    differ in length, only what both wrote has a time; an empty ``after`` leaves ``before`` as it
+    is. Raises ``ValueError`` where the runs did not answer the same prompts.
     """
     if not after:
         return tuple(before)
@@ -32,4 +32,5 @@ def _mean(one: Answer, other: Answer) -> Answer:
         finish_reason=one.finish_reason if both == len(one.tokens) else other.finish_reason,
         ids_from_server=one.ids_from_server,
         sent_us=one.sent_us,
+        logprobs_milli=one.logprobs_milli[:both],
     )

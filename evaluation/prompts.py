@@ -66,7 +66,7 @@ def prompts_for(
     :func:`~evaluation.sources.open_texts` gives them. Raises :class:`PlanError` when they are too
     few, or when the policy leaves no room.
     """
-    repeated = _places(numbers(_DOMAIN, seed, "repeats"), contest.repeated_prompts, contest.prompts)
+    repeated = repeated_places(seed, contest)
     first_scored = contest.warmup_prompts
     first_control = first_scored + contest.prompts
     count = first_control + MAX_REPEAT_ROUNDS * len(repeated)
@@ -82,15 +82,22 @@ def prompts_for(
         prompts = _selected(seed, contest.context_tokens, count, tokenizer, texts)
     warmup, scored = prompts[:first_scored], prompts[first_scored:first_control]
     controls = prompts[first_control:]
-    content = msgspec.json.encode([seed, warmup, scored, repeated, controls])
-    return PromptSet(
-        seed=seed,
-        warmup=warmup,
-        scored=scored,
-        repeated=repeated,
-        controls=controls,
-        digest="sha256:" + hashlib.sha256(content).hexdigest(),
+    found = PromptSet(
+        seed=seed, warmup=warmup, scored=scored, repeated=repeated, controls=controls, digest=""
     )
+    return msgspec.structs.replace(found, digest=digest_of_prompts(found))
+
+
+def digest_of_prompts(prompts: PromptSet) -> str:
+    """The digest that ``prompts`` must say of itself."""
+    fields = [prompts.seed, prompts.warmup, prompts.scored, prompts.repeated, prompts.controls]
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(fields)).hexdigest()
+
+
+def repeated_places(seed: int, contest: ContestPolicy) -> tuple[int, ...]:
+    """The places of the scored prompts that ``seed`` draws to be asked again."""
+    draws = numbers(_DOMAIN, seed, "repeats")
+    return _places(draws, contest.repeated_prompts, contest.prompts)
 
 
 def _room(context_tokens: int, least: int, tokenizer: Tokenizer) -> int:

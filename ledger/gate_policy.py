@@ -26,6 +26,9 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Fewer tokens than max(2, ceil(this x baseline's)) is `truncated` (DOMAIN 4, v2)."""
     max_length_ppm: Annotated[int, Meta(ge=PPM, le=MAX_INTEGER)] = 1_100_000
     """More tokens than this x baseline's is `overlong`."""
+    max_recut_ppm: Ppm = 20_000
+    """Text that is cut into tokens anew may have fewer of them: an answer that ends by `length`,
+    and names no token ids, may have this part fewer than the baseline's (else `truncated`)."""
     min_top1_ppm: Ppm = 970_000
     """The part of emitted tokens that must be the reference's first choice."""
     max_mean_margin_milli: NonNegative = 30
@@ -71,6 +74,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     GatePolicy: frozenset(
         {
+            "max_recut_ppm",
             "allowed",
             "require_logprobs",
             "max_logprob_delta_milli",

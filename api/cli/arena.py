@@ -206,6 +206,7 @@ def adopt(
         ledger = services.ledger(settings.network, settings.netuid)
         adopt_policy(ledger, rules, from_block=from_block, actor=actor)
     _say(f"policy '{rules.name}' ({rules.digest()}) is adopted from block {from_block} on")
+    _warn_of_errors(rules)
 
 
 def show_policy(
@@ -265,6 +266,20 @@ def _policy_file(path: Path) -> Policy:
     from ledger.policy import MAX_POLICY_BYTES, parse_policy_toml
 
     return parse_policy_toml(read_text_file(path, max_bytes=MAX_POLICY_BYTES))
+
+
+def _warn_of_errors(rules: Policy) -> None:
+    """An interval for each challenger alone crowns by chance more often than its level says."""
+    from ledger.policy import ScoreInterval
+
+    for name, track in sorted(rules.tracks.items()):
+        scoring = track.scoring
+        if isinstance(scoring, ScoreInterval) and scoring.error_of == "comparison":
+            sys.stderr.write(
+                f"track '{name}' promises its error for each challenger alone, so that a round of "
+                "several crowns by chance more often (docs/benchmarks.md, false_crowns); write "
+                'error_of = "round" under its scoring to promise it for the whole round\n'
+            )
 
 
 def _say(sentence: str) -> None:

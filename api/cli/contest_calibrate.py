@@ -26,6 +26,10 @@ from api.errors import ExitCode
 
 MIN_STARTS: Final = 2
 MAX_STARTS: Final = 64
+DEFAULT_SLACK_PERCENT: Final = 100
+"""As the calibration's own default."""
+MAX_SLACK_PERCENT: Final = 1_000
+_PPM_A_PERCENT: Final = 10_000
 
 
 def calibrate(
@@ -38,6 +42,15 @@ def calibrate(
     starts: Annotated[
         int, typer.Option(min=MIN_STARTS, max=MAX_STARTS, help="How often it is started.")
     ] = 4,
+    slack: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MAX_SLACK_PERCENT,
+            help="Percent that limits lie beyond the greatest honest figure. Less catches more, "
+            "and is safe only if the starts show every honest engine there is.",
+        ),
+    ] = DEFAULT_SLACK_PERCENT,
     runner: Runs = RunnerKind.DOCKER,
     model_name: ModelName = None,
     policy: Annotated[
@@ -111,6 +124,7 @@ def calibrate(
         runs,
         CalibrationFacts(model=rules.policy.model, gpu=gpu, engine=image),
         gates=rules.policy.gates,
+        slack_ppm=slack * _PPM_A_PERCENT,
     )
     out.write_bytes(canonical_calibration(found))  # nothing more: its digest is the file's too
     sys.stdout.write(f"{calibration_digest(found)}\n")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.judging.rounds import (
     HEAD,
+    SLACK_PPM,
+    Gates,
     Judging,
+    Row,
     calibrated,
     cheat_rows,
     honest_rows,
@@ -16,7 +20,6 @@ from benchmarks.judging.rounds import (
 from benchmarks.judging.table import CHEATS, HONEST
 from benchmarks.measuring import tell
 from benchmarks.registry import Measurement, benchmark
-from ledger.gate_policy import GatePolicy
 
 CHEAT_SEEDS: Final = range(2_000, 2_020)
 HONEST_SEEDS: Final = range(1_000, 1_000 + 2 * len(HONEST))
@@ -24,10 +27,15 @@ RESAMPLES: Final = 20
 
 
 @functools.cache
-def _gates() -> GatePolicy:
+def _gates() -> Gates:
     """Calibrated once a process, for both figures."""
     with Judging.held() as judging:
-        return calibrated(judging).gates
+        return calibrated(judging)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """As a block of plain text in Markdown."""
+    return "\n".join(f"    {line}" for line in [HEAD, *map(line_of, rows)])
 
 
 @benchmark("share of cheats, 20 seeds each, that are disqualified with their own code", goal=1)
@@ -42,11 +50,19 @@ def cheats_caught() -> Measurement:
     missed = [
         f"{row.name} {row.runs - row.as_expected}" for row in rows if row.as_expected < row.runs
     ]
+    caught_wide = sum(row.caught_wide for row in rows)
+    passed_wide = [
+        f"{row.name} {row.runs - row.caught_wide}" for row in rows if row.caught_wide < row.runs
+    ]
     return Measurement(
         right / runs,
         len(CHEAT_SEEDS),
         f"{len(CHEATS)} cheats under {len(CHEAT_SEEDS)} seeds each, live over HTTP: {right} of "
-        f"{runs} runs with their own code, {caught} caught; not so: {', '.join(missed) or 'none'}",
+        f"{runs} runs with their own code, {caught} caught; not so: {', '.join(missed) or 'none'}; "
+        f"the gates are those of `contest calibrate --slack {SLACK_PPM // 10_000}` on the honest "
+        f"kinds; under its default slack {caught_wide} are caught, scored: "
+        f"{', '.join(passed_wide) or 'none'}",
+        _table(rows),
     )
 
 
@@ -63,6 +79,7 @@ def honest_refused() -> Measurement:
         live, drawn = honest_rows(judging, gates, HONEST_SEEDS, RESAMPLES, tell)
     refused_live, runs_live = sum(row.caught for row in live), sum(row.runs for row in live)
     refused_drawn, runs_drawn = sum(row.caught for row in drawn), sum(row.runs for row in drawn)
+    by_default = sum(row.runs - row.by_default[""] for row in live)
     refusing = [line_of(row) for row in (*live, *drawn) if row.caught]
     for line in refusing:
         tell(f"refused: {line}")
@@ -70,5 +87,8 @@ def honest_refused() -> Measurement:
         (refused_live + refused_drawn) / (runs_live + runs_drawn),
         runs_live + runs_drawn,
         f"{refused_live} of {runs_live} live runs of {len(HONEST)} kinds and {refused_drawn} of "
-        f"{runs_drawn} resampled from their evidence were refused",
+        f"{runs_drawn} resampled from their evidence were refused, under gates calibrated on the "
+        f"very kinds that are judged, at other seeds; under the gates of the default policy, "
+        f"calibrated on nothing, {by_default} of {runs_live} live runs were refused",
+        _table(live),
     )

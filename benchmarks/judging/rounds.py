@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from benchmarks.judging.live import Ground, evidence_on, interview
 from benchmarks.judging.table import CHEATS, HONEST, Cheat, Honest
-from evaluation.calibration import Calibration, CalibrationFacts, calibrate
+from evaluation.calibration import CalibrationFacts, calibrate
 from evaluation.client import Answer
 from evaluation.entrant import EntrantEvidence
 from evaluation.evidence import canonical, read_evidence
@@ -28,7 +28,8 @@ from ledger.gate_policy import GatePolicy
 FACTS: Final = CalibrationFacts(model="cacheon-reference", gpu="", engine="evaluation.reference")
 SLACK_PPM: Final = 200_000
 """A fifth more than the greatest honest figure: the calibration saw every honest engine there is
-here, so that only chance is left to allow for, and int8 weights lie but half above bfloat16."""
+here, so that only chance is left to allow for, and int8 weights lie but half above bfloat16. What
+`contest calibrate --slack 20` gives; its default is wider, and judges every run beside."""
 MIN_MODEL_TOP1_PPM: Final = 200_000
 """The track's own line between coarse arithmetic and another model. The reference model is chaotic:
 int4 weights leave it under half of its choices, another model's hits are about 5 %."""
@@ -37,6 +38,7 @@ CALIBRATION_SEEDS: Final = range(10_000, 10_004)
 Tell = Callable[[str], None]
 HEAD: Final = (
     f"{'server':34} | {'refused':>10} | {'codes under the calibrated gates':40} | "
+    f"{'codes under those of the default slack':40} | "
     "codes under the default gates"
 )
 
@@ -50,6 +52,7 @@ class Row:
     runs: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     by_default: Counter[str] = field(default_factory=Counter)
+    by_wide: Counter[str] = field(default_factory=Counter)
     detail: str = ""
 
     @property
@@ -62,10 +65,18 @@ class Row:
         """Runs that were not scored."""
         return self.runs - self.codes[""]
 
-    def note(self, found: EntrantVerdict, by_default: EntrantVerdict) -> None:
-        """Count one verdict, and the one under the default gates."""
+    @property
+    def caught_wide(self) -> int:
+        """Runs that were not scored under gates of the default slack."""
+        return self.runs - self.by_wide[""]
+
+    def note(
+        self, found: EntrantVerdict, by_wide: EntrantVerdict, by_default: EntrantVerdict
+    ) -> None:
+        """Count a verdict, the one under gates of the default slack, and under the default ones."""
         self.runs += 1
         self.codes[found.code] += 1
+        self.by_wide[by_wide.code] += 1
         self.by_default[by_default.code] += 1
         if found.code:
             self.detail = found.detail
@@ -126,7 +137,14 @@ class Judging:
         return self._baseline[seed]
 
 
-def calibrated(judging: Judging, seeds: Sequence[int] = CALIBRATION_SEEDS) -> Calibration:
+class Gates(NamedTuple):
+    """The gates of :data:`SLACK_PPM`, and ``wide`` ones of the slack that is the default."""
+
+    close: GatePolicy
+    wide: GatePolicy
+
+
+def calibrated(judging: Judging, seeds: Sequence[int] = CALIBRATION_SEEDS) -> Gates:
     """The gates that honest servers propose, each kind under every seed.
 
     Those that speculate and those that are asked several prompts at once stay out: how their tokens
@@ -136,28 +154,30 @@ def calibrated(judging: Judging, seeds: Sequence[int] = CALIBRATION_SEEDS) -> Ca
     kinds_asked = [kind for kind in HONEST if not kind.in_bursts and kind.streams == 1]
     runs = [one for kind in kinds_asked for one in judging.run(kind, seeds)]
     gates = GatePolicy(min_model_top1_ppm=MIN_MODEL_TOP1_PPM)
-    return calibrate(runs, FACTS, gates=gates, slack_ppm=SLACK_PPM)
+    return Gates(
+        calibrate(runs, FACTS, gates=gates, slack_ppm=SLACK_PPM).gates,
+        calibrate(runs, FACTS, gates=gates).gates,
+    )
 
 
 def verdicts(
-    found: EntrantEvidence, gates: GatePolicy, *, speculation_allowed: bool = True
-) -> tuple[EntrantVerdict, EntrantVerdict]:
-    """Under ``gates`` and under the default ones, from the evidence as it is read back."""
-    default = GatePolicy()
+    found: EntrantEvidence, gates: Gates, *, speculation_allowed: bool = True
+) -> tuple[EntrantVerdict, EntrantVerdict, EntrantVerdict]:
+    """Under both of ``gates`` and under the default ones, from the evidence as it is read back."""
+    policies = [gates.close, gates.wide, GatePolicy()]
     if not speculation_allowed:
-        gates = msgspec.structs.replace(gates, allowed=())
-        default = msgspec.structs.replace(default, allowed=())
+        policies = [msgspec.structs.replace(one, allowed=()) for one in policies]
     kept = read_evidence(canonical(found))
-    verdict = judge(kept, gates)
-    if verdict != judge(found, gates):
+    close, wide, default = (judge(kept, one) for one in policies)
+    if close != judge(found, policies[0]):
         msg = f"the evidence on {found.entrant_id} gives another verdict when it is read back"
         raise RuntimeError(msg)
-    return verdict, judge(kept, default)
+    return close, wide, default
 
 
 def cheat_rows(
     judging: Judging,
-    gates: GatePolicy,
+    gates: Gates,
     seeds: Sequence[int],
     tell: Tell,
     cheats: Sequence[Cheat] = CHEATS,
@@ -177,7 +197,7 @@ def cheat_rows(
 
 
 def honest_rows(
-    judging: Judging, gates: GatePolicy, seeds: Sequence[int], resamples: int, tell: Tell
+    judging: Judging, gates: Gates, seeds: Sequence[int], resamples: int, tell: Tell
 ) -> tuple[list[Row], list[Row]]:
     """Honest servers live, a new process for every run, and resampled from their evidence.
 
@@ -187,7 +207,7 @@ def honest_rows(
     drawn = {kind.name: Row(kind.name, "") for kind in HONEST}
     for place, seed in enumerate(seeds):
         kind = HONEST[place % len(HONEST)]
-        most_ppm = gates.max_repeat_gain_ppm
+        most_ppm = gates.close.max_repeat_gain_ppm
         for found in judging.run(kind, [seed], all_rounds=True):
             # What a contest would have asked and judged: no more rounds than it needs.
             live[kind.name].note(*verdicts(as_asked(found, most_ppm), gates))
@@ -213,10 +233,10 @@ def as_asked(found: EntrantEvidence, max_repeat_gain_ppm: int) -> EntrantEvidenc
 
 
 def line_of(row: Row) -> str:
-    """One line of the table: name, caught of runs, codes, and those under the default gates."""
+    """One line of the table: name, caught of runs, and the codes under each of the gates."""
     return (
         f"{row.name:34} | {row.caught:3} of {row.runs:3} | {_codes(row.codes):40} | "
-        f"{_codes(row.by_default)}"
+        f"{_codes(row.by_wide):40} | {_codes(row.by_default)}"
     )
 
 

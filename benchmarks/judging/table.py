@@ -85,6 +85,11 @@ CHEATS: Final = (
     Cheat("spam: each token told twice", kinds.TokenSpam(spam="split"), Code.LOGPROBS_MISSING),
     Cheat("truncated by half", kinds.Truncated(), Code.TRUNCATED),
     Cheat("end claimed early", kinds.Truncated(kept_ppm=960_000), Code.TRUNCATED),
+    Cheat(
+        "limit claimed early",
+        kinds.Truncated(kept_ppm=950_000, claims="length"),
+        Code.TRUNCATED,
+    ),
     Cheat("repeat penalty 1.1", kinds.RepeatPenalty(penalty_ppm=1_100_000), Code.SAMPLER_CHANGED),
     Cheat("repeat penalty 1.3", kinds.RepeatPenalty(), Code.SAMPLER_CHANGED),
     Cheat("temperature 0.7", kinds.Sampled(), Code.SAMPLER_CHANGED),

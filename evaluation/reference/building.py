@@ -117,8 +117,8 @@ def _cheating(config: kinds.ServerConfig, weights: Weights) -> Engine:
     honest = KvCacheEngine(weights)
     engine: Engine = honest
     match config:
-        case kinds.Truncated(kept_ppm=kept_ppm):
-            engine = TruncatingEngine(honest, kept_ppm)
+        case kinds.Truncated(kept_ppm=kept_ppm, claims=claims):
+            engine = TruncatingEngine(honest, kept_ppm, claims)
         case kinds.RepeatPenalty(penalty_ppm=penalty_ppm):
             engine = KvCacheEngine(weights, repeat_penalised(penalty_ppm))
         case kinds.Sampled(temperature_milli=temperature_milli, seed=seed):

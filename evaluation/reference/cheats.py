@@ -13,6 +13,7 @@ from evaluation.reference.engines import (
     Emitted,
     Engine,
     Finished,
+    FinishReason,
     Sampler,
     Step,
     log_softmax,
@@ -30,18 +31,19 @@ _LEAST_SLEEP_S: Final = 0.002
 
 
 class TruncatingEngine:
-    """Stops after ``kept_ppm`` of ``max_tokens`` and claims that the sequence ended there."""
+    """Stops after ``kept_ppm`` of ``max_tokens`` and says that ``reason`` ended the answer."""
 
-    def __init__(self, inner: Engine, kept_ppm: int) -> None:
+    def __init__(self, inner: Engine, kept_ppm: int, reason: FinishReason = "stop") -> None:
         self.arithmetic: Arithmetic = inner.arithmetic
         self._inner = inner
         self._kept_ppm = kept_ppm
+        self._reason: FinishReason = reason
 
     def generate(self, prompt: Sequence[int], max_tokens: int) -> Iterator[Step]:
         """See :class:`~evaluation.reference.engines.Engine`."""
         kept = max(1, max_tokens * self._kept_ppm // PPM)
         for step in self._inner.generate(prompt, kept):
-            yield step if isinstance(step, Emitted) else Finished("stop")
+            yield step if isinstance(step, Emitted) else Finished(self._reason)
 
 
 class ReplayingEngine:

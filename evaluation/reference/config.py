@@ -69,9 +69,10 @@ class OtherWeights(_Kind, frozen=True, kw_only=True, tag="other_weights"):
 
 
 class Truncated(_Kind, frozen=True, kw_only=True, tag="truncated"):
-    """Cheat: stops after a part of ``max_tokens`` and claims the end of the sequence."""
+    """Cheat: stops after a part of ``max_tokens`` and says that the model or the limit did."""
 
     kept_ppm: KeptPpm = 500_000
+    claims: Literal["stop", "length"] = "stop"
 
 
 class RepeatPenalty(_Kind, frozen=True, kw_only=True, tag="repeat_penalty"):

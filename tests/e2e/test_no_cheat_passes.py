@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.judging.rounds import Judging, cheat_rows, honest_rows, line_of
+from benchmarks.judging.rounds import Gates, Judging, cheat_rows, honest_rows, line_of
 from benchmarks.judging.table import CHEATS, HONEST, Cheat
 from ledger.codes import DisqualificationCode
 from ledger.gate_policy import GatePolicy
@@ -22,6 +22,7 @@ GATES = GatePolicy(
     max_p99_margin_milli=800,
     max_logprob_delta_milli=98,
 )
+BOTH = Gates(GATES, GATES)
 SEEDS = range(2)
 
 
@@ -33,12 +34,12 @@ def judging() -> Iterator[Judging]:
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
 def test_every_cheat_has_its_own_code(judging: Judging, cheat: Cheat) -> None:
-    (row,) = cheat_rows(judging, GATES, SEEDS, lambda _: None, [cheat])
+    (row,) = cheat_rows(judging, BOTH, SEEDS, lambda _: None, [cheat])
     assert dict(row.codes) == {str(cheat.code): len(SEEDS)}, (line_of(row), row.detail)
 
 
 def test_no_honest_server_is_refused_live_or_resampled(judging: Judging) -> None:
-    live, drawn = honest_rows(judging, GATES, range(100, 100 + len(HONEST)), 3, lambda _: None)
+    live, drawn = honest_rows(judging, BOTH, range(100, 100 + len(HONEST)), 3, lambda _: None)
     assert sum(row.runs for row in live) == len(HONEST)
     assert sum(row.runs for row in drawn) == 3 * len(HONEST)
     assert [(line_of(row), row.detail) for row in (*live, *drawn) if row.caught] == []

@@ -6,14 +6,17 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from entrant_evidence import answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imagined_contest import PROMPTS_KEPT, changed, stored
+from imagined_contest import PROMPTS, PROMPTS_KEPT, SEED, changed, plan, record, stored
 
 from evaluation import bundle as module
+from evaluation.blocks import arm_order
 from evaluation.bundle import (
     BundleError,
     Seal,
@@ -26,6 +29,9 @@ from evaluation.bundle import (
 )
 from evaluation.evidence import EvidenceError, digest_of
 from evaluation.manifest import ContestEvidence, read_manifest, rejudge_contest, spelled_part
+from evaluation.prompts import PromptSet, digest_of_prompts
+from evaluation.records import ArmRecord
+from evaluation.wholeness import order_differs, prompts_differ
 
 
 @pytest.fixture(scope="module")
@@ -213,13 +219,107 @@ def test_a_manifest_that_lies_is_refused_by_what_follows_from_the_evidence(data:
 
 def test_other_prompts_than_were_asked_are_refused(tmp_path: Path) -> None:
     store, manifest, _ = stored(tmp_path)
-    other = store.put(PROMPTS_KEPT.replace(b"sha256:00", b"sha256:01"))
-    lying = changed(manifest, prompts_evidence=other)
-    found = rejudge_contest(store, store.put(spelled_part(lying))).differences
-    assert found == ("the prompts kept are not those that were asked",)
+    for other in (
+        changed(PROMPTS, digest="sha256:" + "0" * 64),
+        changed(PROMPTS, scored=PROMPTS.scored[::-1]),  # under the digest of those asked
+    ):
+        lying = changed(manifest, prompts_evidence=store.put(msgspec.json.encode(other)))
+        found = rejudge_contest(store, store.put(spelled_part(lying))).differences
+        assert found == ("the prompts kept are not those that were asked",)
     broken = changed(manifest, prompts_evidence=store.put(b"no prompts"))
     with pytest.raises(EvidenceError, match="no contest's prompts"):
         rejudge_contest(store, store.put(spelled_part(broken)))
+
+
+def named(prompts: PromptSet) -> PromptSet:
+    """Prompts that say their own digest."""
+    return changed(prompts, digest=digest_of_prompts(prompts))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        (changed(PROMPTS, seed=1), "drawn from another seed"),
+        (changed(PROMPTS, repeated=(1 - PROMPTS.repeated[0],)), "not those that the seed draws"),
+        (changed(PROMPTS, scored=PROMPTS.scored[:1]), "1 scored prompts are kept"),
+        (changed(PROMPTS, warmup=()), "0 warm-up prompts are kept"),
+        (changed(PROMPTS, controls=PROMPTS.controls[1:]), "3 control prompts are kept"),
+        (changed(PROMPTS, scored=(PROMPTS.scored[0],) * 2), "a prompt is kept twice"),
+    ],
+    ids=["seed", "repeated", "scored", "warm-up", "controls", "twice"],
+)
+def test_prompts_that_the_seed_and_the_policy_do_not_give_are_refused(
+    prompts: PromptSet, message: str
+) -> None:
+    contest = plan().policy.contest
+    prompts = named(prompts)
+    assert any(message in one for one in prompts_differ(prompts, contest, SEED, prompts.digest))
+    assert prompts_differ(PROMPTS, contest, SEED, PROMPTS.digest) == []
+
+
+ONE = answer(20, step_us=1_000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"entrant": {"repeats": (), "controls": ()}}, "answered 0 repeats where 1"),
+        ({"entrant": {"repeats": (ONE,) * 5, "controls": (ONE,) * 5}}, "answered 5 repeats"),
+        ({"entrant": {"controls": ()}}, "0 controls beside 1 repeats"),
+        ({"entrant": {"repeated": ()}}, "other prompts again than those drawn"),
+        ({"entrant": {"streams": 7}}, "asked 7 prompts at once where the policy asks 1"),
+        (
+            {"entrant": {"record": changed(record("king"), blocks=())}},
+            "a record of 0 prompts in block 0, which has 1",
+        ),
+        (
+            {"entrant": {"record": record("king", contest=plan(prompts=200).policy.contest)}},
+            "more than the 2 blocks there are",
+        ),
+        ({"contest": {"prompts": 10}}, "gave 2 answers to 10 prompts"),
+        ({"contest": {"order": "bracketed"}}, "the baseline gave 0 answers to 2 prompts"),
+    ],
+)
+def test_a_completed_round_that_lacks_what_its_policy_asks_is_refused(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    store, _, digest = stored(tmp_path / "evidence", **fields)
+    found = rejudge_contest(store, digest).differences
+    assert any(message in line for line in found), found
+    write_bundle(tmp_path / "bundle", store, digest)
+    with pytest.raises(BundleError, match="what does not follow"):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_interleaved_arms_answer_in_the_order_that_the_seed_draws() -> None:
+    planned = plan(order="interleaved", prompts=4, prompts_per_block=2)
+    contest = planned.policy.contest
+    orders = [arm_order(SEED, block, 3) for block in range(2)]
+
+    def arm(name: str, at: int) -> ArmRecord:
+        whole = record(name, contest=contest)
+        places = [orders[block].index(at) for block in range(2)]
+        return changed(
+            whole,
+            blocks=tuple(
+                changed(one, place=place) for one, place in zip(whole.blocks, places, strict=True)
+            ),
+        )
+
+    baseline, fast, faster = arm("baseline", 0), arm("king", 1), arm("challenger", 2)
+    whole = {"fast": fast, "faster": faster}
+    assert order_differs(planned, SEED, baseline, whole) == []
+    assert order_differs(planned, SEED, baseline, {"faster": faster}) == []
+    (found,) = order_differs(planned, SEED, baseline, {"fast": faster, "faster": fast})
+    assert "another order than the seed draws" in found
+
+
+def test_a_manifest_spelled_otherwise_is_imported_as_the_bytes_it_was(data: bytes) -> None:
+    members = members_of(data)
+    other = members["manifest.json"] + b" "
+    bundle = open_bundle(sealed(members | {"manifest.json": other}))
+    assert bundle.manifest_bytes == other
+    assert bundle.manifest_digest == digest_of(other)
 
 
 def test_a_round_that_counts_in_spite_of_its_conditions_is_refused(tmp_path: Path) -> None:
@@ -247,6 +347,16 @@ def test_a_bundle_larger_than_its_bounds_is_refused(
                 read_bundle(tmp_path / "bundle")
     with pytest.raises(BundleError, match="cannot be read"):
         read_bundle(tmp_path / "nowhere")
+
+
+def test_a_bundle_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, digest = stored(tmp_path / "evidence")
+    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 100)
+    with pytest.raises(BundleError, match="at most 100 can be read again"):
+        write_bundle(tmp_path / "bundle", store, digest)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_signature_is_asked_for_and_checked(tmp_path: Path) -> None:

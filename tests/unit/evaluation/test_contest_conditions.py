@@ -47,10 +47,12 @@ def test_the_order_of_arms_is_drawn_from_the_seed_and_every_place_is_as_likely()
 
 
 def test_pairs_are_the_floor_of_the_mean_over_what_both_runs_wrote() -> None:
-    one, other = answer(4, first_us=100, step_us=10), answer(3, first_us=101, step_us=13)
+    one = answer(4, first_us=100, step_us=10, claims=(-5, -6, -7, -8))
+    other = answer(3, first_us=101, step_us=13)
     (found,) = combined([one], [other])
     assert found.arrival_us == (100, 112, 123)
     assert found.tokens == one.tokens[:3]
+    assert found.logprobs_milli == (-5, -6, -7)
     assert combined([one], []) == (one,)
     with pytest.raises(ValueError, match="1 prompts before and 2 after"):
         combined([one], [other, other])

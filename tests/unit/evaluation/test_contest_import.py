@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace as changed_bundle
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from entrant_evidence import answer, evidence
-from imagined_contest import changed, record
+from imagined_contest import changed, prompts_of, record
 
 from evaluation.bundle import Bundle, read_bundle, write_bundle
 from evaluation.conditions import conditions_of
 from evaluation.desk import plan_of
-from evaluation.evidence import EvidenceStore, canonical
+from evaluation.evidence import EvidenceStore, canonical, digest_of
 from evaluation.host import host_facts
 from evaluation.images import ImageRef
 from evaluation.importing import BY_BUNDLE, Imported, import_bundle
@@ -28,8 +30,6 @@ from evaluation.manifest import (
 )
 from evaluation.outcome import BaselineFigures, ContestOutcome
 from evaluation.plan import ContestPlan, PlannedEntrant
-from evaluation.prompts import prompts_for
-from evaluation.reference import tokenizer
 from evaluation.rejudging import rejudge_contest
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy
@@ -62,11 +62,11 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     store = EvidenceStore(folder / "far")
     seed = seed_from_block_hash(plan.seed_block_hash)
-    before = (answer(20, step_us=5_000), answer(20, step_us=4_000))
-    prompts = prompts_for(seed, plan.policy.contest, tokenizer)
+    before = (answer(20, step_us=500), answer(20, step_us=400))
+    prompts, contest = prompts_of(plan), plan.policy.contest
     parts, verdicts = [], []
     for place, entrant in enumerate(plan.entrants):
-        own = answer(20, step_us=2_000 - 200 * place)
+        own = answer(20, step_us=300 - 30 * place)
         found = evidence(
             contest_id=plan.contest_id,
             track=plan.track,
@@ -83,9 +83,10 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
             answers=(own, own),
             repeated=prompts.repeated,
             repeats=(own,) * len(prompts.repeated),
-            controls=(own,) * len(prompts.repeated),
+            controls=(answer(20),) * len(prompts.repeated),
+            streams=contest.streams,
             baseline=before,
-            record=record(entrant.role),
+            record=record(entrant.role, contest=contest),
         )
         digest = store.put(canonical(found))
         parts.append(EntrantPart(entrant_id=entrant.entrant_id, evidence_digest=digest))
@@ -95,7 +96,7 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
         prompts_digest=prompts.digest,
         before=before,
         after=(),
-        records=(record("baseline"),),
+        records=(record("baseline", contest=contest),),
         log_tail="",
     )
     fields: dict[str, Any] = {
@@ -116,7 +117,7 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
         policy_digest=track_policy_digest(plan.policy),
         seed=seed,
         prompts_digest=prompts.digest,
-        prompts_evidence=store.put(spelled_part(prompts)),
+        prompts_evidence=store.put(msgspec.json.encode(prompts)),
         baseline_evidence=store.put(spelled_part(baseline)),
         entrants=tuple(parts),
         conditions=conditions_of(
@@ -124,7 +125,7 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
             before,
             (),
             baseline.records,
-            [record(entrant.role) for entrant in plan.entrants],
+            [record(entrant.role, contest=contest) for entrant in plan.entrants],
         ),
         runner={"runner": "process"},
         client="somebody",
@@ -229,7 +230,7 @@ def test_a_verdict_in_the_log_that_its_evidence_does_not_give_is_a_difference(
     verdict = bundle.manifest.outcome.verdicts[0]
     faster = changed(verdict, e2e_us=tuple(one // 2 for one in verdict.e2e_us), top1_ppm=1)
     lying = changed(bundle.manifest, outcome=changed(bundle.manifest.outcome, verdicts=(faster,)))
-    forged = Bundle(lying, bundle.manifest_digest, bundle.seal, bundle.rejudged, bundle.blobs)
+    forged = changed_bundle(bundle, manifest=lying)
     store = EvidenceStore(tmp_path / "here")
     store.put(spelled_part(bundle.manifest))
     done = import_bundle(scene.ledger, forged, store, waiting=[submission])
@@ -241,6 +242,18 @@ def test_a_verdict_in_the_log_that_its_evidence_does_not_give_is_a_difference(
         ("A", "score_ppm"),
         (None, "reasons"),
     }
+
+
+def test_a_manifest_spelled_otherwise_can_be_judged_again_from_what_was_stored(
+    scene: Scene, tmp_path: Path
+) -> None:
+    submission = scene.submit("A")
+    bundle = bundle_of(ad_hoc(scene, scene.block(), submission), tmp_path)
+    spelled = bundle.manifest_bytes + b" "
+    other = changed_bundle(bundle, manifest_bytes=spelled, manifest_digest=digest_of(spelled))
+    done = imported(scene, other, tmp_path, [submission])
+    store = EvidenceStore(tmp_path / "here")
+    assert rejudge_contest(scene.ledger, UUID(done.contest_id), store).differences == ()
 
 
 Forge = Callable[[Scene, ContestPlan], ContestPlan]

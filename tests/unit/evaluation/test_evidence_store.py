@@ -10,8 +10,22 @@ from entrant_evidence import answer, evidence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.evidence import EvidenceError, EvidenceStore, canonical, read_evidence, rejudge
-from evaluation.judge import judge
+from evaluation.answers import MAX_LOGPROB_MILLI, Answer, tokens_kept
+from evaluation.evidence import (
+    EvidenceError,
+    EvidenceStore,
+    canonical,
+    most_evidence_bytes,
+    must_be_kept,
+    read_evidence,
+    rejudge,
+)
+from evaluation.forcing import ForcedToken
+from evaluation.judge import ForcedAnswer, judge
+from evaluation.plan import PlanError
+from evaluation.prompts import MAX_REPEAT_ROUNDS
+from evaluation.runners.port import LOG_TAIL_BYTES
+from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
 
 
@@ -28,6 +42,43 @@ def test_what_was_put_is_what_is_got(tmp_path: Path) -> None:
     assert only_file(tmp_path).read_bytes() == b"bytes"
 
 
+def test_evidence_nested_without_end_is_refused() -> None:
+    with pytest.raises(EvidenceError, match="no entrant's evidence"):
+        read_evidence(b'{"form":' + b"[" * 200_000 + b"]" * 200_000 + b"}")
+
+
+def test_no_entrant_can_answer_so_much_that_it_cannot_be_kept() -> None:
+    contest = ContestPolicy(prompts=40, output_tokens=64, repeated_prompts=2)
+    kept = tokens_kept(contest.output_tokens)
+
+    def longest(tokens: int) -> Answer:
+        return Answer(
+            tokens=(1_048_575,) * tokens,
+            arrival_us=(3_600_000_000,) * tokens,
+            end_us=3_600_000_000,
+            finish_reason="length",
+            logprobs_milli=(-MAX_LOGPROB_MILLI,) * tokens,
+        )
+
+    again = (longest(kept),) * (2 * MAX_REPEAT_ROUNDS)
+    forced = ForcedAnswer(tokens=(ForcedToken(9_999_999, 1_048_575, -9_999_999),) * kept)
+    largest = evidence(
+        baseline=(longest(64),) * 40,
+        answers=(longest(kept),) * 40,
+        forced=(forced,) * 40,
+        repeats=again,
+        controls=again,
+        log_tail="\x00" * LOG_TAIL_BYTES,
+    )
+    assert len(canonical(largest)) <= most_evidence_bytes(contest)
+
+
+def test_a_policy_whose_evidence_could_not_be_stored_is_refused() -> None:
+    must_be_kept(ContestPolicy(prompts=576, output_tokens=2_048))
+    with pytest.raises(PlanError, match="bytes of evidence on an entrant, and at most"):
+        must_be_kept(ContestPolicy(prompts=1_000, output_tokens=8_192))
+
+
 def test_rejudging_gives_the_same_verdict(tmp_path: Path) -> None:
     store = EvidenceStore(tmp_path)
     for found in (evidence(), evidence(answers=(answer(20), answer(3)))):
@@ -39,7 +90,8 @@ def test_rejudging_gives_the_same_verdict(tmp_path: Path) -> None:
 
 def test_other_gates_give_another_verdict_on_the_same_evidence(tmp_path: Path) -> None:
     store = EvidenceStore(tmp_path)
-    digest = store.put(canonical(evidence(answers=(answer(20), answer(18)))))
+    ended = (answer(20), answer(18, end="stop"))
+    digest = store.put(canonical(evidence(answers=ended)))
     assert rejudge(store, digest, GatePolicy()).status == "scored"
     assert rejudge(store, digest, GatePolicy(min_length_ppm=950_000)).code == "truncated"
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from entrant_evidence import BEST, answer, evidence, forced
+from msgspec.structs import replace as changed
 
+from evaluation.entrant import FIRST_EVIDENCE_FORM
 from evaluation.forcing import ForcedToken
 from evaluation.judge import EntrantVerdict, Fault, ForcedAnswer, judge
 from ledger.codes import DisqualificationCode, InfrastructureCause
@@ -34,7 +36,9 @@ def test_an_honest_entrant_is_scored_with_both_sides_times() -> None:
 
 
 def test_both_sides_are_timed_over_the_tokens_both_have() -> None:
-    found = verdict(answers=(answer(18), answer(22)))
+    found = verdict(
+        answers=(answer(18, end="stop"), answer(22)), forced=(forced(18, end=BEST), forced(22))
+    )
     assert found.status == "scored"
     assert found.tokens == (18, 20)
     assert found.baseline_e2e_us == (1_000 + 17 * 5_000, 1_000 + 19 * 4_000)
@@ -59,8 +63,12 @@ def test_both_sides_are_timed_over_the_tokens_both_have() -> None:
     ],
 )
 def test_length_is_judged_against_the_baselines(baseline: int, own: int, code: str) -> None:
-    answers = (answer(20), answer(own))
-    found = verdict(baseline=(answer(20), answer(baseline)), answers=answers)
+    answers = (answer(20), answer(own, end="stop"))
+    found = verdict(
+        baseline=(answer(20), answer(baseline)),
+        answers=answers,
+        forced=(forced(20), forced(own, end=BEST)),
+    )
     assert found.code == code
     assert found.min_length_ppm == min(1_000_000, own * 1_000_000 // baseline)
 
@@ -154,6 +162,37 @@ def test_a_claimed_end_must_be_the_references(end: ForcedToken, code: str) -> No
     )
     assert found.code == code
     assert bool(code) == ("reference goes on" in found.detail)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "own", "named", "code"),
+    [
+        (50, 50, False, ""),
+        (50, 49, False, ""),
+        (50, 48, False, "truncated"),
+        (51, 49, False, ""),
+        (51, 48, False, "truncated"),
+        (50, 50, True, ""),
+        (50, 49, True, "truncated"),
+        (50, 52, True, ""),
+    ],
+)
+def test_who_reached_the_limit_has_as_many_tokens_as_the_baseline(
+    baseline: int, own: int, named: bool, code: str
+) -> None:
+    other = changed(answer(own), ids_from_server=named)
+    found = verdict(baseline=(answer(20), answer(baseline)), answers=(answer(20), other))
+    assert found.code == code
+    assert bool(code) == ("says that it reached max_tokens" in found.detail)
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "abort", "Stop", ""])
+def test_an_answer_that_neither_ended_nor_reached_the_limit_is_truncated(reason: str) -> None:
+    """However many tokens it has: who may name an end of its own leaves out what it likes."""
+    ended = (answer(20), answer(20, end=reason))
+    found = verdict(answers=ended)
+    assert (found.code, repr(reason) in found.detail) == ("truncated", True)
+    assert verdict(answers=ended, form=FIRST_EVIDENCE_FORM).code == ""
 
 
 def test_a_claimed_end_that_was_not_scored_counts_as_not_covered() -> None:

@@ -130,6 +130,22 @@ def test_whoever_runs_the_program_acts_where_nobody_else_is_named(
     engine.dispose()
 
 
+@pytest.mark.parametrize("error_of", [None, "comparison", "round"])
+def test_an_interval_for_each_challenger_alone_is_said_to_crown_by_chance(
+    run: Run, empty_url: str, policy_file: Path, tmp_path: Path, error_of: str | None
+) -> None:
+    run(*OPEN, policy_file, url=empty_url)
+    later = _policy(tmp_path, "later")
+    scoring = 'formula = "interval"' + (f'\nerror_of = "{error_of}"' if error_of else "")
+    text = later.read_text(encoding="utf-8")
+    assert 'formula = "v2"' in text
+    text = text.replace('formula = "v2"', scoring) + "[tracks.tiny.contest]\nprompts = 20\n"
+    later.write_text(text, encoding="utf-8")
+    adopted = run("arena", "policy", "adopt", later, "--from-block", 200)
+    assert adopted.exit_code == 0
+    assert ('error_of = "round"' in adopted.stderr) == (error_of != "round")
+
+
 def test_an_adopted_policy_is_in_force_from_its_block_on(
     run: Run, empty_url: str, policy_file: Path, tmp_path: Path
 ) -> None:
