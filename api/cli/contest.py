@@ -7,19 +7,14 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli import contest_records
 from api.cli.contest_calibrate import calibrate
-from api.cli.contest_rules import (
-    RANDOM,
-    check_reference,
-    entrants_of,
-    rules_of,
-    seed_of,
-)
+from api.cli.contest_plan import plan_by_hand, read_plan
+from api.cli.contest_rules import RANDOM, rules_of
 from api.cli.machines import (
     Engines,
     HostFirewall,
@@ -34,6 +29,9 @@ from api.cli.machines import (
 from api.cli.options import Format, OutputFormat
 from api.errors import ExitCode
 from api.limits import MAX_BLOCK, MAX_GPUS
+
+if TYPE_CHECKING:
+    from ledger.policy import TrackPolicy
 
 PolicyFile = Annotated[
     Path | None,
@@ -138,16 +136,32 @@ def check(
 
 @app.command("run")
 def run(
-    baseline: Annotated[
-        str, typer.Option(help="The baseline's image, which is the reference too.")
-    ],
-    entrant: Annotated[
-        list[str], typer.Option(help="A challenger's image; repeat it, in the order of judging.")
-    ],
     model: Model,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            dir_okay=False,
+            help="A contest that 'contest plan' wrote; it settles images, rules and seed.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The baseline's image, which is the reference too.")
+    ] = None,
+    entrant: Annotated[
+        list[str] | None,
+        typer.Option(help="A challenger's image; repeat it, in the order of judging."),
+    ] = None,
     king: Annotated[str | None, typer.Option(help="The king's image.")] = None,
     runup: Annotated[str | None, typer.Option(help="The runner-up's image.")] = None,
     runner: Runs = RunnerKind.DOCKER,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="With --runner process and --plan: where the image directories lie.",
+        ),
+    ] = None,
     model_name: ModelName = None,
     policy: PolicyFile = None,
     track: Track = None,
@@ -155,11 +169,15 @@ def run(
     prompts_file: PromptsFile = None,
     host_firewall: HostFirewall = True,
     seed_hash: Annotated[
-        str, typer.Option(help="The seed block's hash, 0x and 64 hex digits, or 'random'.")
-    ] = RANDOM,
+        str | None,
+        typer.Option(
+            help=f"The seed block's hash, 0x and 64 hex digits, or '{RANDOM}', the default."
+        ),
+    ] = None,
     seed_block: Annotated[
-        int, typer.Option(min=0, max=MAX_BLOCK, help="The seed block's number.")
-    ] = 0,
+        int | None,
+        typer.Option(min=0, max=MAX_BLOCK, help="The seed block's number; 0 by default."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Write the whole contest into this file, sealed.", dir_okay=False),
@@ -173,9 +191,9 @@ def run(
 ) -> None:
     """Run one contest here and print its report. Needs no database and no chain.
 
-    Progress goes to stderr. Without a block's hash the prompts are drawn at random and the result
-    is not for the ledger. Ends with code 24 where the contest is void, 0 where it was completed,
-    whoever won.
+    Progress goes to stderr. Without a plan or a block's hash the prompts are drawn at random and
+    the result is not for the ledger. Ends with code 24 where the contest is void, 0 where it was
+    completed, whoever won.
     """
     from api.cli.contest_progress import contest_progress
     from api.cli.contest_tables import CONTEST
@@ -185,44 +203,58 @@ def run(
     from evaluation.contest import run_contest
     from evaluation.manifest import read_manifest
     from evaluation.object_store import open_evidence
-    from evaluation.plan import ContestPlan
     from evaluation.sources import open_texts
     from evaluation.tokenizers import load_tokenizer
 
-    rules = rules_of(policy, track, model, model_name, gpus)
-    settings = rules.policy
-    machine = Machine(
-        runner,
-        model,
-        model_name=settings.model,
-        gpus=settings.contest.limits.gpus,
-        engines=engines_of(engine),
-        host_firewall=host_firewall,
-    )
-    block_hash, note = seed_of(seed_hash)
-    images = {"baseline": baseline}
-    reference = machine.image(baseline, "'--baseline'")
-    check_reference(machine, reference)
-    plan = ContestPlan(
-        contest_id=f"by-hand-{secrets.token_hex(8)}",
-        track=rules.track,
-        attempt=1,
-        seed_block=seed_block,
-        seed_block_hash=block_hash,
-        policy=settings,
-        model_dir=str(model),
-        model_name=settings.model,
-        baseline=reference,
-        entrants=entrants_of(machine, king, runup, entrant, images),
-    )
-    made, texts = machine.runner(), open_texts(settings.contest.source, prompts_file)
-    _say(f"the rules are '{rules.name}'; {note}")
+    def machine_of(settings: TrackPolicy) -> Machine:
+        return Machine(
+            runner,
+            model,
+            model_name=settings.model,
+            gpus=settings.contest.limits.gpus,
+            engines=engines_of(engine),
+            host_firewall=host_firewall,
+            images=images,
+        )
+
+    if images is not None and plan is None:
+        msg = "images are named by their directories; only a --plan names them by digest alone"
+        raise typer.BadParameter(msg, param_hint="'--images'")
+    if plan is not None:
+        if runner is RunnerKind.PROCESS and images is None:
+            msg = "a plan names images by digest; with --runner process say where they lie"
+            raise typer.BadParameter(msg, param_hint="'--images'")
+        settled = {
+            **{"--baseline": baseline, "--entrant": entrant or None, "--king": king},
+            **{"--runup": runup, "--model-name": model_name, "--policy": policy},
+            **{"--track": track, "--gpus": gpus, "--seed-hash": seed_hash},
+            "--seed-block": seed_block,
+        }
+        chosen = read_plan(plan, model, settled)
+        machine = machine_of(chosen.plan.policy)
+    else:
+        rules = rules_of(policy, track, model, model_name, gpus)
+        machine = machine_of(rules.policy)
+        chosen = plan_by_hand(
+            machine,
+            rules,
+            model,
+            baseline=baseline,
+            king=king,
+            runner_up=runup,
+            challengers=entrant or [],
+            seed_hash=seed_hash or RANDOM,
+            seed_block=seed_block or 0,
+        )
+    made = machine.runner()
+    texts = open_texts(chosen.plan.policy.contest.source, prompts_file)
+    _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
     with ExitStack() as stack:
         passing = stack.enter_context(tempfile.TemporaryDirectory(prefix="contest-"))
         store = open_evidence(passing if evidence is None else evidence)
         with contest_progress() as watcher:
             outcome = run_contest(
-                plan,
+                chosen.plan,
                 made,
                 store,
                 tokenizer=load_tokenizer(model),
@@ -239,13 +271,13 @@ def run(
         elif out is not None:
             _say(f"there is no evidence to seal, so '{out}' was not written")
         report = contest_report(
-            plan,
+            chosen.plan,
             outcome,
             manifest=manifest,
-            policy=rules.name,
-            seed_note=note,
+            policy=chosen.rules,
+            seed_note=chosen.seed,
             runner=dict(made.facts()),
-            images=images,
+            images=dict(chosen.images),
             bundle=str(out) if out is not None and manifest is not None else None,
         )
     show(report, CONTEST, output_format)
