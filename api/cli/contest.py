@@ -182,6 +182,14 @@ def run(
         Path | None,
         typer.Option(help="Write the whole contest into this file, sealed.", dir_okay=False),
     ] = None,
+    sign_with: Annotated[
+        str | None,
+        typer.Option(metavar="WALLET", help="Sign that file with the hotkey of this wallet."),
+    ] = None,
+    hotkey: Annotated[str, typer.Option(help="The name of that hotkey.")] = "default",
+    wallet_path: Annotated[
+        Path | None, typer.Option(help="The folder of the wallets (the SDK's own by default).")
+    ] = None,
     evidence: Annotated[
         str | None,
         typer.Option(help="Keep the evidence in this folder, or below this http(s) URL."),
@@ -195,6 +203,8 @@ def run(
     the result is not for the ledger. Ends with code 24 where the contest is void, 0 where it was
     completed, whoever won.
     """
+    from api.bundle_signing import signer_with
+    from api.chains import wallet
     from api.cli.contest_progress import contest_progress
     from api.cli.contest_tables import CONTEST
     from api.cli.output import show
@@ -217,13 +227,8 @@ def run(
             images=images,
         )
 
-    if images is not None and plan is None:
-        msg = "images are named by their directories; only a --plan names them by digest alone"
-        raise typer.BadParameter(msg, param_hint="'--images'")
+    _check_words(runner, plan=plan, images=images, out=out, sign_with=sign_with)
     if plan is not None:
-        if runner is RunnerKind.PROCESS and images is None:
-            msg = "a plan names images by digest; with --runner process say where they lie"
-            raise typer.BadParameter(msg, param_hint="'--images'")
         settled = {
             **{"--baseline": baseline, "--entrant": entrant or None, "--king": king},
             **{"--runup": runup, "--model-name": model_name, "--policy": policy},
@@ -246,6 +251,9 @@ def run(
             seed_hash=seed_hash or RANDOM,
             seed_block=seed_block or 0,
         )
+    sign = None
+    if sign_with is not None:  # before hours of work: a password may be asked for, or be wrong
+        sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
     made = machine.runner()
     texts = open_texts(chosen.plan.policy.contest.source, prompts_file)
     _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
@@ -267,7 +275,7 @@ def run(
         if outcome.manifest_digest:
             manifest = read_manifest(store.get(outcome.manifest_digest))
             if out is not None:
-                write_bundle(out, store, outcome.manifest_digest)
+                write_bundle(out, store, outcome.manifest_digest, sign=sign)
         elif out is not None:
             _say(f"there is no evidence to seal, so '{out}' was not written")
         report = contest_report(
@@ -283,6 +291,26 @@ def run(
     show(report, CONTEST, output_format)
     if outcome.status == "void":
         raise typer.Exit(int(ExitCode.CONTEST_VOID))
+
+
+def _check_words(
+    runner: RunnerKind,
+    *,
+    plan: Path | None,
+    images: Path | None,
+    out: Path | None,
+    sign_with: str | None,
+) -> None:
+    """A usage error for options that mean nothing without each other."""
+    if sign_with is not None and out is None:
+        msg = "there is no file to sign; name one with --out"
+        raise typer.BadParameter(msg, param_hint="'--sign-with'")
+    if images is not None and plan is None:
+        msg = "images are named by their directories; only a --plan names them by digest alone"
+        raise typer.BadParameter(msg, param_hint="'--images'")
+    if plan is not None and runner is RunnerKind.PROCESS and images is None:
+        msg = "a plan names images by digest; with --runner process say where they lie"
+        raise typer.BadParameter(msg, param_hint="'--images'")
 
 
 def _say(line: str) -> None:

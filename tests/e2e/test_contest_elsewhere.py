@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bittensor
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli.main import app
 from benchmarks.recovery import ProcessMachine, RecoveryArena
 from benchmarks.recovery.arena import NETUID, NETWORK, TRACK
+from evaluation.bundle import Seal, pack
 from ledger.decisions.submission import Submission
 from tests.faults.processes import wait_until
 
@@ -74,6 +78,72 @@ def test_what_plan_writes_is_run_as_it_is_and_its_bundle_is_imported(
     assert (imported["contest_id"], imported["outcome"]) == (plan["contest_id"], "recorded")
     statuses = [arena.ledger.load(Submission, one).status for one in arena.submissions]
     assert statuses == ["scored", "scored"]
+
+
+@pytest.fixture(scope="module")
+def wallets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wallets")
+    for name in ("hot", "other"):
+        bittensor.Wallet("evaluator", name, str(folder)).create_new_hotkey(suppress=True)
+    return folder
+
+
+def address(wallets: Path, hotkey: str) -> str:
+    return str(bittensor.Wallet("evaluator", hotkey, str(wallets)).hotkey.ss58_address)
+
+
+def test_a_bundle_is_taken_from_the_signer_who_is_believed_and_nobody_else(
+    arena: RecoveryArena, machine: ProcessMachine, wallets: Path, command: Command
+) -> None:
+    assert command("plan", "--track", TRACK, "--out", "p.json", *where(arena)).exit_code == 0
+    keys = ("--sign-with", "evaluator", "--hotkey", "hot", "--wallet-path", str(wallets))
+    ran = command("run", "--plan", "p.json", *machine.options(), "--out", "sealed.zip", *keys)
+    assert ran.exit_code == 0, ran.output
+
+    ours, theirs = address(wallets, "hot"), address(wallets, "other")
+    taking = ("import", "--evidence", "kept", *where(arena))
+    unknown = command(*taking, "sealed.zip", "--signer", theirs)
+    assert unknown.exit_code == 7
+    assert f"signed by '{ours}'" in unknown.stderr
+
+    # The same contest, whole and true, under a signature that somebody else made.
+    with zipfile.ZipFile("sealed.zip") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    seal = msgspec.json.decode(members.pop("seal.json"), type=Seal)
+    assert seal.signature is not None
+    other = bittensor.Wallet("evaluator", "other", str(wallets)).hotkey
+    forged = msgspec.structs.replace(
+        seal.signature, signature=bytes(other.sign(seal.digest.encode())).hex()
+    )
+    for name, signature, told in (
+        ("forged.zip", forged, "signature is not one of"),
+        ("plain.zip", None, "is not signed"),
+    ):
+        own = msgspec.structs.replace(seal, signature=signature)
+        Path(name).write_bytes(pack({"seal.json": msgspec.json.encode(own), **members}))
+        refused = command(*taking, name, "--signer", ours)
+        assert refused.exit_code == 7
+        assert told in refused.stderr
+
+    taken = command(*taking, "sealed.zip", "--signer", theirs, "--signer", ours)
+    assert taken.exit_code == 0, taken.stderr
+    assert json.loads(taken.stdout)["outcome"] == "recorded"
+
+
+def test_a_signer_that_is_no_address_and_a_wallet_without_a_key_are_told_at_once(
+    plan_file: Path, machine: ProcessMachine, wallets: Path, command: Command
+) -> None:
+    no_address = command("import", str(plan_file), "--signer", "alice")
+    assert no_address.exit_code == 5
+    run = ("run", "--plan", str(plan_file), *machine.options())
+    nowhere = command(*run, "--sign-with", "evaluator")
+    assert nowhere.exit_code == 2
+    assert "--out" in nowhere.stderr
+    keys = ("--sign-with", "evaluator", "--hotkey", "none", "--wallet-path", str(wallets))
+    no_key = command(*run, "--out", "sealed.zip", *keys)
+    assert no_key.exit_code == 22
+    assert "there is no such key file" in no_key.stderr
+    assert not Path("sealed.zip").exists()
 
 
 @pytest.fixture
