@@ -15,6 +15,7 @@ from api.cli import contest_records
 from api.cli.contest_calibrate import calibrate
 from api.cli.contest_plan import plan_by_hand, read_plan
 from api.cli.contest_rules import RANDOM, rules_of
+from api.cli.contest_sealing import check_writable, kept_until, seal
 from api.cli.machines import (
     Engines,
     HostFirewall,
@@ -27,7 +28,7 @@ from api.cli.machines import (
     engines_of,
 )
 from api.cli.options import Format, OutputFormat
-from api.errors import ExitCode
+from api.errors import ExitCode, InputFileError
 from api.limits import MAX_BLOCK, MAX_GPUS
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def check(
 
     The contest's own client asks the contest's own kind of prompts, so that a pass means a pass;
     whether the output is right and fast is for a whole contest to say (`contest run`). Ends with
-    code 23 where a contest would not take the image.
+    code 23 where a contest would not take the image, 24 where this machine could not try it.
     """
     import msgspec
 
@@ -130,6 +131,8 @@ def check(
             on_step=_say,
         )
     show(msgspec.structs.replace(report, image=image), CONTRACT, output_format)
+    if report.machine_failed:
+        raise typer.Exit(int(ExitCode.CONTEST_VOID))
     if not report.passed:
         raise typer.Exit(int(ExitCode.CONTRACT_BROKEN))
 
@@ -209,7 +212,6 @@ def run(
     from api.cli.contest_tables import CONTEST
     from api.cli.output import show
     from api.contest_report import contest_report
-    from evaluation.bundle import write_bundle
     from evaluation.contest import run_contest
     from evaluation.manifest import read_manifest
     from evaluation.object_store import open_evidence
@@ -258,8 +260,8 @@ def run(
     texts = open_texts(chosen.plan.policy.contest.source, prompts_file)
     _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
     with ExitStack() as stack:
-        passing = stack.enter_context(tempfile.TemporaryDirectory(prefix="contest-"))
-        store = open_evidence(passing if evidence is None else evidence)
+        kept = evidence or kept_until(stack)
+        store, unsealed = open_evidence(kept), None
         with contest_progress() as watcher:
             outcome = run_contest(
                 chosen.plan,
@@ -275,7 +277,7 @@ def run(
         if outcome.manifest_digest:
             manifest = read_manifest(store.get(outcome.manifest_digest))
             if out is not None:
-                write_bundle(out, store, outcome.manifest_digest, sign=sign)
+                unsealed = seal(out, store, outcome.manifest_digest, sign)
         elif out is not None:
             _say(f"there is no evidence to seal, so '{out}' was not written")
         report = contest_report(
@@ -286,9 +288,14 @@ def run(
             seed_note=chosen.seed,
             runner=dict(made.facts()),
             images=dict(chosen.images),
-            bundle=str(out) if out is not None and manifest is not None else None,
+            bundle=str(out) if out is not None and manifest and not unsealed else None,
         )
+        if unsealed:
+            stack.pop_all()  # the evidence stays, it is all that is left of the contest
     show(report, CONTEST, output_format)
+    if unsealed:
+        msg = f"{unsealed}; its evidence is kept in '{kept}'"
+        raise InputFileError(msg)
     if outcome.status == "void":
         raise typer.Exit(int(ExitCode.CONTEST_VOID))
 
@@ -301,10 +308,12 @@ def _check_words(
     out: Path | None,
     sign_with: str | None,
 ) -> None:
-    """A usage error for options that mean nothing without each other."""
+    """A usage error for options that mean nothing alone, and for a file that cannot be written."""
     if sign_with is not None and out is None:
         msg = "there is no file to sign; name one with --out"
         raise typer.BadParameter(msg, param_hint="'--sign-with'")
+    if out is not None:
+        check_writable(out)
     if images is not None and plan is None:
         msg = "images are named by their directories; only a --plan names them by digest alone"
         raise typer.BadParameter(msg, param_hint="'--images'")
