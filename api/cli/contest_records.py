@@ -135,7 +135,8 @@ def import_contest(
         list[str] | None,
         typer.Option(
             metavar="SS58",
-            help="Take the bundle only if this account signed it; repeat it for any of several.",
+            help="Take the bundle only if this account signed it; repeat it for any of several. "
+            "That servers ran, and as fast as it says, is the word of whoever made it.",
         ),
     ] = None,
     evidence: EvidencePlace = "evidence",
@@ -147,9 +148,7 @@ def import_contest(
     """Check a contest's bundle and record it with its evidence, as if it had run here.
 
     Refused where it is damaged or incomplete, where its verdict does not follow from its evidence,
-    and where it is not the contest that is due here. Importing it again changes nothing. That its
-    servers ever ran, and as fast as it says, is the word of whoever made it: name whom you believe
-    with --signer.
+    and where it is not the contest that is due here. Importing it again changes nothing.
     """
     from api.bundle_signing import verifier_of
     from api.cli.evaluate import public_url
