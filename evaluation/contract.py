@@ -40,15 +40,14 @@ def check_contract(
         with runner.stage(f"contract of {image.digest}", asked.contest.limits) as stage:
             _image(stage, image, asked, prompts, book)
     except InfrastructureFaultError as fault:
-        book.failed(
-            "machine", fault.cause.value, fault.detail, "look at the runner of this machine"
-        )
+        book.machine_failed(fault.cause.value, fault.detail, "look at the runner of this machine")
     except HostFaultError as fault:
-        book.failed("machine", InfrastructureCause.HOST_FAILED.value, str(fault), "run it again")
+        book.machine_failed(InfrastructureCause.HOST_FAILED.value, str(fault), "run it again")
     return ContractReport(
         image=str(image),
         model_name=asked.model_name,
-        passed=all(check.outcome != "failed" for check in book.checks),
+        passed=not {"failed", "machine_failed"} & {check.outcome for check in book.checks},
+        machine_failed=any(check.outcome == "machine_failed" for check in book.checks),
         checks=tuple(book.checks),
         log_tail=book.log,
     )
@@ -66,6 +65,8 @@ def _image(stage: Stage, image: ImageRef, asked: Asked, prompts: PromptSet, book
         book.not_tried("there is no image to start", *rest)
         return
     except InfrastructureFaultError as fault:
+        if fault.cause is not InfrastructureCause.PULL_FAILED:
+            raise
         book.failed(
             "image",
             fault.cause.value,

@@ -13,7 +13,7 @@ from evaluation.sources import Texts
 from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
 
-Outcome = Literal["passed", "failed", "hint", "not_tried"]
+Outcome = Literal["passed", "failed", "hint", "not_tried", "machine_failed"]
 OnStep = Callable[[str], None]
 """Told, in a few words, what is being done now."""
 
@@ -30,11 +30,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContractReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``passed`` is whether a contest would have taken this server; its speed is not judged."""
+    """``passed`` is whether a contest would have taken this server; its speed is not judged.
+
+    ``machine_failed`` is whether the machine that tried it failed: that says nothing of the image.
+    """
 
     image: str
     model_name: str
     passed: bool
+    machine_failed: bool
     checks: tuple[Check, ...]
     log_tail: str
 
@@ -69,6 +73,11 @@ class Book:
 
     def failed(self, name: str, code: str, seen: str, remedy: str) -> None:
         self.checks.append(Check(name=name, outcome="failed", code=code, seen=seen, remedy=remedy))
+
+    def machine_failed(self, code: str, seen: str, remedy: str) -> None:
+        self.checks.append(
+            Check(name="machine", outcome="machine_failed", code=code, seen=seen, remedy=remedy)
+        )
 
     def hint(self, name: str, seen: str, remedy: str) -> None:
         self.checks.append(Check(name=name, outcome="hint", seen=seen, remedy=remedy))

@@ -7,19 +7,15 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli import contest_records
 from api.cli.contest_calibrate import calibrate
-from api.cli.contest_rules import (
-    RANDOM,
-    check_reference,
-    entrants_of,
-    rules_of,
-    seed_of,
-)
+from api.cli.contest_plan import plan_by_hand, read_plan
+from api.cli.contest_rules import RANDOM, rules_of
+from api.cli.contest_sealing import check_writable, kept_until, seal
 from api.cli.machines import (
     Engines,
     HostFirewall,
@@ -32,8 +28,11 @@ from api.cli.machines import (
     engines_of,
 )
 from api.cli.options import Format, OutputFormat
-from api.errors import ExitCode
+from api.errors import ExitCode, InputFileError
 from api.limits import MAX_BLOCK, MAX_GPUS
+
+if TYPE_CHECKING:
+    from ledger.policy import TrackPolicy
 
 PolicyFile = Annotated[
     Path | None,
@@ -89,7 +88,7 @@ def check(
 
     The contest's own client asks the contest's own kind of prompts, so that a pass means a pass;
     whether the output is right and fast is for a whole contest to say (`contest run`). Ends with
-    code 23 where a contest would not take the image.
+    code 23 where a contest would not take the image, 24 where this machine could not try it.
     """
     import msgspec
 
@@ -132,22 +131,40 @@ def check(
             on_step=_say,
         )
     show(msgspec.structs.replace(report, image=image), CONTRACT, output_format)
+    if report.machine_failed:
+        raise typer.Exit(int(ExitCode.CONTEST_VOID))
     if not report.passed:
         raise typer.Exit(int(ExitCode.CONTRACT_BROKEN))
 
 
 @app.command("run")
 def run(
-    baseline: Annotated[
-        str, typer.Option(help="The baseline's image, which is the reference too.")
-    ],
-    entrant: Annotated[
-        list[str], typer.Option(help="A challenger's image; repeat it, in the order of judging.")
-    ],
     model: Model,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            dir_okay=False,
+            help="A contest that 'contest plan' wrote; it settles images, rules and seed.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The baseline's image, which is the reference too.")
+    ] = None,
+    entrant: Annotated[
+        list[str] | None,
+        typer.Option(help="A challenger's image; repeat it, in the order of judging."),
+    ] = None,
     king: Annotated[str | None, typer.Option(help="The king's image.")] = None,
     runup: Annotated[str | None, typer.Option(help="The runner-up's image.")] = None,
     runner: Runs = RunnerKind.DOCKER,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="With --runner process and --plan: where the image directories lie.",
+        ),
+    ] = None,
     model_name: ModelName = None,
     policy: PolicyFile = None,
     track: Track = None,
@@ -155,14 +172,26 @@ def run(
     prompts_file: PromptsFile = None,
     host_firewall: HostFirewall = True,
     seed_hash: Annotated[
-        str, typer.Option(help="The seed block's hash, 0x and 64 hex digits, or 'random'.")
-    ] = RANDOM,
+        str | None,
+        typer.Option(
+            help=f"The seed block's hash, 0x and 64 hex digits, or '{RANDOM}', the default."
+        ),
+    ] = None,
     seed_block: Annotated[
-        int, typer.Option(min=0, max=MAX_BLOCK, help="The seed block's number.")
-    ] = 0,
+        int | None,
+        typer.Option(min=0, max=MAX_BLOCK, help="The seed block's number; 0 by default."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Write the whole contest into this file, sealed.", dir_okay=False),
+    ] = None,
+    sign_with: Annotated[
+        str | None,
+        typer.Option(metavar="WALLET", help="Sign that file with the hotkey of this wallet."),
+    ] = None,
+    hotkey: Annotated[str, typer.Option(help="The name of that hotkey.")] = "default",
+    wallet_path: Annotated[
+        Path | None, typer.Option(help="The folder of the wallets (the SDK's own by default).")
     ] = None,
     evidence: Annotated[
         str | None,
@@ -173,56 +202,69 @@ def run(
 ) -> None:
     """Run one contest here and print its report. Needs no database and no chain.
 
-    Progress goes to stderr. Without a block's hash the prompts are drawn at random and the result
-    is not for the ledger. Ends with code 24 where the contest is void, 0 where it was completed,
-    whoever won.
+    Progress goes to stderr. Without a plan or a block's hash the prompts are drawn at random and
+    the result is not for the ledger. Ends with code 24 where the contest is void, 0 where it was
+    completed, whoever won.
     """
+    from api.bundle_signing import signer_with
+    from api.chains import wallet
     from api.cli.contest_progress import contest_progress
     from api.cli.contest_tables import CONTEST
     from api.cli.output import show
     from api.contest_report import contest_report
-    from evaluation.bundle import write_bundle
     from evaluation.contest import run_contest
     from evaluation.manifest import read_manifest
     from evaluation.object_store import open_evidence
-    from evaluation.plan import ContestPlan
     from evaluation.sources import open_texts
     from evaluation.tokenizers import load_tokenizer
 
-    rules = rules_of(policy, track, model, model_name, gpus)
-    settings = rules.policy
-    machine = Machine(
-        runner,
-        model,
-        model_name=settings.model,
-        gpus=settings.contest.limits.gpus,
-        engines=engines_of(engine),
-        host_firewall=host_firewall,
-    )
-    block_hash, note = seed_of(seed_hash)
-    images = {"baseline": baseline}
-    reference = machine.image(baseline, "'--baseline'")
-    check_reference(machine, reference)
-    plan = ContestPlan(
-        contest_id=f"by-hand-{secrets.token_hex(8)}",
-        track=rules.track,
-        attempt=1,
-        seed_block=seed_block,
-        seed_block_hash=block_hash,
-        policy=settings,
-        model_dir=str(model),
-        model_name=settings.model,
-        baseline=reference,
-        entrants=entrants_of(machine, king, runup, entrant, images),
-    )
-    made, texts = machine.runner(), open_texts(settings.contest.source, prompts_file)
-    _say(f"the rules are '{rules.name}'; {note}")
+    def machine_of(settings: TrackPolicy) -> Machine:
+        return Machine(
+            runner,
+            model,
+            model_name=settings.model,
+            gpus=settings.contest.limits.gpus,
+            engines=engines_of(engine),
+            host_firewall=host_firewall,
+            images=images,
+        )
+
+    _check_words(runner, plan=plan, images=images, out=out, sign_with=sign_with)
+    if plan is not None:
+        settled = {
+            **{"--baseline": baseline, "--entrant": entrant or None, "--king": king},
+            **{"--runup": runup, "--model-name": model_name, "--policy": policy},
+            **{"--track": track, "--gpus": gpus, "--seed-hash": seed_hash},
+            "--seed-block": seed_block,
+        }
+        chosen = read_plan(plan, model, settled)
+        machine = machine_of(chosen.plan.policy)
+    else:
+        rules = rules_of(policy, track, model, model_name, gpus)
+        machine = machine_of(rules.policy)
+        chosen = plan_by_hand(
+            machine,
+            rules,
+            model,
+            baseline=baseline,
+            king=king,
+            runner_up=runup,
+            challengers=entrant or [],
+            seed_hash=seed_hash or RANDOM,
+            seed_block=seed_block or 0,
+        )
+    sign = None
+    if sign_with is not None:  # before hours of work: a password may be asked for, or be wrong
+        sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
+    made = machine.runner()
+    texts = open_texts(chosen.plan.policy.contest.source, prompts_file)
+    _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
     with ExitStack() as stack:
-        passing = stack.enter_context(tempfile.TemporaryDirectory(prefix="contest-"))
-        store = open_evidence(passing if evidence is None else evidence)
+        kept = evidence or kept_until(stack)
+        store, unsealed = open_evidence(kept), None
         with contest_progress() as watcher:
             outcome = run_contest(
-                plan,
+                chosen.plan,
                 made,
                 store,
                 tokenizer=load_tokenizer(model),
@@ -235,22 +277,49 @@ def run(
         if outcome.manifest_digest:
             manifest = read_manifest(store.get(outcome.manifest_digest))
             if out is not None:
-                write_bundle(out, store, outcome.manifest_digest)
+                unsealed = seal(out, store, outcome.manifest_digest, sign)
         elif out is not None:
             _say(f"there is no evidence to seal, so '{out}' was not written")
         report = contest_report(
-            plan,
+            chosen.plan,
             outcome,
             manifest=manifest,
-            policy=rules.name,
-            seed_note=note,
+            policy=chosen.rules,
+            seed_note=chosen.seed,
             runner=dict(made.facts()),
-            images=images,
-            bundle=str(out) if out is not None and manifest is not None else None,
+            images=dict(chosen.images),
+            bundle=str(out) if out is not None and manifest and not unsealed else None,
         )
+        if unsealed:
+            stack.pop_all()  # the evidence stays, it is all that is left of the contest
     show(report, CONTEST, output_format)
+    if unsealed:
+        msg = f"{unsealed}; its evidence is kept in '{kept}'"
+        raise InputFileError(msg)
     if outcome.status == "void":
         raise typer.Exit(int(ExitCode.CONTEST_VOID))
+
+
+def _check_words(
+    runner: RunnerKind,
+    *,
+    plan: Path | None,
+    images: Path | None,
+    out: Path | None,
+    sign_with: str | None,
+) -> None:
+    """A usage error for options that mean nothing alone, and for a file that cannot be written."""
+    if sign_with is not None and out is None:
+        msg = "there is no file to sign; name one with --out"
+        raise typer.BadParameter(msg, param_hint="'--sign-with'")
+    if out is not None:
+        check_writable(out)
+    if images is not None and plan is None:
+        msg = "images are named by their directories; only a --plan names them by digest alone"
+        raise typer.BadParameter(msg, param_hint="'--images'")
+    if plan is not None and runner is RunnerKind.PROCESS and images is None:
+        msg = "a plan names images by digest; with --runner process say where they lie"
+        raise typer.BadParameter(msg, param_hint="'--images'")
 
 
 def _say(line: str) -> None:

@@ -131,6 +131,14 @@ def plan(
 @records.command("import")
 def import_contest(
     bundle: Annotated[Path, typer.Argument(help="The sealed bundle that 'contest run' wrote.")],
+    signer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SS58",
+            help="Take the bundle only if this account signed it; repeat it for any of several. "
+            "That servers ran, and as fast as it says, is the word of whoever made it.",
+        ),
+    ] = None,
     evidence: EvidencePlace = "evidence",
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
@@ -142,6 +150,7 @@ def import_contest(
     Refused where it is damaged or incomplete, where its verdict does not follow from its evidence,
     and where it is not the contest that is due here. Importing it again changes nothing.
     """
+    from api.bundle_signing import verifier_of
     from api.cli.evaluate import public_url
     from api.cli.output import show
     from api.cli.record_tables import IMPORTED
@@ -152,7 +161,7 @@ def import_contest(
     from evaluation.object_store import open_evidence
     from ledger.queries.submissions import queue
 
-    found = read_bundle(bundle)
+    found = read_bundle(bundle, verify=verifier_of(signer) if signer else None)
     settings = settings_of(database, network, netuid)
     where = (settings.network, settings.netuid)
     with opened(settings) as services:

@@ -132,7 +132,13 @@ CONTEST: Final[Layout] = (
     ),
 )
 
-_OUTCOMES: Final = {"passed": "ok", "failed": "FAILED", "hint": "hint", "not_tried": "not tried"}
+_OUTCOMES: Final = {
+    "passed": "ok",
+    "failed": "FAILED",
+    "hint": "hint",
+    "not_tried": "not tried",
+    "machine_failed": "MACHINE FAILED",
+}
 
 
 def _checks(data: Any) -> Rows:
@@ -140,6 +146,9 @@ def _checks(data: Any) -> Rows:
 
 
 def _verdict(data: Any) -> Rows:
+    said = "it could not be tried: this machine failed, and that says nothing of the image"
+    if data["machine_failed"]:
+        return [{**data, "said": said}]
     said = (
         "it keeps the contract: a contest would take it, and judge its output and speed"
         if data["passed"]

@@ -87,12 +87,15 @@ class Machine:
         gpus: int,
         engines: dict[str, str],
         host_firewall: bool,
+        images: Path | None = None,
     ) -> None:
+        """``images`` is where image directories lie that a plan names by digest alone."""
         from evaluation.runners.local import LocalImages
 
         self.kind = kind
         self._model_dir = model_dir
         self._host_firewall = host_firewall
+        self._images = images
         self._local = LocalImages(model_dir, model_name=model_name, gpus=gpus, engines=engines)
 
     @property
@@ -105,7 +108,11 @@ class Machine:
         from evaluation.runners.process import ProcessRunner
 
         if self.kind is RunnerKind.PROCESS:
-            return ProcessRunner(self._local)
+            if self._images is None:
+                return ProcessRunner(self._local)
+            from evaluation.runners.reference import ReferenceImages
+
+            return ProcessRunner(ReferenceImages(self._images, self._model_dir))
         from evaluation.runners.docker.runner import DockerRunner
 
         try:

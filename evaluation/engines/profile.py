@@ -56,7 +56,6 @@ class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ``program`` is looked for in PATH, and may be replaced on a machine where it lies elsewhere.
     ``teacher_forcing`` is the path that scores given token ids in vLLM's form, empty where the
     engine has none: then it cannot be the baseline, for the baseline's image is the reference.
-    ``extra_request_fields`` are those that the engine takes beyond the container contract.
     """
 
     name: str
@@ -67,14 +66,8 @@ class LaunchProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model_name: str = "{model_name}"
     """The name it answers to; an engine that cannot be told one says its own here."""
     teacher_forcing: str = ""
-    gives_logprobs: bool = True
-    ends_with_done: bool = True
-    """Whether its streams end with ``data: [DONE]``, as the contract asks."""
-    extra_request_fields: tuple[str, ...] = ()
     gpu_arguments: tuple[str, ...] = ()
     """Added where a server gets more than one GPU."""
-    warm_after: Annotated[int, Meta(ge=0, le=100)] = 0
-    """Prompts after which it has compiled what it compiles: the warm-up prompts it needs."""
     environment: dict[str, str] = {}
     hands_on: tuple[str, ...] = ("PATH", "HOME")
     """Variables of ours that the engine is given; nothing else of our environment is."""

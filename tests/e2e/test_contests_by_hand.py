@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,9 @@ from evaluation.bundle import read_bundle
 from evaluation.reference.image import image_path, reference_image_kinds, write_image
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
+from evaluation.runners.port import InfrastructureFaultError
+from evaluation.runners.process import ProcessRunner
+from ledger.codes import InfrastructureCause
 
 Image = Callable[[str], str]
 
@@ -281,3 +287,66 @@ def test_an_engine_that_is_not_installed_is_not_the_images_fault(model: Path) ->
     assert code == ExitCode.CONTRACT_BROKEN
     assert (checks["image"]["outcome"], checks["image"]["code"]) == ("failed", "pull_failed")
     assert "no program 'no-such-program-here'" in checks["image"]["seen"]
+
+
+def small_contest(image: Image, model: Path, *more: str) -> Result:
+    policy = model.parent / "small.toml"
+    policy.write_text(POLICY, encoding="utf-8")
+    return contest(
+        *("run", "--baseline", "profile:reference", "--entrant", image("kv_cache")),
+        *("--model", str(model), "--policy", str(policy), "--runner", "process"),
+        *("--format", "json", *more),
+    )
+
+
+def test_a_file_that_cannot_be_written_is_told_before_any_server_runs(
+    image: Image, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "nosuch" / "sealed.zip"
+    said = small_contest(image, model, "--out", str(out))
+    assert said.exit_code == ExitCode.UNREADABLE_FILE
+    assert f"'{out}' cannot be written" in said.stderr
+    assert "baseline" not in said.stderr
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_disk_that_is_full_at_the_end_costs_the_file_and_nothing_else(
+    image: Image,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    named: bool,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/elsewhere/.bundle-1")
+
+    monkeypatch.setattr("evaluation.bundle.write_bundle", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    evidence = ("--evidence", str(tmp_path / "kept")) if named else ()
+    said = small_contest(image, model, "--out", str(tmp_path / "sealed.zip"), *evidence)
+    assert said.exit_code == ExitCode.UNREADABLE_FILE
+    assert f"sealed into '{tmp_path / 'sealed.zip'}': No space left on device" in said.stderr
+    assert ".bundle-1" not in said.stderr
+    report = json.loads(said.stdout)
+    assert report["status"] == "completed"
+    assert report["bundle"] is None
+    kept = re.search(r"its evidence is kept in '(.+)'", said.stderr)
+    assert kept
+    digest = report["manifest_digest"].removeprefix("sha256:")
+    assert (Path(kept[1]) / digest[:2] / digest[2:]).is_file()
+
+
+def test_a_machine_that_cannot_try_an_image_has_a_code_of_its_own(
+    image: Image, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise InfrastructureFaultError(InfrastructureCause.HOST_FAILED, "no engine answers")
+
+    monkeypatch.setattr(ProcessRunner, "stage", broken)
+    code, checks = checked(image("kv_cache"), model)
+    assert code == ExitCode.CONTEST_VOID
+    assert checks["machine"]["outcome"] == "machine_failed"
+    said = contest("check", image("kv_cache"), "--model", str(model), "--runner", "process")
+    assert "says nothing of the image" in " ".join(said.stdout.split())
+    assert "would not take it" not in said.stdout

@@ -32,6 +32,10 @@ CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#]+)\)")
 
 
+MEANT = {"N": "1", "DIR": str(ROOT), "ID": "00000000-0000-0000-0000-000000000000"}
+"""What stands for something of the reader's own, by something of that kind."""
+
+
 def commands(text: str) -> list[str]:
     """Every `cacheon-ledger …` of a page, from its shell blocks and its code spans."""
     lines = [line for block in SHELL.findall(text) for line in block.splitlines()]
@@ -66,7 +70,7 @@ def test_the_readme_quotes_a_command_for_everyone() -> None:
 
 @pytest.mark.parametrize("line", [one for one in QUOTED if "--help" not in one])
 def test_every_quoted_command_is_understood(line: str) -> None:
-    words = ["1" if word == "N" else word for word in shlex.split(line)[1:]]
+    words = [MEANT.get(word, word) for word in shlex.split(line)[1:]]
     contexts = list(parsed(words))
     assert len(contexts) > 1
     assert contexts[-1].args == []
@@ -96,7 +100,7 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     known = {f"LEDGER_{name.upper()}" for name in Settings.model_fields}
     table = set(re.findall(r"^\| `(LEDGER_[A-Z_]+)` \|", README, re.MULTILINE))
     # These are options of the command line that also read the environment.
-    options = {"LEDGER_ACTOR", "LEDGER_DEBUG", NODES_VARIABLE, ARCHIVE_VARIABLE}
+    options = {"LEDGER_ACTOR", "LEDGER_DEBUG", "LEDGER_EVIDENCE", NODES_VARIABLE, ARCHIVE_VARIABLE}
     assert table == known | options
     assert set(re.findall(r"LEDGER_[A-Z_]+", README)) == table
     for name, field in Settings.model_fields.items():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self, cast
 
 import pytest
 
@@ -11,7 +14,9 @@ from evaluation.contract import check_contract
 from evaluation.contract_book import Asked, Check, ContractReport
 from evaluation.images import ImageRef
 from evaluation.reference import tokenizer
+from evaluation.runners.port import InfrastructureFaultError, Runner
 from evaluation.runners.process import ProcessRunner, ServerCommand
+from ledger.codes import InfrastructureCause
 from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
 
@@ -47,10 +52,11 @@ def tried(
     *faults: str,
     gates: GatePolicy = GATES,
     contest: ContestPolicy = CONTEST,
+    runner: Runner | None = None,
 ) -> tuple[ContractReport, dict[str, Check]]:
     report = check_contract(
         ImageRef("", "sha256:" + "0" * 64),
-        ProcessRunner(Scripted(*faults)),
+        runner or ProcessRunner(Scripted(*faults)),
         Asked(
             model_name="tiny",
             tokenizer=tokenizer,
@@ -70,6 +76,39 @@ def test_a_good_server_passes_every_check_that_can_be_tried() -> None:
         "writes only to /tmp",
         "needs no network",
     }
+
+
+class NoEngine:
+    """A runner whose machine cannot run anything, or not get an image."""
+
+    def __init__(self, cause: InfrastructureCause, *, prepares: bool) -> None:
+        self._fault = InfrastructureFaultError(cause, "the engine does not answer")
+        self._prepares = prepares
+
+    @contextmanager
+    def stage(self, *_: object) -> Iterator[Self]:
+        if not self._prepares:
+            raise self._fault
+        yield self
+
+    def prepare(self, *_: object) -> None:
+        raise self._fault
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+def test_a_machine_that_fails_says_nothing_of_the_image(*, prepares: bool) -> None:
+    machine = NoEngine(InfrastructureCause.HOST_FAILED, prepares=prepares)
+    report, checks = tried(runner=cast("Runner", machine))
+    assert (report.passed, report.machine_failed) == (False, True)
+    assert failures(report) == []
+    assert checks["machine"].seen == "the engine does not answer"
+
+
+def test_an_image_that_cannot_be_pulled_is_one_that_no_contest_can_take() -> None:
+    machine = NoEngine(InfrastructureCause.PULL_FAILED, prepares=True)
+    report, checks = tried(runner=cast("Runner", machine))
+    assert (report.passed, report.machine_failed) == (False, False)
+    assert checks["image"].code == "pull_failed"
 
 
 def test_missing_logprobs_and_a_missing_end_are_told_at_once() -> None:
