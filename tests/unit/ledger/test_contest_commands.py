@@ -175,6 +175,71 @@ def test_nobody_is_crowned_against_a_king_the_infrastructure_failed(scene: Scene
     assert scene.facts(ContestJudged)[-1].reasons[0].startswith("the king A could not be measured")
 
 
+def test_who_could_not_be_compared_with_an_unmeasured_king_waits_and_costs_nothing(
+    scene: Scene,
+) -> None:
+    king, second = scene.submit("A"), scene.submit("B")
+    scene.contest({king: 400, second: 600})
+    challenger = scene.submit("C")
+    scene.contest({king: "pull_failed", second: 600, challenger: 100}, challenger)
+    assert (scene.king(), scene.runner_up()) == ("A", "B")
+    assert scene.status(challenger) == "queued"
+    requeued = {fact.originator_id: fact for fact in scene.facts(SubmissionRequeued)}
+    assert (requeued[challenger].cause, requeued[challenger].counted) == (
+        "king_not_measured",
+        False,
+    )
+    assert requeued[king].counted
+    scene.contest({king: 400, second: 600, challenger: 100}, challenger)
+    assert scene.king() == "C"
+
+
+def test_a_king_that_cannot_be_measured_as_often_as_policy_allows_is_given_up(
+    scene: Scene,
+) -> None:
+    king = scene.submit("A")
+    scene.contest({king: 400})
+    challenger = scene.submit("B")
+    scene.contest({king: "pull_failed", challenger: 100}, challenger)
+    scene.contest({king: "pull_failed", challenger: 100}, challenger)
+    assert scene.facts(KingDeposed)[-1].cause == "not_measured"
+    assert scene.king() == "B"
+    assert (scene.status(king), scene.status(challenger)) == ("scored", "scored")
+    assert scene.facts(ContestJudged)[-1].reasons[0].startswith("A loses the crown: it could not")
+
+
+def test_a_king_measured_in_between_is_not_given_up(scene: Scene) -> None:
+    king = scene.submit("A")
+    scene.contest({king: 400})
+    challenger = scene.submit("B")
+    scene.contest({king: "pull_failed", challenger: 700}, challenger)
+    scene.contest({king: 400, challenger: 700}, challenger)
+    scene.contest({king: "pull_failed", challenger: 700, (third := scene.submit("C")): 900}, third)
+    assert scene.king() == "A"
+    assert scene.status(third) == "queued"
+
+
+def test_a_king_is_not_given_up_where_nobody_could_be_measured(scene: Scene) -> None:
+    king = scene.submit("A")
+    scene.contest({king: 400})
+    challenger = scene.submit("B")
+    scene.contest({king: "pull_failed", challenger: "pull_failed"}, challenger)
+    void_contest(scene.ledger, scene.plan(challenger), cause=VoidCause.BASELINE_FAILED, detail="x")
+    third = scene.submit("C")
+    scene.contest({king: "pull_failed", third: 100}, third)
+    assert (scene.king(), scene.status(third)) == ("A", "queued")
+
+
+def test_a_runner_up_that_cannot_be_measured_loses_its_place(scene: Scene) -> None:
+    king, second = scene.submit("A"), scene.submit("B")
+    scene.contest({king: 400, second: 600})
+    for turn in range(2):
+        assert scene.runner_up() == "B"
+        challenger = scene.submit("C", f"c{turn}")
+        scene.contest({king: 400, second: "pull_failed", challenger: 1_000}, challenger)
+    assert scene.runner_up() is None
+
+
 def test_a_contest_is_judged_once(scene: Scene) -> None:
     contest = scene.contest({scene.submit("A"): 400})
     with pytest.raises(DecisionRefusedError, match="completed and cannot be judged"):
