@@ -157,12 +157,18 @@ class Evaluator:
             waiting = Waiting(str(held))
             self._tell(track, waiting.why)
             return waiting
+        except BaseException:
+            if plans:
+                self._ended_early(plans[0])
+            raise
         vacate_left(self.services, self.network, self.netuid)
         return self._attempted(plans[0], outcome, outcome.detail)
 
     # -- what can be done ---------------------------------------------------------------------
 
     def _tracks(self) -> list[str]:
+        for track in self.tracks:
+            track_must_be_known(self.ledger, track)
         if self.tracks:
             return list(self.tracks)
         return list(self.ledger.arena_state().policy_at(self._head()).tracks)
@@ -187,8 +193,10 @@ class Evaluator:
             before = last_seed_block(scope, track)
             forgiven = self._forgiven_to.get(track, -1)
             faults = faults_in_a_row(scope, track, self.holder.host, after_seed_block=forgiven)
-        if not waiting:
-            return Waiting("no submission waits")
+            running = open_contests(scope)
+        held = self._held(track, running)
+        if held is not None or not waiting:
+            return Waiting(held or "no submission waits")
         allowed = arena.policy_at(head).track(track).contest.max_attempts
         if faults >= max(1, min(FAULTS_UNTIL_STANDING_BACK, allowed - 1)):
             return self._stand_back(track, faults, len(waiting))
@@ -198,6 +206,19 @@ class Evaluator:
         if not line:
             return Waiting(f"waiting for a block after {head}, that of the newest commit", True)
         return line, head
+
+    def _held(self, track: str, running: Sequence[UUID]) -> str | None:
+        """Who runs the track's open contest, and until when nobody else may plan one."""
+        for one in running:
+            found = self.ledger.load(Contest, one)
+            if found.ended is None and found.plan is not None and found.plan.track == track:
+                claim = found.claim
+                by = f", claimed by {claim.worker} until block {claim.until_block}" if claim else ""
+                return (
+                    f"contest {one} with {len(found.plan.entrants)} entrants is open{by}; "
+                    "'contest void' ends it if that worker will not come back"
+                )
+        return None
 
     def _stand_back(self, track: str, faults: int, waiting: int) -> Waiting:
         why = (
@@ -210,18 +231,35 @@ class Evaluator:
 
     # -- afterwards ---------------------------------------------------------------------------
 
+    def _ended_early(self, plan: ContestPlan) -> None:
+        """An attempt that an interrupt or an error ended belongs to the report as well."""
+        voided = self.ledger.load(Contest, UUID(plan.contest_id)).voided
+        if voided is None:
+            self._attempted(plan, None, "it could not be voided now, and is later")
+        else:
+            self._told(plan, "void", VoidCause(voided.cause), voided.detail)
+
     def _attempted(
         self, plan: ContestPlan, outcome: ContestOutcome | None, detail: str
     ) -> Attempted:
+        cause = outcome.void_cause if outcome else None
+        return self._told(plan, outcome.status if outcome else "lost", cause, detail)
+
+    def _told(
+        self,
+        plan: ContestPlan,
+        status: Literal["completed", "void", "lost"],
+        cause: VoidCause | None,
+        detail: str,
+    ) -> Attempted:
         king = self.ledger.arena_state().kings.get(plan.track)
-        cause: VoidCause | None = outcome.void_cause if outcome else None
         attempted = Attempted(
             contest_id=plan.contest_id,
             track=plan.track,
             attempt=plan.attempt,
             seed_block=plan.seed_block,
             entrants=len(plan.entrants),
-            status=outcome.status if outcome else "lost",
+            status=status,
             void_cause=cause.value if cause else None,
             detail=detail,
             king_hotkey=king.hotkey if king else None,
@@ -249,6 +287,11 @@ def copy_finder(services: Services, network: str, netuid: int, say: Say) -> Call
             say(f"submission {copy} is a copy: its content is an earlier commit of another hotkey")
 
     return find
+
+
+def track_must_be_known(ledger: Ledger, track: str) -> None:
+    """Refuse a track that the policy in force does not have."""
+    ledger.arena_state().policy_at(ledger.head().effective_block).track(track)
 
 
 def first_of(

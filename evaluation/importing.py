@@ -36,12 +36,17 @@ AD_HOC: Final = Holder("bundle/ad-hoc", BY_BUNDLE)
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a bundle: ``known`` where it was recorded before, by this very bundle."""
+    """What became of a bundle: ``known`` where it was recorded before, by this very bundle.
+
+    ``void`` where it is in the log and counts for nobody, e.g. because evaluation was paused since
+    its plan; ``detail`` says why.
+    """
 
     contest_id: str
     track: str
     seed_block: int
-    outcome: Literal["recorded", "known"]
+    outcome: Literal["recorded", "known", "void"]
+    detail: str = ""
     manifest_digest: str
     king_hotkey: str | None
 
@@ -101,13 +106,15 @@ def import_bundle(
         record_completed(unit, identity, findings, holder)
         return "recorded"
 
-    outcome = ledger.decide(work)
+    outcome: Literal["recorded", "known", "void"] = ledger.decide(work)
+    voided = ledger.load(Contest, identity).voided
     king = ledger.arena_state().kings.get(plan.track)
     return Imported(
         contest_id=str(identity),
         track=plan.track,
         seed_block=plan.seed_block,
-        outcome=outcome,
+        outcome="void" if voided is not None else outcome,
+        detail=voided.detail if voided is not None else "",
         manifest_digest=bundle.manifest_digest,
         king_hotkey=king.hotkey if king else None,
     )

@@ -14,7 +14,7 @@ from uuid import UUID
 from ledger.application import Ledger, Unit
 from ledger.codes import DepositionCause, DisqualificationCode, InfrastructureCause, VoidCause
 from ledger.commands.causes import after, after_acceptance
-from ledger.decisions.arena import Arena, RunnerUp
+from ledger.decisions.arena import Arena, RunnerUp, check_actor, check_reason
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import (
     ClaimHeldError,
@@ -229,6 +229,25 @@ def void_contest(
         found = unit.get(Contest, contest)
         if found.ended is None and found.plan is not None:
             _void(unit, found, found.plan, cause, detail, holder)
+
+    ledger.decide(work)
+
+
+def stop_contest(ledger: Ledger, contest: UUID, *, reason: str, actor: str) -> None:
+    """The operator ends an open contest, whoever holds it; its entrants wait again, uncounted.
+
+    Whoever runs it finds its claim lost and records nothing. Refused where the contest is unknown
+    or has ended, and without a reason of one line.
+    """
+    check_reason(reason, f"contest {contest} is ended")
+    check_actor(actor)
+
+    def work(unit: Unit) -> None:
+        found = unit.get(Contest, contest)
+        if found.plan is None:
+            msg = f"contest {contest} is unknown here"
+            raise DecisionRefusedError(msg)
+        _void(unit, found, found.plan, VoidCause.STOPPED, f"{actor}: {reason}", None)
 
     ledger.decide(work)
 

@@ -25,6 +25,7 @@ from ledger.commands.contests import UNCOUNTED, void_contest
 from ledger.decisions.contest import ContestPlanned, EvidenceSealed, Holder
 from ledger.decisions.submission import SubmissionFingerprinted, SubmissionRequeued
 from ledger.observations import AlertRaised
+from ledger.policy import PolicyError
 from tests.contract.stores import quick_engine
 from tests.unit.evaluation.test_contest_desk import NoMachine, outcome_of
 from tests.unit.ledger.scenes import TRACK, Scene, policy
@@ -217,7 +218,8 @@ def test_a_contest_of_another_worker_is_left_alone(scene: Scene, tmp_path: Path)
     def meanwhile(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         scene.block()
         other = evaluator(scene, tmp_path, holder=THEIRS).step(TRACK)
-        assert other == Waiting("no submission waits")  # all of it is contested
+        assert isinstance(other, Waiting)  # all of it is contested
+        assert "1 entrants is open, claimed by ours/0 until block" in other.why
         scene.submit("B")
         scene.block()
         held = evaluator(scene, tmp_path, holder=THEIRS).step(TRACK)
@@ -243,6 +245,29 @@ def test_a_lost_claim_is_told_and_nothing_is_recorded(scene: Scene, tmp_path: Pa
     assert isinstance(done, Attempted)
     assert (done.status, "is void" in done.detail) == ("lost", True)
     assert scene.king() is None
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a defect")])
+def test_an_attempt_that_is_ended_early_is_in_the_report(
+    scene: Scene, tmp_path: Path, error: BaseException
+) -> None:
+    scene.submit("A")
+    scene.block()
+
+    def ended(*_: object, **__: object) -> ContestOutcome:
+        raise error
+
+    own = evaluator(scene, tmp_path, ended)
+    with pytest.raises(type(error)):
+        own.once()
+    (attempt,) = own.attempts
+    assert (attempt.status, attempt.void_cause, attempt.entrants) == ("void", "interrupted", 1)
+
+
+def test_a_track_that_the_policy_does_not_have_is_refused(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="no track 'nosuch'"):
+        evaluator(scene, tmp_path, tracks=[TRACK, "nosuch"]).once()
+    assert scene.facts(ContestPlanned) == []
 
 
 def test_a_machine_that_cannot_be_swept_runs_nothing_and_is_asked_again(

@@ -30,12 +30,13 @@ from evaluation.outcome import BaselineFigures, ContestOutcome
 from evaluation.plan import ContestPlan, PlannedEntrant
 from evaluation.rejudging import rejudge_contest
 from ledger.codes import VoidCause
-from ledger.commands.arena import adopt_policy
+from ledger.commands.arena import adopt_policy, pause
 from ledger.commands.contests import plan_contest, void_contest
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import (
     ContestJudged,
     ContestPlanned,
+    ContestVoided,
     EntrantMeasured,
     EvidenceSealed,
     Holder,
@@ -189,6 +190,26 @@ def test_a_contest_planned_for_a_remote_worker_is_recorded_from_its_bundle_once(
     assert len(scene.facts(ContestJudged)) == 1
     rejudged = rejudge_contest(scene.ledger, contest, EvidenceStore(tmp_path / "here"))
     assert rejudged.differences == ()
+
+
+def test_a_bundle_of_a_contest_over_which_evaluation_was_paused_is_void(
+    scene: Scene, tmp_path: Path
+) -> None:
+    contest = plan_contest(
+        scene.ledger,
+        track=TRACK,
+        challengers=[scene.submit("A")],
+        seed_block=scene.block(),
+        holder=REMOTE,
+        claim_blocks=50,
+    )
+    bundle = bundle_of(plan_of(scene.ledger, contest, ""), tmp_path)
+    scene.block()
+    pause(scene.ledger, "evaluation", reason="exploit", actor="op")
+    for _ in range(2):
+        done = imported(scene, bundle, tmp_path)
+        assert (done.outcome, done.king_hotkey) == ("void", None)
+        assert done.detail == scene.facts(ContestVoided)[0].detail
 
 
 def test_an_ad_hoc_run_of_what_is_due_is_planned_and_recorded_at_once(

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
+from uuid import UUID
+
 import pytest
 from sqlalchemy import Engine
 
+from api import limits
 from ledger.application import Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause, resume
-from ledger.commands.contests import complete_contest, plan_contest, void_contest
+from ledger.commands.contests import complete_contest, plan_contest, stop_contest, void_contest
 from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.decisions.arena import CrownDefended, KingCrowned, KingDeposed
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.contest import Contest, ContestJudged, ContestPlanned, ContestVoided
+from ledger.decisions.contest import (
+    MAX_CLAIM_BLOCKS,
+    ClaimHeldError,
+    Contest,
+    ContestJudged,
+    ContestPlanned,
+    ContestVoided,
+    Holder,
+)
 from ledger.decisions.payment import CreditRedeemed
 from ledger.decisions.submission import CommitSeen, SubmissionAccepted, SubmissionRequeued
 from ledger.keys import contest_id
@@ -345,6 +357,47 @@ def test_an_interrupted_attempt_counts_for_nothing(scene: Scene, cause: VoidCaus
         void_contest(scene.ledger, scene.plan(waiting, attempt=attempt), cause=cause, detail="x")
     assert scene.status(waiting) == "queued"
     assert not any(fact.counted for fact in scene.facts(SubmissionRequeued))
+
+
+def test_the_operator_ends_a_contest_that_somebody_holds(scene: Scene) -> None:
+    waiting, holder = scene.submit("A"), Holder("remote", "bundle")
+    contest = plan_contest(
+        scene.ledger, track=TRACK, challengers=[waiting], seed_block=scene.block(), holder=holder
+    )
+    with pytest.raises(ClaimHeldError):
+        void_contest(scene.ledger, contest, cause=VoidCause.INTERRUPTED, detail="x")
+    for reason in (" ", "two\nlines"):
+        with pytest.raises(DecisionRefusedError, match="reason"):
+            stop_contest(scene.ledger, contest, reason=reason, actor="op")
+    stop_contest(scene.ledger, contest, reason="its machine burned", actor="op")
+    (voided,) = scene.facts(ContestVoided)
+    assert (voided.cause, voided.detail) == ("stopped", "op: its machine burned")
+    assert (scene.status(waiting), scene.facts(SubmissionRequeued)[0].counted) == ("queued", False)
+    with pytest.raises(DecisionRefusedError, match="is void"):
+        stop_contest(scene.ledger, contest, reason="again", actor="op")
+    with pytest.raises(DecisionRefusedError, match="is unknown"):
+        stop_contest(scene.ledger, UUID(int=1), reason="no contest", actor="op")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_claim_lasts_no_longer_than_its_limit(scene: Scene, more: int) -> None:
+    waiting = scene.submit("A")
+    claimed = partial(
+        plan_contest,
+        scene.ledger,
+        track=TRACK,
+        challengers=[waiting],
+        seed_block=scene.block(),
+        holder=Holder("remote", "bundle"),
+        claim_blocks=MAX_CLAIM_BLOCKS + more,
+    )
+    if more:
+        with pytest.raises(DecisionRefusedError, match=f"lasts {MAX_CLAIM_BLOCKS} at most"):
+            claimed()
+        assert scene.status(waiting) == "queued"
+    else:
+        assert claimed()
+    assert limits.MAX_CLAIM_BLOCKS == MAX_CLAIM_BLOCKS
 
 
 @pytest.mark.parametrize("resumed", [False, True])
