@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from contest_evidence import PROMPTS, changed, record
 from entrant_evidence import answer, evidence
+from imagined_contest import changed, record
 
 from evaluation.bundle import Bundle, read_bundle, write_bundle
 from evaluation.conditions import conditions_of
@@ -28,6 +28,8 @@ from evaluation.manifest import (
 )
 from evaluation.outcome import BaselineFigures, ContestOutcome
 from evaluation.plan import ContestPlan, PlannedEntrant
+from evaluation.prompts import prompts_for
+from evaluation.reference import tokenizer
 from evaluation.rejudging import rejudge_contest
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause
@@ -61,17 +63,18 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     store = EvidenceStore(folder / "far")
     seed = seed_from_block_hash(plan.seed_block_hash)
-    before = (answer(20, step_us=500), answer(20, step_us=400))
+    before = (answer(20, step_us=5_000), answer(20, step_us=4_000))
+    prompts = prompts_for(seed, plan.policy.contest, tokenizer)
     parts, verdicts = [], []
     for place, entrant in enumerate(plan.entrants):
-        own = answer(20, step_us=100 - 10 * place)
+        own = answer(20, step_us=2_000 - 200 * place)
         found = evidence(
             contest_id=plan.contest_id,
             track=plan.track,
             attempt=plan.attempt,
             seed_block=plan.seed_block,
             seed_block_hash=plan.seed_block_hash,
-            prompts_digest=PROMPTS,
+            prompts_digest=prompts.digest,
             model_name=plan.model_name,
             baseline_image=str(plan.baseline),
             entrant_id=entrant.entrant_id,
@@ -79,7 +82,9 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
             role=entrant.role,
             image_digest=entrant.image.digest,
             answers=(own, own),
-            repeats=(own,),
+            repeated=prompts.repeated,
+            repeats=(own,) * len(prompts.repeated),
+            controls=(own,) * len(prompts.repeated),
             baseline=before,
             record=record(entrant.role),
         )
@@ -88,7 +93,7 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
         verdicts.append(judge(found, plan.policy.gates, evidence_digest=digest))
     baseline = BaselineEvidence(
         contest_id=plan.contest_id,
-        prompts_digest=PROMPTS,
+        prompts_digest=prompts.digest,
         before=before,
         after=(),
         records=(record("baseline"),),
@@ -98,7 +103,7 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
         "contest_id": plan.contest_id,
         "status": "completed",
         "seed": seed,
-        "prompts_digest": PROMPTS,
+        "prompts_digest": prompts.digest,
         "baseline": BaselineFigures(
             ttft_us=tuple(one.ttft_us for one in before),
             e2e_us=tuple(one.wall_us for one in before),
@@ -111,8 +116,8 @@ def bundle_of(plan: ContestPlan, folder: Path, **outcome: Any) -> Bundle:
         plan=plan,
         policy_digest=track_policy_digest(plan.policy),
         seed=seed,
-        prompts_digest=PROMPTS,
-        prompts_evidence=store.put(b"the prompts"),
+        prompts_digest=prompts.digest,
+        prompts_evidence=store.put(spelled_part(prompts)),
         baseline_evidence=store.put(spelled_part(baseline)),
         entrants=tuple(parts),
         conditions=conditions_of(
