@@ -14,11 +14,11 @@ from uuid import UUID
 import msgspec
 
 from api.app import Services
+from api.errors import problem_of
 from evaluation.contest import ContestOutcome
 from evaluation.desk import ContestDesk
 from evaluation.measure import OnBlock, OnMeasured, Progress
 from evaluation.plan import ContestPlan
-from evaluation.runners.port import InfrastructureFaultError
 from ledger.application import Ledger
 from ledger.codes import VoidCause
 from ledger.commands.alerts import raise_alert
@@ -106,14 +106,21 @@ class Evaluator:
                 self.wait(POLL_S)
 
     def follow(self) -> None:
-        """Go on until ``wait`` raises. A machine that fails is tried again, as a node is."""
+        """Go on until ``wait`` raises. What fails on one track is told and holds up no other one.
+
+        A machine or a database that fails is tried again, as a node is; a contest that ends by an
+        error counts as this host's fault, so that it stands back. Raises what nobody expected.
+        """
         while True:
             steps: list[Attempted | Waiting] = []
             for track in self._tracks():
                 try:
                     steps.append(self.step(track))
-                except InfrastructureFaultError as fault:
-                    self._tell(track, f"this machine runs no contest now: {fault.detail}")
+                except Exception as error:
+                    problem = problem_of(error)
+                    if problem.is_defect:
+                        raise
+                    self._tell(track, f"no contest runs here now: {problem.message}")
             if not any(isinstance(step, Attempted) for step in steps):
                 self.wait(POLL_S)
 

@@ -218,13 +218,18 @@ class ContestDesk:
         return VoidCause.INTERRUPTED if claim.lost is not None else None
 
     def _abandon(self, contest: UUID, error: BaseException) -> None:
-        """The run ended by an error: void, if the ledger can be told so."""
+        """The run ended by an error: void, if the ledger can be told so.
+
+        But for an interrupt it is a fault of this host, so that one whose contests always end so
+        stands back, instead of a service that plans and voids an attempt a block for ever.
+        """
+        told = isinstance(error, KeyboardInterrupt | SystemExit)
         detail = f"the evaluator stopped while the contest ran: {_for_everybody(error)}"
         try:
             void_contest(
                 self._ledger,
                 contest,
-                cause=VoidCause.INTERRUPTED,
+                cause=VoidCause.INTERRUPTED if told else VoidCause.HOST_FAILED,
                 detail=detail[:MAX_DETAIL_CHARS],
                 holder=self._holder,
             )

@@ -10,13 +10,19 @@ from uuid import UUID
 import pytest
 
 from api.app import Services
-from api.evaluating import Attempted, Evaluator, Waiting, copy_finder
+from api.evaluating import (
+    FAULTS_UNTIL_STANDING_BACK,
+    Attempted,
+    Evaluator,
+    Waiting,
+    copy_finder,
+)
 from api.settings import Settings
 from evaluation.contest import ContestOutcome
 from evaluation.desk import ContestDesk
 from evaluation.evidence import EvidenceStore
 from evaluation.images import ImageRef
-from evaluation.plan import ContestPlan
+from evaluation.plan import ContestPlan, PlanError
 from evaluation.reference import tokenizer
 from evaluation.runners.port import ImageFacts, InfrastructureFaultError, Runner
 from ledger.codes import InfrastructureCause, VoidCause
@@ -261,7 +267,49 @@ def test_an_attempt_that_is_ended_early_is_in_the_report(
     with pytest.raises(type(error)):
         own.once()
     (attempt,) = own.attempts
-    assert (attempt.status, attempt.void_cause, attempt.entrants) == ("void", "interrupted", 1)
+    cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "host_failed"
+    assert (attempt.status, attempt.void_cause, attempt.entrants) == ("void", cause, 1)
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_what_is_refused_on_one_track_holds_up_no_other_and_is_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planned: bool
+) -> None:
+    engine = quick_engine(tmp_path)
+    scene = Scene(engine, rules=policy(max_attempts=3, tracks=("broken", TRACK)))
+    scene.register((0, "A", None), (1, "B", None))
+    scene.submit("A")  # goes to the first track
+    scene.block()
+    turns: list[int] = []
+
+    def refused(*_: object, **__: object) -> ContestOutcome:
+        msg = "the prompts cannot be had"
+        raise PlanError(msg)
+
+    def wait(_: float) -> None:
+        turns.append(1)
+        scene.block()
+        if len(turns) == 5:
+            raise KeyboardInterrupt
+
+    own = evaluator(scene, tmp_path, refused)
+    own.wait = wait
+    if not planned:
+        own.desk.run = refused  # type: ignore[method-assign]  # refused before anything is planned
+    looked: list[str] = []
+    step = Evaluator.step
+
+    def spied(self: Evaluator, track: str) -> Attempted | Waiting:
+        looked.append(track)
+        return step(self, track)
+
+    monkeypatch.setattr(Evaluator, "step", spied)
+    with pytest.raises(KeyboardInterrupt):
+        own.follow()
+    assert looked[:2] == ["broken", TRACK]
+    assert len(scene.facts(ContestPlanned)) == (FAULTS_UNTIL_STANDING_BACK if planned else 0)
+    assert len(scene.facts(AlertRaised)) == planned
+    engine.dispose()
 
 
 def test_a_track_that_the_policy_does_not_have_is_refused(scene: Scene, tmp_path: Path) -> None:
