@@ -22,11 +22,11 @@ from evaluation.plan import ContestPlan
 from ledger.application import Ledger
 from ledger.codes import VoidCause
 from ledger.commands.alerts import raise_alert
-from ledger.commands.contests import commit_order
+from ledger.commands.contests import first_in_line
 from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.commands.thrones import vacate_departed
 from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder
-from ledger.decisions.submission import CommitSeen, Submission
+from ledger.decisions.submission import Submission
 from ledger.queries.contests import faults_in_a_row, last_seed_block, open_contests
 from ledger.queries.submissions import of_fingerprint, queue
 from ledger.queries.weights import registry
@@ -304,17 +304,13 @@ def track_must_be_known(ledger: Ledger, track: str) -> None:
 def first_of(
     ledger: Ledger, waiting: Sequence[UUID], seed_block: int, max_challengers: int
 ) -> list[UUID]:
-    """Everything that the first hotkeys in the line have committed before the seed block.
-
-    Of one hotkey the latest runs, at its own place, so that place decides who is first.
-    """
-    commits: dict[str, list[tuple[CommitSeen, UUID]]] = {}
-    for identity in waiting:
-        commit = ledger.load(Submission, identity).commit
-        if commit is not None and commit.block < seed_block:
-            commits.setdefault(commit.hotkey, []).append((commit, identity))
-    own = sorted(commits.values(), key=lambda line: max(commit_order(one) for one, _ in line))
-    return [identity for line in own[:max_challengers] for _, identity in line]
+    """Everything that the first hotkeys in the line have committed before the seed block."""
+    return first_in_line(
+        lambda identity: ledger.load(Submission, identity).commit,
+        waiting,
+        seed_block,
+        max_challengers,
+    )
 
 
 def vacate_left(services: Services, network: str, netuid: int) -> None:

@@ -20,7 +20,7 @@ from evaluation.manifest import read_baseline, spelled_part, track_policy_digest
 from evaluation.plan import ContestPlan
 from evaluation.recording import Findings, record_completed
 from ledger.application import Ledger, Unit
-from ledger.commands.contests import plan_in, planned_track
+from ledger.commands.contests import first_in_line, plan_in, planned_track
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest, ContestPlanned, Holder
 from ledger.decisions.submission import Submission
@@ -147,7 +147,11 @@ def _must_be_its_policy(plan: ContestPlan, track: TrackPolicy | None) -> None:
 
 
 def _challengers(unit: Unit, plan: ContestPlan, waiting: Sequence[UUID]) -> list[UUID]:
-    """The queued submissions that the bundle's challengers are, by their images' digests."""
+    """What the first hotkeys in the line committed, whose latest are the bundle's challengers.
+
+    Those are found by their images' digests. Whoever brings a contest that was not planned here
+    does not choose who is judged first, nor which of a hotkey's submissions.
+    """
     commits = [(one, unit.get(Submission, one).commit) for one in waiting]
     found: list[UUID] = []
     for entrant in plan.entrants:
@@ -168,7 +172,22 @@ def _challengers(unit: Unit, plan: ContestPlan, waiting: Sequence[UUID]) -> list
             )
             raise DecisionRefusedError(msg)
         found.append(own)
-    return found
+    due = first_in_line(
+        lambda one: unit.get(Submission, one).commit, waiting, plan.seed_block, len(found)
+    )
+    latest = {_hotkey(unit, one): one for one in due}
+    if set(latest.values()) != set(found):
+        msg = (
+            f"the bundle's challengers are not the first in the line of track '{plan.track}', each "
+            "with its latest commit; plan the contest here and run that"
+        )
+        raise DecisionRefusedError(msg)
+    return due
+
+
+def _hotkey(unit: Unit, submission: UUID) -> str | None:
+    commit = unit.get(Submission, submission).commit
+    return commit.hotkey if commit is not None else None
 
 
 def _must_be_its_entrants(plan: ContestPlan, planned: ContestPlanned | None) -> None:

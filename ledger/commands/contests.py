@@ -6,7 +6,7 @@ its entrants' submissions, and the track's throne.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import UUID
@@ -71,6 +71,27 @@ RENEW_BELOW_BLOCKS: Final = 100
 def commit_order(commit: CommitSeen) -> tuple[int, int, int, int]:
     """The order of judging and of owning content: block, reveals before extrinsics, index."""
     return (commit.block, 0 if commit.form == "timelocked" else 1, commit.index, commit.nth)
+
+
+def first_in_line(
+    commit_of: Callable[[UUID], CommitSeen | None],
+    waiting: Sequence[UUID],
+    seed_block: int,
+    most: int,
+) -> list[UUID]:
+    """Everything that the first ``most`` hotkeys in the line committed before the seed block.
+
+    Of one hotkey the latest runs, at its own place, so that place decides who is first; it comes
+    last of its hotkey's.
+    """
+    commits: dict[str, list[tuple[CommitSeen, UUID]]] = {}
+    for identity in waiting:
+        commit = commit_of(identity)
+        if commit is not None and commit.block < seed_block:
+            commits.setdefault(commit.hotkey, []).append((commit, identity))
+    own = [sorted(line, key=lambda pair: commit_order(pair[0])) for line in commits.values()]
+    own.sort(key=lambda line: commit_order(line[-1][0]))
+    return [identity for line in own[:most] for _, identity in line]
 
 
 def plan_contest(

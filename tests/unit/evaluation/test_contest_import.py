@@ -319,6 +319,24 @@ def test_a_bundle_that_leaves_out_the_king_is_refused(scene: Scene, tmp_path: Pa
         imported(scene, bundle_of(plan, tmp_path), tmp_path, [challenger])
 
 
+@pytest.mark.parametrize("ran", ["second", "older"])
+def test_an_ad_hoc_bundle_does_not_choose_who_is_judged(
+    scene: Scene, tmp_path: Path, ran: str
+) -> None:
+    older, second = scene.submit("A", "a1"), scene.submit("B")
+    newer = scene.submit("A", "a2")
+    waiting = [older, second, newer]
+    run = {"second": [newer], "older": [second, older]}[ran]
+    bundle = bundle_of(ad_hoc(scene, scene.block(), *run), tmp_path)
+    before = scene.log()
+    with pytest.raises(DecisionRefusedError, match="not the first in the line"):
+        imported(scene, bundle, tmp_path, waiting)
+    assert scene.log() == before
+    due = bundle_of(ad_hoc(scene, scene.head, second, newer), tmp_path / "due")
+    assert imported(scene, due, tmp_path, waiting).outcome == "recorded"
+    assert scene.status(older) == "superseded"
+
+
 def test_a_bundle_older_than_the_last_attempt_is_refused(scene: Scene, tmp_path: Path) -> None:
     first, second = scene.submit("A"), scene.submit("B")
     old = scene.block()
