@@ -14,19 +14,19 @@ from uuid import UUID
 import msgspec
 
 from api.app import Services
+from api.errors import problem_of
 from evaluation.contest import ContestOutcome
 from evaluation.desk import ContestDesk
 from evaluation.measure import OnBlock, OnMeasured, Progress
 from evaluation.plan import ContestPlan
-from evaluation.runners.port import InfrastructureFaultError
 from ledger.application import Ledger
 from ledger.codes import VoidCause
 from ledger.commands.alerts import raise_alert
-from ledger.commands.contests import commit_order
+from ledger.commands.contests import first_in_line
 from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.commands.thrones import vacate_departed
 from ledger.decisions.contest import ClaimHeldError, ClaimLostError, Contest, Holder
-from ledger.decisions.submission import CommitSeen, Submission
+from ledger.decisions.submission import Submission
 from ledger.queries.contests import faults_in_a_row, last_seed_block, open_contests
 from ledger.queries.submissions import of_fingerprint, queue
 from ledger.queries.weights import registry
@@ -106,14 +106,21 @@ class Evaluator:
                 self.wait(POLL_S)
 
     def follow(self) -> None:
-        """Go on until ``wait`` raises. A machine that fails is tried again, as a node is."""
+        """Go on until ``wait`` raises. What fails on one track is told and holds up no other one.
+
+        A machine or a database that fails is tried again, as a node is; a contest that ends by an
+        error counts as this host's fault, so that it stands back. Raises what nobody expected.
+        """
         while True:
             steps: list[Attempted | Waiting] = []
             for track in self._tracks():
                 try:
                     steps.append(self.step(track))
-                except InfrastructureFaultError as fault:
-                    self._tell(track, f"this machine runs no contest now: {fault.detail}")
+                except Exception as error:
+                    problem = problem_of(error)
+                    if problem.is_defect:
+                        raise
+                    self._tell(track, f"no contest runs here now: {problem.message}")
             if not any(isinstance(step, Attempted) for step in steps):
                 self.wait(POLL_S)
 
@@ -157,12 +164,18 @@ class Evaluator:
             waiting = Waiting(str(held))
             self._tell(track, waiting.why)
             return waiting
+        except BaseException:
+            if plans:
+                self._ended_early(plans[0])
+            raise
         vacate_left(self.services, self.network, self.netuid)
         return self._attempted(plans[0], outcome, outcome.detail)
 
     # -- what can be done ---------------------------------------------------------------------
 
     def _tracks(self) -> list[str]:
+        for track in self.tracks:
+            track_must_be_known(self.ledger, track)
         if self.tracks:
             return list(self.tracks)
         return list(self.ledger.arena_state().policy_at(self._head()).tracks)
@@ -187,8 +200,10 @@ class Evaluator:
             before = last_seed_block(scope, track)
             forgiven = self._forgiven_to.get(track, -1)
             faults = faults_in_a_row(scope, track, self.holder.host, after_seed_block=forgiven)
-        if not waiting:
-            return Waiting("no submission waits")
+            running = open_contests(scope)
+        held = self._held(track, running)
+        if held is not None or not waiting:
+            return Waiting(held or "no submission waits")
         allowed = arena.policy_at(head).track(track).contest.max_attempts
         if faults >= max(1, min(FAULTS_UNTIL_STANDING_BACK, allowed - 1)):
             return self._stand_back(track, faults, len(waiting))
@@ -198,6 +213,19 @@ class Evaluator:
         if not line:
             return Waiting(f"waiting for a block after {head}, that of the newest commit", True)
         return line, head
+
+    def _held(self, track: str, running: Sequence[UUID]) -> str | None:
+        """Who runs the track's open contest, and until when nobody else may plan one."""
+        for one in running:
+            found = self.ledger.load(Contest, one)
+            if found.ended is None and found.plan is not None and found.plan.track == track:
+                claim = found.claim
+                by = f", claimed by {claim.worker} until block {claim.until_block}" if claim else ""
+                return (
+                    f"contest {one} with {len(found.plan.entrants)} entrants is open{by}; "
+                    "'contest void' ends it if that worker will not come back"
+                )
+        return None
 
     def _stand_back(self, track: str, faults: int, waiting: int) -> Waiting:
         why = (
@@ -210,18 +238,35 @@ class Evaluator:
 
     # -- afterwards ---------------------------------------------------------------------------
 
+    def _ended_early(self, plan: ContestPlan) -> None:
+        """An attempt that an interrupt or an error ended belongs to the report as well."""
+        voided = self.ledger.load(Contest, UUID(plan.contest_id)).voided
+        if voided is None:
+            self._attempted(plan, None, "it could not be voided now, and is later")
+        else:
+            self._told(plan, "void", VoidCause(voided.cause), voided.detail)
+
     def _attempted(
         self, plan: ContestPlan, outcome: ContestOutcome | None, detail: str
     ) -> Attempted:
+        cause = outcome.void_cause if outcome else None
+        return self._told(plan, outcome.status if outcome else "lost", cause, detail)
+
+    def _told(
+        self,
+        plan: ContestPlan,
+        status: Literal["completed", "void", "lost"],
+        cause: VoidCause | None,
+        detail: str,
+    ) -> Attempted:
         king = self.ledger.arena_state().kings.get(plan.track)
-        cause: VoidCause | None = outcome.void_cause if outcome else None
         attempted = Attempted(
             contest_id=plan.contest_id,
             track=plan.track,
             attempt=plan.attempt,
             seed_block=plan.seed_block,
             entrants=len(plan.entrants),
-            status=outcome.status if outcome else "lost",
+            status=status,
             void_cause=cause.value if cause else None,
             detail=detail,
             king_hotkey=king.hotkey if king else None,
@@ -251,20 +296,21 @@ def copy_finder(services: Services, network: str, netuid: int, say: Say) -> Call
     return find
 
 
+def track_must_be_known(ledger: Ledger, track: str) -> None:
+    """Refuse a track that the policy in force does not have."""
+    ledger.arena_state().policy_at(ledger.head().effective_block).track(track)
+
+
 def first_of(
     ledger: Ledger, waiting: Sequence[UUID], seed_block: int, max_challengers: int
 ) -> list[UUID]:
-    """Everything that the first hotkeys in the line have committed before the seed block.
-
-    Of one hotkey the latest runs, at its own place, so that place decides who is first.
-    """
-    commits: dict[str, list[tuple[CommitSeen, UUID]]] = {}
-    for identity in waiting:
-        commit = ledger.load(Submission, identity).commit
-        if commit is not None and commit.block < seed_block:
-            commits.setdefault(commit.hotkey, []).append((commit, identity))
-    own = sorted(commits.values(), key=lambda line: max(commit_order(one) for one, _ in line))
-    return [identity for line in own[:max_challengers] for _, identity in line]
+    """Everything that the first hotkeys in the line have committed before the seed block."""
+    return first_in_line(
+        lambda identity: ledger.load(Submission, identity).commit,
+        waiting,
+        seed_block,
+        max_challengers,
+    )
 
 
 def vacate_left(services: Services, network: str, netuid: int) -> None:

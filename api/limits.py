@@ -14,5 +14,7 @@ MAX_NETUID: Final = 65_535
 """Subnets are numbered by a u16."""
 MAX_CHALLENGERS: Final = 254
 """A subnet has 256 slots, of which king and runner-up hold two."""
+MAX_CLAIM_BLOCKS: Final = 7_200
+"""How long a contest may be kept for somebody: a day of blocks, as the ledger bounds it."""
 MAX_GPUS: Final = 64
 """GPUs of one server; as a track's policy bounds them."""

@@ -59,10 +59,15 @@ WORDS: Final[dict[str, str]] = {
     VoidCause.INTERRUPTED: "the round was interrupted",
     VoidCause.EVALUATION_PAUSED: "evaluation was paused while the round ran",
     VoidCause.CLIENT_SATURATED: "the measuring client was too busy to be trusted",
+    VoidCause.STOPPED: "the operator ended the round",
     VoidCause.DRIFTED: "the machine changed its speed while the round ran",
     InfrastructureCause.PULL_FAILED: "the image could not be pulled (not the miner's fault)",
     InfrastructureCause.HOST_FAILED: "the machine failed (not the miner's fault)",
     InfrastructureCause.COVERAGE_TOO_LOW: "too little could be scored (not the miner's fault)",
+    InfrastructureCause.KING_NOT_MEASURED: (
+        "the king could not be measured, so nobody was compared with it"
+    ),
+    DepositionCause.NOT_MEASURED: "it could not be measured as often as the policy allows",
     DepositionCause.OVERTAKEN: "overtaken by a faster server",
     DepositionCause.DEREGISTERED: "its hotkey was deregistered",
     DepositionCause.DISQUALIFIED: "its own server failed in a round",

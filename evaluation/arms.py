@@ -7,6 +7,7 @@ machine time from everybody after it.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,9 +37,10 @@ from evaluation.runners.port import (
     ServerStartError,
     Stage,
 )
-from ledger.codes import DisqualificationCode
+from ledger.codes import DisqualificationCode, InfrastructureCause
 
-_EXIT_SEEN_S: Final = 0.5
+_EXIT_SEEN_S: Final = 5.0
+"""How long the end of a server whose stream broke is waited for: it says whose fault that was."""
 _NS_PER_MS: Final = 1_000_000
 
 OnServer = Callable[[str, RunningServer], None]
@@ -325,6 +327,9 @@ class Arm:
             if server.out_of_memory:
                 code = DisqualificationCode.OUT_OF_MEMORY
                 detail += " because it used more memory than it may"
+            elif _killed_from_outside(self.exit_code):
+                self._fail(Fault(infrastructure=InfrastructureCause.HOST_FAILED, detail=detail))
+                return
         self._fail(Fault(disqualified=code, detail=detail))
 
     def _budget_spent(self, when: str) -> Fault:
@@ -349,7 +354,12 @@ class Arm:
         except ImageRefusedError as refused:
             self._fail(Fault(disqualified=refused.code, detail=refused.detail))
         except ServerStartError as at_start:
-            self._fail(Fault(disqualified=at_start.code, detail=at_start.detail))
+            own = at_start.code is DisqualificationCode.OUT_OF_MEMORY
+            if own or not _killed_from_outside(at_start.exit_code):
+                self._fail(Fault(disqualified=at_start.code, detail=at_start.detail))
+            else:
+                cause = InfrastructureCause.HOST_FAILED
+                self._fail(Fault(infrastructure=cause, detail=at_start.detail))
             self.exit_code, self.log_tail = at_start.exit_code, at_start.log_tail
 
 
@@ -378,6 +388,14 @@ def stopped_at_the_end(*arms: Arm) -> Iterator[None]:
         failures[0].add_note(further.detail)
     if failures:
         raise failures[0]
+
+
+def _killed_from_outside(exit_code: int | None) -> bool:
+    """Whether SIGKILL ended it: a container's first process gets that from the machine alone.
+
+    One may claim it by the exit code that stands for it. That is counted and so ends, too.
+    """
+    return exit_code == -signal.SIGKILL
 
 
 def _own_exit_code(server: RunningServer, fault: ServerFaultError) -> int | None:

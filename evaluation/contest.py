@@ -101,8 +101,9 @@ def run_contest(
         return contest.stored(outcome, evidence, runner.facts(), host_before)
     except (EvidenceError, OSError) as error:
         # A verdict without its evidence is nobody's to check: such a round does not count.
+        why = error.strerror if isinstance(error, OSError) else str(error)  # and no path of ours
         return replace(
-            _void(outcome, VoidCause.HOST_FAILED, f"the evidence was not stored: {error}", error),
+            _void(outcome, VoidCause.HOST_FAILED, f"the evidence was not stored: {why}", error),
             status="void",
             baseline=None,
         )

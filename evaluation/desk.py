@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
+import msgspec
+
 from evaluation.claims import LOOK_EVERY_S, KeptClaim
 from evaluation.contest import ContestOutcome, OnServer, run_contest
-from evaluation.evidence import Evidence
+from evaluation.evidence import Evidence, EvidenceError
 from evaluation.images import ImageRef, ImageReferenceError, image_as_committed, parse_image
 from evaluation.measure import OnBlock, OnMeasured, Progress, ShouldStop
 from evaluation.noting import NotingRunner
-from evaluation.plan import ContestPlan, PlannedEntrant, Tokenizer
+from evaluation.plan import ContestPlan, PlanError, PlannedEntrant, Tokenizer
 from evaluation.recording import Findings, record_completed
-from evaluation.runners.port import ImageFacts, Runner
+from evaluation.runners.port import ImageFacts, InfrastructureFaultError, Runner
 from evaluation.sources import Texts, texts_among
 from ledger.application import Ledger
-from ledger.codes import VoidCause
+from ledger.codes import InfrastructureCause, VoidCause
 from ledger.commands.contests import plan_contest, planned_track, void_contest
 from ledger.commands.copies import record_fingerprint
 from ledger.decisions.base import DecisionRefusedError
@@ -32,6 +34,9 @@ from ledger.decisions.submission import Submission
 
 MAX_DETAIL_CHARS: Final = 1_000
 """How much is kept of the error that ended a contest."""
+
+PROBE: Final = b"cacheon-ledger: evidence can be kept here\n"
+"""What is stored before a contest, to see whether anything can be."""
 
 OnFingerprint = Callable[[str], None]
 """Told of a content fingerprint when it has been recorded for a submission."""
@@ -146,6 +151,7 @@ class ContestDesk:
         rules = self._ledger.arena_state().policy_at(head).track(track)
         baseline_of(rules.baseline_image)
         texts = texts_among(rules.contest.source, self._prompts_files)
+        self._try_evidence()
         contest = plan_contest(
             self._ledger,
             track=track,
@@ -178,6 +184,7 @@ class ContestDesk:
             if claim.lost is not None:
                 raise ClaimLostError(claim.lost)
             self._record(contest, outcome)
+            outcome = self._as_recorded(contest, outcome)
         except ClaimLostError:
             raise
         except BaseException as error:
@@ -188,6 +195,14 @@ class ContestDesk:
         return outcome
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _try_evidence(self) -> None:
+        """A contest whose evidence cannot be kept is void in the end: better to know before it."""
+        try:
+            self._evidence.put(PROBE)
+        except (EvidenceError, OSError) as error:
+            msg = f"evidence cannot be stored, so no contest is planned: {error}"
+            raise InfrastructureFaultError(InfrastructureCause.HOST_FAILED, msg) from error
 
     def _is_older(self, submission: UUID, seed_block: int) -> bool:
         commit = self._ledger.load(Submission, submission).commit
@@ -203,14 +218,18 @@ class ContestDesk:
         return VoidCause.INTERRUPTED if claim.lost is not None else None
 
     def _abandon(self, contest: UUID, error: BaseException) -> None:
-        """The run ended by an error: void, if the ledger can be told so."""
-        kind = "it was told to stop" if isinstance(error, KeyboardInterrupt) else str(error)
-        detail = f"the evaluator stopped while the contest ran: {kind or type(error).__name__}"
+        """The run ended by an error: void, if the ledger can be told so.
+
+        But for an interrupt it is a fault of this host, so that one whose contests always end so
+        stands back, instead of a service that plans and voids an attempt a block for ever.
+        """
+        told = isinstance(error, KeyboardInterrupt | SystemExit)
+        detail = f"the evaluator stopped while the contest ran: {_for_everybody(error)}"
         try:
             void_contest(
                 self._ledger,
                 contest,
-                cause=VoidCause.INTERRUPTED,
+                cause=VoidCause.INTERRUPTED if told else VoidCause.HOST_FAILED,
                 detail=detail[:MAX_DETAIL_CHARS],
                 holder=self._holder,
             )
@@ -231,6 +250,16 @@ class ContestDesk:
         findings = Findings.read(self._evidence, outcome.manifest_digest, self._evidence_url)
         self._ledger.decide(lambda unit: record_completed(unit, contest, findings, self._holder))
 
+    def _as_recorded(self, contest: UUID, outcome: ContestOutcome) -> ContestOutcome:
+        """The outcome as it stands in the log: over a pause the ledger makes a whole run void."""
+        voided = self._ledger.load(Contest, contest).voided
+        if voided is None:
+            return outcome
+        cause = VoidCause(voided.cause)
+        return msgspec.structs.replace(
+            outcome, status="void", void_cause=cause, detail=voided.detail
+        )
+
     def _note(self, contest: UUID, plan: ContestPlan, image: ImageRef, facts: ImageFacts) -> None:
         """Record the content of an entrant's image before it runs, and look for copies of it."""
         for entrant in plan.entrants:
@@ -241,6 +270,22 @@ class ContestDesk:
                 self._ledger, identity, facts.fingerprint, contest=contest, holder=self._holder
             )
             self._on_fingerprint(facts.fingerprint)
+
+
+def _for_everybody(error: BaseException) -> str:
+    """What may be said of an error in the log for ever: no path, address or secret of a machine.
+
+    The error itself goes on to whoever runs the evaluator.
+    """
+    match error:
+        case KeyboardInterrupt():
+            return "it was told to stop"
+        case DecisionRefusedError() | PlanError():
+            return str(error)
+        case OSError(strerror=str() as strerror):
+            return f"{type(error).__name__} ({strerror})"
+        case _:
+            return type(error).__name__
 
 
 def plan_of(ledger: Ledger, contest: UUID, model_dir: str) -> ContestPlan:

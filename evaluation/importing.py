@@ -20,7 +20,7 @@ from evaluation.manifest import read_baseline, track_policy_digest
 from evaluation.plan import ContestPlan
 from evaluation.recording import Findings, record_completed
 from ledger.application import Ledger, Unit
-from ledger.commands.contests import plan_in, planned_track
+from ledger.commands.contests import first_in_line, plan_in, planned_track
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest, ContestPlanned, Holder
 from ledger.decisions.submission import Submission
@@ -36,12 +36,17 @@ AD_HOC: Final = Holder("bundle/ad-hoc", BY_BUNDLE)
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a bundle: ``known`` where it was recorded before, by this very bundle."""
+    """What became of a bundle: ``known`` where it was recorded before, by this very bundle.
+
+    ``void`` where it is in the log and counts for nobody, e.g. because evaluation was paused since
+    its plan; ``detail`` says why.
+    """
 
     contest_id: str
     track: str
     seed_block: int
-    outcome: Literal["recorded", "known"]
+    outcome: Literal["recorded", "known", "void"]
+    detail: str = ""
     manifest_digest: str
     king_hotkey: str | None
 
@@ -101,13 +106,15 @@ def import_bundle(
         record_completed(unit, identity, findings, holder)
         return "recorded"
 
-    outcome = ledger.decide(work)
+    outcome: Literal["recorded", "known", "void"] = ledger.decide(work)
+    voided = ledger.load(Contest, identity).voided
     king = ledger.arena_state().kings.get(plan.track)
     return Imported(
         contest_id=str(identity),
         track=plan.track,
         seed_block=plan.seed_block,
-        outcome=outcome,
+        outcome="void" if voided is not None else outcome,
+        detail=voided.detail if voided is not None else "",
         manifest_digest=bundle.manifest_digest,
         king_hotkey=king.hotkey if king else None,
     )
@@ -140,7 +147,11 @@ def _must_be_its_policy(plan: ContestPlan, track: TrackPolicy | None) -> None:
 
 
 def _challengers(unit: Unit, plan: ContestPlan, waiting: Sequence[UUID]) -> list[UUID]:
-    """The queued submissions that the bundle's challengers are, by their images' digests."""
+    """What the first hotkeys in the line committed, whose latest are the bundle's challengers.
+
+    Those are found by their images' digests. Whoever brings a contest that was not planned here
+    does not choose who is judged first, nor which of a hotkey's submissions.
+    """
     commits = [(one, unit.get(Submission, one).commit) for one in waiting]
     found: list[UUID] = []
     for entrant in plan.entrants:
@@ -161,7 +172,22 @@ def _challengers(unit: Unit, plan: ContestPlan, waiting: Sequence[UUID]) -> list
             )
             raise DecisionRefusedError(msg)
         found.append(own)
-    return found
+    due = first_in_line(
+        lambda one: unit.get(Submission, one).commit, waiting, plan.seed_block, len(found)
+    )
+    latest = {_hotkey(unit, one): one for one in due}
+    if set(latest.values()) != set(found):
+        msg = (
+            f"the bundle's challengers are not the first in the line of track '{plan.track}', each "
+            "with its latest commit; plan the contest here and run that"
+        )
+        raise DecisionRefusedError(msg)
+    return due
+
+
+def _hotkey(unit: Unit, submission: UUID) -> str | None:
+    commit = unit.get(Submission, submission).commit
+    return commit.hotkey if commit is not None else None
 
 
 def _must_be_its_entrants(plan: ContestPlan, planned: ContestPlanned | None) -> None:

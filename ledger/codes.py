@@ -89,6 +89,7 @@ class VoidCause(StrEnum):
     HOST_FAILED = "host_failed"
     CLIENT_SATURATED = "client_saturated"
     DRIFTED = "drifted"
+    STOPPED = "stopped"
 
 
 class InfrastructureCause(StrEnum):
@@ -97,6 +98,7 @@ class InfrastructureCause(StrEnum):
     PULL_FAILED = "pull_failed"
     HOST_FAILED = "host_failed"
     COVERAGE_TOO_LOW = "coverage_too_low"
+    KING_NOT_MEASURED = "king_not_measured"
 
 
 class DepositionCause(StrEnum):
@@ -106,3 +108,4 @@ class DepositionCause(StrEnum):
     COPY = "copy"
     DEREGISTERED = "deregistered"
     DISQUALIFIED = "disqualified"
+    NOT_MEASURED = "not_measured"

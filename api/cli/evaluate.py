@@ -103,7 +103,8 @@ def evaluate(
     Several may run, here and elsewhere: a contest is claimed by one of them. Blocks come from
     'ingest', which must run beside it. What a killed evaluator left is cleared away first, and its
     attempt is void. How it goes is told on stderr; with --format json what was done is one
-    document on stdout. With --once it ends with code 24 where a contest was void.
+    document on stdout. With --once it ends with code 24 where a contest was void, and with 130
+    where it was told to end before it had run any.
     """
     from api.cli.cells import printable
     from api.cli.contest_progress import contest_progress
@@ -181,6 +182,8 @@ def evaluate(
     show(report, EVALUATION, output_format)
     if once and any(attempt.status != "completed" for attempt in evaluator.attempts):
         raise typer.Exit(int(ExitCode.CONTEST_VOID))
+    if once and ended == "stopped":
+        raise typer.Exit(int(ExitCode.INTERRUPTED))
 
 
 def _runner(

@@ -140,6 +140,7 @@ IMPORTED: Final[Layout] = (
             Column("track", "track"),
             Column("seed block", "seed_block", Kind.NUMBER),
             Column("outcome", "outcome"),
+            Column("detail", "detail", Kind.PROSE),
             Column("king after", "king_hotkey", Kind.ID),
             Column("contest", "contest_id", Kind.ID),
             Column("evidence", "manifest_digest", Kind.ID),

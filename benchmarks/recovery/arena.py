@@ -48,8 +48,9 @@ FEE_RAO: Final = 100
 BLOCK_EVERY_S: Final = 0.25
 BASELINE: Final = "recompute"
 CHALLENGERS: Final = ("kv_cache", "prefix_cache")
-ENDS_WELL: Final = frozenset({"queued", "scored", "disqualified", "credited"})
-"""Where a fee may lie when all is over: none of these has lost it."""
+ENDS_WELL: Final = frozenset({"queued", "scored", "credited"})
+"""Where a fee may lie when all is over. All servers here are honest: a disqualified one has lost it
+by a killing that was not its own."""
 
 _ARENA: Final = ArenaKey("0x" + "5e" * 32, NETUID)
 _OPENED_AT: Final = 10

@@ -6,15 +6,15 @@ its entrants' submissions, and the track's throne.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import UUID
 
 from ledger.application import Ledger, Unit
-from ledger.codes import DepositionCause, DisqualificationCode, VoidCause
+from ledger.codes import DepositionCause, DisqualificationCode, InfrastructureCause, VoidCause
 from ledger.commands.causes import after, after_acceptance
-from ledger.decisions.arena import Arena, RunnerUp
+from ledger.decisions.arena import Arena, RunnerUp, check_actor, check_reason
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import (
     ClaimHeldError,
@@ -53,6 +53,7 @@ UNCOUNTED: Final = frozenset(
         VoidCause.HOST_FAILED,
         VoidCause.CLIENT_SATURATED,
         VoidCause.DRIFTED,
+        VoidCause.STOPPED,
     )
 )
 """Void attempts that do not count against `max_attempts`: they say something of the evaluator's own
@@ -70,6 +71,27 @@ RENEW_BELOW_BLOCKS: Final = 100
 def commit_order(commit: CommitSeen) -> tuple[int, int, int, int]:
     """The order of judging and of owning content: block, reveals before extrinsics, index."""
     return (commit.block, 0 if commit.form == "timelocked" else 1, commit.index, commit.nth)
+
+
+def first_in_line(
+    commit_of: Callable[[UUID], CommitSeen | None],
+    waiting: Sequence[UUID],
+    seed_block: int,
+    most: int,
+) -> list[UUID]:
+    """Everything that the first ``most`` hotkeys in the line committed before the seed block.
+
+    Of one hotkey the latest runs, at its own place, so that place decides who is first; it comes
+    last of its hotkey's.
+    """
+    commits: dict[str, list[tuple[CommitSeen, UUID]]] = {}
+    for identity in waiting:
+        commit = commit_of(identity)
+        if commit is not None and commit.block < seed_block:
+            commits.setdefault(commit.hotkey, []).append((commit, identity))
+    own = [sorted(line, key=lambda pair: commit_order(pair[0])) for line in commits.values()]
+    own.sort(key=lambda line: commit_order(line[-1][0]))
+    return [identity for line in own[:most] for _, identity in line]
 
 
 def plan_contest(
@@ -202,9 +224,14 @@ def complete_in(unit: Unit, contest: UUID, *, holder: Holder | None = None) -> N
     scores, decision = judgement.scores, judgement.decision
     judged = found.judge(after(unit, found), judgement.verdicts, judgement.reasons, holder=holder)
     unit.because(judged)
+    uncompared = {
+        step.challenger_id: step.why for step in decision.steps if isinstance(step, NotCompared)
+    }
     for entrant in plan.entrants:
-        measured = found.measured[entrant.submission_id]
-        _settle_entrant(unit, measured, scores[entrant.submission_id], contest, track)
+        identity = entrant.submission_id
+        _settle_entrant(
+            unit, found, identity, scores[identity], track, uncompared=uncompared.get(identity)
+        )
     _settle_throne(unit, plan.track, contest, decision)
     king = arena.kings.get(plan.track)
     found.complete(unit.context, king.hotkey if king else None)
@@ -223,6 +250,25 @@ def void_contest(
         found = unit.get(Contest, contest)
         if found.ended is None and found.plan is not None:
             _void(unit, found, found.plan, cause, detail, holder)
+
+    ledger.decide(work)
+
+
+def stop_contest(ledger: Ledger, contest: UUID, *, reason: str, actor: str) -> None:
+    """The operator ends an open contest, whoever holds it; its entrants wait again, uncounted.
+
+    Whoever runs it finds its claim lost and records nothing. Refused where the contest is unknown
+    or has ended, and without a reason of one line.
+    """
+    check_reason(reason, f"contest {contest} is ended")
+    check_actor(actor)
+
+    def work(unit: Unit) -> None:
+        found = unit.get(Contest, contest)
+        if found.plan is None:
+            msg = f"contest {contest} is unknown here"
+            raise DecisionRefusedError(msg)
+        _void(unit, found, found.plan, VoidCause.STOPPED, f"{actor}: {reason}", None)
 
     ledger.decide(work)
 
@@ -247,7 +293,8 @@ def _void(
                 track,
                 cause=cause.value,
                 detail=detail,
-                counted=cause.value not in UNCOUNTED,
+                # What fails everybody says nothing of the king's image, nor of the runner-up's.
+                counted=submission.waits_as_challenger and cause.value not in UNCOUNTED,
             )
 
 
@@ -453,11 +500,12 @@ def _decide(unit: Standing, contest: Contest, track: TrackPolicy, seed: int) -> 
             measured=_measured(fact),
             disqualified=out or (fact is not None and fact.status == "disqualified"),
         )
+        given_up = _is_given_up(unit, contest, entrant.submission_id, track)
         held = unit.arena.kings.get(plan.track)
         if entrant.role == "challenger":
             challengers.append(candidate)
         elif entrant.role == "runner_up":
-            runner_up = candidate
+            runner_up = replace(candidate, disqualified=candidate.disqualified or given_up)
         elif held is not None and held.submission_id == entrant.submission_id:
             king = KingState(
                 hotkey=held.hotkey,
@@ -465,6 +513,7 @@ def _decide(unit: Standing, contest: Contest, track: TrackPolicy, seed: int) -> 
                 won_at_block=held.won_at_block,
                 measured=candidate.measured,
                 disqualified=candidate.disqualified,
+                given_up=given_up,
             )
     held = unit.arena.kings.get(plan.track)
     if held is not None and king is None:
@@ -480,6 +529,26 @@ def _decide(unit: Standing, contest: Contest, track: TrackPolicy, seed: int) -> 
         )
         runner_up = None if second else runner_up
     return decide_round(king, challengers, runner_up, track=track, block=unit.block, seed=seed)
+
+
+def _is_given_up(unit: Standing, contest: Contest, identity: UUID, track: TrackPolicy) -> bool:
+    """Whether a king or runner-up could not be measured once too often in a row."""
+    submission = unit.get(Submission, identity)
+    return (
+        not submission.waits_as_challenger
+        and _alone_unmeasured(contest, identity)
+        and submission.failed_attempts + 1 >= track.contest.max_attempts
+    )
+
+
+def _alone_unmeasured(contest: Contest, identity: UUID) -> bool:
+    """Whether the infrastructure failed this one in a round that could measure another."""
+    own = contest.measured.get(identity)
+    return (
+        own is not None
+        and own.status == "infrastructure"
+        and any(fact.status == "scored" for fact in contest.measured.values())
+    )
 
 
 def _verdict(
@@ -508,13 +577,27 @@ def _reason(step: Step) -> str:
         case NotCompared():
             return step.why
         case Deposed():
-            return f"{step.hotkey} loses the crown: its own server failed in this round"
+            return f"{step.hotkey} loses the crown: {_why_deposed(step)}"
+
+
+def _why_deposed(step: Deposed) -> str:
+    if step.given_up:
+        return "it could not be measured as often as the policy allows, while others could"
+    return "its own server failed in this round"
 
 
 def _settle_entrant(
-    unit: Unit, fact: EntrantMeasured, own: Score | None, contest: UUID, track: TrackPolicy
+    unit: Unit,
+    found: Contest,
+    identity: UUID,
+    own: Score | None,
+    track: TrackPolicy,
+    *,
+    uncompared: str | None,
 ) -> None:
-    submission = unit.get(Submission, fact.submission_id)
+    """``uncompared`` says why nobody was compared with it though it was measured, if so."""
+    contest, fact = found.id, found.measured[identity]
+    submission = unit.get(Submission, identity)
     if submission.status != "contested":
         return  # found to be a copy while the contest ran: that verdict stands
     if fact.status == "disqualified":
@@ -534,7 +617,18 @@ def _settle_entrant(
             track,
             cause=fact.code or "infrastructure",
             detail=fact.detail,
-            counted=True,  # the others could be measured: it is about this one
+            # About this one: the others could be measured. A place is lost by that alone.
+            counted=submission.waits_as_challenger or _alone_unmeasured(found, identity),
+        )
+    elif uncompared is not None and submission.waits_as_challenger:
+        _wait_again(
+            unit,
+            submission,
+            contest,
+            track,
+            cause=InfrastructureCause.KING_NOT_MEASURED.value,
+            detail=uncompared,
+            counted=False,  # it ends with the king, who is given up after so many rounds
         )
     else:
         submission.score(unit.context, contest, own.score_ppm, own.lower_ppm, own.upper_ppm)
@@ -568,8 +662,11 @@ def _settle_throne(unit: Unit, track: str, contest: UUID, decision: ThroneDecisi
     for step in decision.steps:
         match step:
             case Deposed():
+                cause = DepositionCause.DISQUALIFIED
                 detail = "its own server failed in the round"
-                arena.depose(unit.context, track, DepositionCause.DISQUALIFIED, detail)
+                if step.given_up:
+                    cause, detail = DepositionCause.NOT_MEASURED, _why_deposed(step)
+                arena.depose(unit.context, track, cause, detail)
             case Crowned():
                 arena.crown(
                     unit.context,

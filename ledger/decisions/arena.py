@@ -174,7 +174,7 @@ class Arena(Aggregate):
                 "underscore and dash, the first a letter or digit"
             )
             raise DecisionRefusedError(msg)
-        _check_actor(actor)
+        check_actor(actor)
         if self.version:
             alike = (self.network, self.opened_at_block) == (network, at_block)
             if alike and self.policies[0].policy.digest() == policy.digest():
@@ -197,7 +197,7 @@ class Arena(Aggregate):
     def adopt(self, context: Context, policy: Policy, from_block: int, actor: str) -> None:
         """Adopt a policy from a block on. The past cannot be given other rules."""
         self._must_be_open(context.arena)
-        _check_actor(actor)
+        check_actor(actor)
         digest = policy.digest()
         same_start = [p.policy.digest() for p in self.policies if p.from_block == from_block]
         if same_start and same_start[-1] == digest:
@@ -365,16 +365,8 @@ class Arena(Aggregate):
         reason: str,
         actor: str,
     ) -> None:
-        if not reason.strip():
-            msg = f"{switch} cannot be {word} without a reason"
-            raise DecisionRefusedError(msg)
-        if not is_one_line(reason, MAX_REASON_CHARS):
-            msg = (
-                f"the reason why {switch} is {word} must be one line of at most "
-                f"{MAX_REASON_CHARS} printable characters"
-            )
-            raise DecisionRefusedError(msg)
-        _check_actor(actor)
+        check_reason(reason, f"{switch} is {word}")
+        check_actor(actor)
         self.record(
             context,
             event,
@@ -439,8 +431,21 @@ class Arena(Aggregate):
                 raise TypeError(msg)
 
 
-def _check_actor(actor: str) -> None:
+def check_actor(actor: str) -> None:
     """Who acted is shown to everybody for ever."""
     if not is_one_line(actor, MAX_ACTOR_CHARS):
         msg = f"whoever acts must be named in 1 to {MAX_ACTOR_CHARS} printable characters"
+        raise DecisionRefusedError(msg)
+
+
+def check_reason(reason: str, what: str) -> None:
+    """Why somebody acted is shown to everybody for ever. ``what`` happened is a clause."""
+    if not reason.strip():
+        msg = f"say why {what}; nothing is done without a reason"
+        raise DecisionRefusedError(msg)
+    if not is_one_line(reason, MAX_REASON_CHARS):
+        msg = (
+            f"the reason why {what} must be one line of at most {MAX_REASON_CHARS} printable "
+            "characters"
+        )
         raise DecisionRefusedError(msg)

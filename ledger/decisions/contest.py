@@ -23,6 +23,8 @@ EntrantStatus = Literal["scored", "disqualified", "infrastructure"]
 
 MAX_WORKER_CHARS: Final = 128
 MAX_SESSION_CHARS: Final = 64
+MAX_CLAIM_BLOCKS: Final = 7_200
+"""The longest claim at once, a day of blocks: nobody else contests the track before it ends."""
 
 
 class ClaimHeldError(DecisionRefusedError):
@@ -223,6 +225,7 @@ class Contest(Aggregate):
     baseline: BaselineMeasured | None = None
     evidence: EvidenceSealed | None = None
     ended: Literal["completed", "void"] | None = None
+    voided: ContestVoided | None = None
 
     def plan_as(
         self, context: Context, *, track: str, after_seed_block: int = -1, **content: object
@@ -252,6 +255,12 @@ class Contest(Aggregate):
             if not is_one_line(text, most):
                 msg = f"the {what} of a claim must be 1 to {most} printable characters"
                 raise DecisionRefusedError(msg)
+        if until_block - context.block > MAX_CLAIM_BLOCKS:
+            msg = (
+                f"contest {self.id} cannot be claimed for {until_block - context.block} blocks; "
+                f"a claim lasts {MAX_CLAIM_BLOCKS} at most"
+            )
+            raise DecisionRefusedError(msg)
         if self.claim is not None:
             self._must_be_held(context, holder, "be claimed")
             if self.claim.until_block >= until_block:
@@ -367,9 +376,11 @@ class Contest(Aggregate):
     def void(
         self, context: Context, cause: VoidCause, detail: str, *, holder: Holder | None = None
     ) -> ContestVoided:
-        """The contest counts for nobody. While a claim lasts, only its holder may say so."""
+        """The contest counts for nobody. While a claim lasts, only its holder may say so, or the
+        operator: ``stopped`` is the cause that no evaluator gives."""
         self._must_be_open("be void")
-        if self.claim is not None and self.claim.until_block >= context.block:
+        lasting = self.claim is not None and self.claim.until_block >= context.block
+        if lasting and cause is not VoidCause.STOPPED:
             self._must_be_held(context, holder, "be void")
         return self.record(
             context,
@@ -429,6 +440,7 @@ class Contest(Aggregate):
                 self.ended = "completed"
             case ContestVoided():
                 self.ended = "void"
+                self.voided = fact
             case _:
                 msg = f"a contest cannot take a {fact.topic}"
                 raise TypeError(msg)

@@ -401,6 +401,7 @@ class Submission(Aggregate):
                 self.failed_attempts += fact.counted
             case SubmissionScored():
                 self.status = "scored"
+                self.failed_attempts = 0  # those in a row count, of a king or runner-up
             case SubmissionDisqualified():
                 self.status = "disqualified"
             case SubmissionCredited():

@@ -5,7 +5,10 @@ round, on scores of the same round. Only correct, measured servers are compared:
 
 - a disqualified challenger, or one whose run failed by infrastructure, is passed over;
 - a king that could not be measured through no fault of its own keeps the crown and nobody is
-  compared with it: a round never crowns against a missing king. It is judged in the next one;
+  compared with it: a round never crowns against a missing king. Those who were measured wait for
+  the next one, and none of them becomes runner-up by a round that did not compare them;
+- a king that could not be measured as often as policy allows, while others were, is given up: an
+  image that cannot be had any more holds no throne. What follows is as after a disqualified king;
 - a king disqualified in this round (its own server failed) is deposed first. Its throne is vacant,
   and the runner-up, if measured, is offered it before the challengers; after that each challenger
   must beat whoever sits there by the margin of a fresh reign.
@@ -48,6 +51,8 @@ class KingState:
     won_at_block: int
     measured: Measured | None
     disqualified: bool
+    given_up: bool = False
+    """It could not be measured as often as policy allows, though others could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +87,12 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Deposed:
-    """The king's own server failed in this round; the throne is vacant."""
+    """The throne is vacant: the king's own server failed in this round, or (``given_up``) it could
+    not be measured once too often."""
 
     submission_id: UUID
     hotkey: str
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +164,8 @@ def decide_round(
     holder: KingState | None = king
     everyone = [*([] if runner_up is None else [runner_up]), *challengers]
     line = challengers
-    if king is not None and king.disqualified:
-        steps.append(Deposed(king.submission_id, king.hotkey))
+    if king is not None and (king.disqualified or king.given_up):
+        steps.append(Deposed(king.submission_id, king.hotkey, not king.disqualified))
         holder, line = None, everyone
     correct = list(_correct(line))
     for candidate, measured in correct:
@@ -172,9 +179,11 @@ def decide_round(
     if holder is not None:
         own = None if holder.measured is None else _score(holder.measured, track, seed)
         seat = KingSeat(holder.submission_id, holder.hotkey, own, holder.won_at_block)
+    uncompared = {step.challenger_id for step in steps if isinstance(step, NotCompared)}
     others = [
         Seat(candidate.submission_id, candidate.hotkey, _score(measured, track, seed))
         for candidate, measured in _correct(everyone)
+        if candidate.submission_id not in uncompared
     ]
     if king is not None and king.measured is not None and not king.disqualified:
         others.insert(0, Seat(king.submission_id, king.hotkey, _score(king.measured, track, seed)))

@@ -22,7 +22,7 @@ from evaluation.reference.image import reference_image_kinds, write_image
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
 from evaluation.runners.port import RunningServer
-from evaluation.runners.process import ProcessRunner
+from evaluation.runners.process import ProcessRunner, ProcessServer
 from evaluation.runners.reference import ReferenceImages
 from ledger.codes import VoidCause
 from ledger.contest_policy import ContestPolicy
@@ -96,11 +96,12 @@ class Ground:
         on_server: Callable[[str, RunningServer], None] = lambda *_: None,
         on_progress: Callable[[str, str | None, int, int], None] = lambda *_: None,
         should_stop: Callable[[], VoidCause | None] = lambda: None,
+        runner: ProcessRunner | None = None,
     ) -> ContestOutcome:
         images = ReferenceImages(self.root / "images", Path(plan.model_dir))
         return run_contest(
             plan,
-            ProcessRunner(images),
+            runner or ProcessRunner(images),
             self.evidence,
             tokenizer=tokenizer,
             on_progress=on_progress,
@@ -218,11 +219,13 @@ CHEAP = ContestPolicy(
 )
 
 
-def killing(wanted: str) -> Callable[[str, RunningServer], None]:
+def killing(
+    wanted: str, by: signal.Signals = signal.SIGKILL
+) -> Callable[[str, RunningServer], None]:
     def kill(role: str, server: RunningServer) -> None:
         if role == wanted:
             assert server.pid is not None
-            os.kill(server.pid, signal.SIGKILL)
+            os.kill(server.pid, by)
 
     return kill
 
@@ -240,7 +243,7 @@ def test_a_baseline_killed_in_mid_run_makes_the_round_void(ground: Ground) -> No
         on_server=lambda _, server: servers.append(server),
         on_progress=kill_after_the_first_answer,
     )
-    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.BASELINE_FAILED)
+    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.HOST_FAILED)
     assert outcome.verdicts == ()
     assert len(servers) == 1
     assert servers[0].exit_code == -signal.SIGKILL
@@ -248,7 +251,7 @@ def test_a_baseline_killed_in_mid_run_makes_the_round_void(ground: Ground) -> No
 
 def test_a_reference_that_dies_makes_the_round_void(ground: Ground) -> None:
     plan = ground.plan([("kv_cache", "challenger")], contest=CHEAP)
-    outcome = ground.run(plan, on_server=killing("reference"))
+    outcome = ground.run(plan, on_server=killing("reference", signal.SIGSEGV))
     assert (outcome.status, outcome.void_cause) == ("void", VoidCause.SCORING_FAILED)
     assert outcome.verdicts == ()
 
@@ -262,12 +265,37 @@ def test_gates_that_the_baseline_itself_fails_judge_nobody(ground: Ground) -> No
 
 def test_an_entrant_that_dies_in_mid_run_is_alone_disqualified(ground: Ground) -> None:
     plan = ground.plan([("kv_cache", "king"), ("prefix_cache", "challenger")], contest=CHEAP)
-    outcome = ground.run(plan, on_server=killing("king"))
+    outcome = ground.run(plan, on_server=killing("king", signal.SIGSEGV))
     assert [(verdict.status, verdict.code) for verdict in outcome.verdicts] == [
         ("disqualified", "stream_broken"),
         ("scored", ""),
     ]
-    assert "the server exited with -9" in outcome.verdicts[0].detail
+    assert "the server exited with -11" in outcome.verdicts[0].detail
+
+
+@pytest.mark.parametrize("when", ["prompts", "start"])
+def test_an_entrant_that_the_machine_killed_is_nobody_s_fault(ground: Ground, when: str) -> None:
+    plan = ground.plan([("kv_cache", "king"), ("prefix_cache", "challenger")], contest=CHEAP)
+    if when == "prompts":
+        outcome = ground.run(plan, on_server=killing("king"))
+    else:
+        images = ReferenceImages(ground.root / "images", Path(plan.model_dir))
+        outcome = ground.run(plan, runner=KilledAtStart(images))
+    assert [(verdict.status, verdict.code) for verdict in outcome.verdicts] == [
+        ("infrastructure", "host_failed"),
+        ("scored", ""),
+    ]
+
+
+class KilledAtStart(ProcessRunner):
+    """A runner on a machine that ends every king before it is healthy."""
+
+    def launch(self, image: ImageRef, role: str) -> ProcessServer:
+        server = super().launch(image, role)
+        if role == "king":
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+        return server
 
 
 def test_a_round_ends_when_it_is_asked_to(ground: Ground) -> None:

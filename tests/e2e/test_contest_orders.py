@@ -331,7 +331,7 @@ def test_an_arm_that_dies_between_blocks_is_dropped_and_the_others_go_on(ground:
 
     plan = ground.plan([("kv_cache", "king"), (victim, "challenger")], contest=RESTARTED)
     outcome = watched.run(ground, plan, on_block=kill)
-    assert [verdict.code for verdict in outcome.verdicts] == ["", "stream_broken"]
+    assert [verdict.code for verdict in outcome.verdicts] == ["", "host_failed"]
     assert outcome.verdicts[1].e2e_us == ()
 
 

@@ -10,13 +10,19 @@ from uuid import UUID
 import pytest
 
 from api.app import Services
-from api.evaluating import Attempted, Evaluator, Waiting, copy_finder
+from api.evaluating import (
+    FAULTS_UNTIL_STANDING_BACK,
+    Attempted,
+    Evaluator,
+    Waiting,
+    copy_finder,
+)
 from api.settings import Settings
 from evaluation.contest import ContestOutcome
 from evaluation.desk import ContestDesk
 from evaluation.evidence import EvidenceStore
 from evaluation.images import ImageRef
-from evaluation.plan import ContestPlan
+from evaluation.plan import ContestPlan, PlanError
 from evaluation.reference import tokenizer
 from evaluation.runners.port import ImageFacts, InfrastructureFaultError, Runner
 from ledger.codes import InfrastructureCause, VoidCause
@@ -25,6 +31,7 @@ from ledger.commands.contests import UNCOUNTED, void_contest
 from ledger.decisions.contest import ContestPlanned, EvidenceSealed, Holder
 from ledger.decisions.submission import SubmissionFingerprinted, SubmissionRequeued
 from ledger.observations import AlertRaised
+from ledger.policy import PolicyError
 from tests.contract.stores import quick_engine
 from tests.unit.evaluation.test_contest_desk import NoMachine, outcome_of
 from tests.unit.ledger.scenes import TRACK, Scene, policy
@@ -217,7 +224,8 @@ def test_a_contest_of_another_worker_is_left_alone(scene: Scene, tmp_path: Path)
     def meanwhile(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
         scene.block()
         other = evaluator(scene, tmp_path, holder=THEIRS).step(TRACK)
-        assert other == Waiting("no submission waits")  # all of it is contested
+        assert isinstance(other, Waiting)  # all of it is contested
+        assert "1 entrants is open, claimed by ours/0 until block" in other.why
         scene.submit("B")
         scene.block()
         held = evaluator(scene, tmp_path, holder=THEIRS).step(TRACK)
@@ -243,6 +251,71 @@ def test_a_lost_claim_is_told_and_nothing_is_recorded(scene: Scene, tmp_path: Pa
     assert isinstance(done, Attempted)
     assert (done.status, "is void" in done.detail) == ("lost", True)
     assert scene.king() is None
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a defect")])
+def test_an_attempt_that_is_ended_early_is_in_the_report(
+    scene: Scene, tmp_path: Path, error: BaseException
+) -> None:
+    scene.submit("A")
+    scene.block()
+
+    def ended(*_: object, **__: object) -> ContestOutcome:
+        raise error
+
+    own = evaluator(scene, tmp_path, ended)
+    with pytest.raises(type(error)):
+        own.once()
+    (attempt,) = own.attempts
+    cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "host_failed"
+    assert (attempt.status, attempt.void_cause, attempt.entrants) == ("void", cause, 1)
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_what_is_refused_on_one_track_holds_up_no_other_and_is_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planned: bool
+) -> None:
+    engine = quick_engine(tmp_path)
+    scene = Scene(engine, rules=policy(max_attempts=3, tracks=("broken", TRACK)))
+    scene.register((0, "A", None), (1, "B", None))
+    scene.submit("A")  # goes to the first track
+    scene.block()
+    turns: list[int] = []
+
+    def refused(*_: object, **__: object) -> ContestOutcome:
+        msg = "the prompts cannot be had"
+        raise PlanError(msg)
+
+    def wait(_: float) -> None:
+        turns.append(1)
+        scene.block()
+        if len(turns) == 5:
+            raise KeyboardInterrupt
+
+    own = evaluator(scene, tmp_path, refused)
+    own.wait = wait
+    if not planned:
+        own.desk.run = refused  # type: ignore[method-assign]  # refused before anything is planned
+    looked: list[str] = []
+    step = Evaluator.step
+
+    def spied(self: Evaluator, track: str) -> Attempted | Waiting:
+        looked.append(track)
+        return step(self, track)
+
+    monkeypatch.setattr(Evaluator, "step", spied)
+    with pytest.raises(KeyboardInterrupt):
+        own.follow()
+    assert looked[:2] == ["broken", TRACK]
+    assert len(scene.facts(ContestPlanned)) == (FAULTS_UNTIL_STANDING_BACK if planned else 0)
+    assert len(scene.facts(AlertRaised)) == planned
+    engine.dispose()
+
+
+def test_a_track_that_the_policy_does_not_have_is_refused(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="no track 'nosuch'"):
+        evaluator(scene, tmp_path, tracks=[TRACK, "nosuch"]).once()
+    assert scene.facts(ContestPlanned) == []
 
 
 def test_a_machine_that_cannot_be_swept_runs_nothing_and_is_asked_again(

@@ -24,6 +24,7 @@ from evaluation.plan import ContestPlan
 from evaluation.reference import tokenizer
 from evaluation.runners.port import InfrastructureFaultError, Runner
 from ledger.codes import InfrastructureCause, VoidCause
+from ledger.commands.arena import pause
 from ledger.commands.contests import (
     CLAIM_BLOCKS,
     RENEW_BELOW_BLOCKS,
@@ -258,9 +259,42 @@ def test_what_a_worker_brings_after_its_claim_ran_out_is_not_recorded(
     assert scene.king() is None
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the disk is gone")])
-def test_whatever_ends_a_run_early_leaves_the_attempt_void(
-    scene: Scene, tmp_path: Path, error: BaseException
+def test_a_run_over_which_evaluation_was_paused_is_told_as_the_void_it_is(
+    scene: Scene, tmp_path: Path
+) -> None:
+    submission, seed_block = scene.submit("A"), scene.block()
+
+    def paused_at_the_end(plan: ContestPlan, _: object, store: Any, **__: object) -> ContestOutcome:
+        outcome = outcome_of(plan, store)
+        pause(scene.ledger, "evaluation", reason="exploit", actor="op")
+        return outcome
+
+    told = desk_of(scene, tmp_path, run=paused_at_the_end).run(
+        TRACK, [submission], seed_block=seed_block
+    )
+    assert (told.status, told.void_cause) == ("void", VoidCause.EVALUATION_PAUSED)
+    assert told.detail == scene.facts(ContestVoided)[0].detail
+
+
+def test_nothing_is_planned_where_evidence_cannot_be_kept(scene: Scene, tmp_path: Path) -> None:
+    submission, seed_block = scene.submit("A"), scene.block()
+    (tmp_path / "evidence").write_text("a file in the folder's place")
+    before = scene.log()
+    with pytest.raises(InfrastructureFaultError, match="evidence cannot be stored"):
+        desk_of(scene, tmp_path).run(TRACK, [submission], seed_block=seed_block)
+    assert scene.log() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt(), "told to stop"),
+        (OSError(2, "No such file or directory", "/srv/secret"), "No such file or directory"),
+        (RuntimeError("postgresql://me:s3cret@/srv/secret"), "RuntimeError"),
+    ],
+)
+def test_whatever_ends_a_run_early_leaves_the_attempt_void_and_tells_no_path_of_ours(
+    scene: Scene, tmp_path: Path, error: BaseException, told: str
 ) -> None:
     submission, seed_block = scene.submit("A"), scene.block()
 
@@ -270,6 +304,8 @@ def test_whatever_ends_a_run_early_leaves_the_attempt_void(
     with pytest.raises(type(error)):
         desk_of(scene, tmp_path, run=broken).run(TRACK, [submission], seed_block=seed_block)
     (voided,) = scene.facts(ContestVoided)
-    assert voided.cause == "interrupted"
-    assert str(error) in voided.detail
+    stopped = isinstance(error, KeyboardInterrupt)
+    assert voided.cause == ("interrupted" if stopped else "host_failed")
+    assert told in voided.detail
+    assert "/srv" not in voided.detail
     assert scene.status(submission) == "queued"

@@ -32,12 +32,13 @@ from evaluation.outcome import BaselineFigures, ContestOutcome
 from evaluation.plan import ContestPlan, PlannedEntrant
 from evaluation.rejudging import rejudge_contest
 from ledger.codes import VoidCause
-from ledger.commands.arena import adopt_policy
+from ledger.commands.arena import adopt_policy, pause
 from ledger.commands.contests import plan_contest, void_contest
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import (
     ContestJudged,
     ContestPlanned,
+    ContestVoided,
     EntrantMeasured,
     EvidenceSealed,
     Holder,
@@ -197,6 +198,26 @@ def test_a_contest_planned_for_a_remote_worker_is_recorded_from_its_bundle_once(
     assert rejudged.differences == ()
 
 
+def test_a_bundle_of_a_contest_over_which_evaluation_was_paused_is_void(
+    scene: Scene, tmp_path: Path
+) -> None:
+    contest = plan_contest(
+        scene.ledger,
+        track=TRACK,
+        challengers=[scene.submit("A")],
+        seed_block=scene.block(),
+        holder=REMOTE,
+        claim_blocks=50,
+    )
+    bundle = bundle_of(plan_of(scene.ledger, contest, ""), tmp_path)
+    scene.block()
+    pause(scene.ledger, "evaluation", reason="exploit", actor="op")
+    for _ in range(2):
+        done = imported(scene, bundle, tmp_path)
+        assert (done.outcome, done.king_hotkey) == ("void", None)
+        assert done.detail == scene.facts(ContestVoided)[0].detail
+
+
 def test_an_ad_hoc_run_of_what_is_due_is_planned_and_recorded_at_once(
     scene: Scene, tmp_path: Path
 ) -> None:
@@ -309,6 +330,24 @@ def test_a_bundle_that_leaves_out_the_king_is_refused(scene: Scene, tmp_path: Pa
     plan = ad_hoc(scene, scene.block(), challenger)
     with pytest.raises(DecisionRefusedError, match="not those of this arena: it ran challenger"):
         imported(scene, bundle_of(plan, tmp_path), tmp_path, [challenger])
+
+
+@pytest.mark.parametrize("ran", ["second", "older"])
+def test_an_ad_hoc_bundle_does_not_choose_who_is_judged(
+    scene: Scene, tmp_path: Path, ran: str
+) -> None:
+    older, second = scene.submit("A", "a1"), scene.submit("B")
+    newer = scene.submit("A", "a2")
+    waiting = [older, second, newer]
+    run = {"second": [newer], "older": [second, older]}[ran]
+    bundle = bundle_of(ad_hoc(scene, scene.block(), *run), tmp_path)
+    before = scene.log()
+    with pytest.raises(DecisionRefusedError, match="not the first in the line"):
+        imported(scene, bundle, tmp_path, waiting)
+    assert scene.log() == before
+    due = bundle_of(ad_hoc(scene, scene.head, second, newer), tmp_path / "due")
+    assert imported(scene, due, tmp_path, waiting).outcome == "recorded"
+    assert scene.status(older) == "superseded"
 
 
 def test_a_bundle_older_than_the_last_attempt_is_refused(scene: Scene, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def policy(
     max_age_blocks: int = 50,
     max_attempts: int = 2,
     tracks: Sequence[str] = (TRACK,),
+    baseline_image: str = "sha256:" + "b" * 64,
 ) -> Policy:
     """A short policy: v2 scores, no margin, the king takes all."""
     share = PPM // len(tracks)
@@ -98,7 +99,7 @@ def policy(
                 scoring=ScoreV2(),
                 margin=MarginPolicy(start_ppm=0),
                 contest=ContestPolicy(prompts=2, max_attempts=max_attempts),
-                baseline_image="sha256:" + "b" * 64,
+                baseline_image=baseline_image,
             )
             for track in tracks
         },

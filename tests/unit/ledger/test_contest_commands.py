@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
+from uuid import UUID
+
 import pytest
 from sqlalchemy import Engine
 
+from api import limits
 from ledger.application import Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, pause, resume
-from ledger.commands.contests import complete_contest, plan_contest, void_contest
+from ledger.commands.contests import complete_contest, plan_contest, stop_contest, void_contest
 from ledger.commands.copies import find_copies, record_fingerprint
 from ledger.decisions.arena import CrownDefended, KingCrowned, KingDeposed
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.contest import Contest, ContestJudged, ContestPlanned, ContestVoided
+from ledger.decisions.contest import (
+    MAX_CLAIM_BLOCKS,
+    ClaimHeldError,
+    Contest,
+    ContestJudged,
+    ContestPlanned,
+    ContestVoided,
+    Holder,
+)
 from ledger.decisions.payment import CreditRedeemed
 from ledger.decisions.submission import CommitSeen, SubmissionAccepted, SubmissionRequeued
 from ledger.keys import contest_id
@@ -175,6 +187,71 @@ def test_nobody_is_crowned_against_a_king_the_infrastructure_failed(scene: Scene
     assert scene.facts(ContestJudged)[-1].reasons[0].startswith("the king A could not be measured")
 
 
+def test_who_could_not_be_compared_with_an_unmeasured_king_waits_and_costs_nothing(
+    scene: Scene,
+) -> None:
+    king, second = scene.submit("A"), scene.submit("B")
+    scene.contest({king: 400, second: 600})
+    challenger = scene.submit("C")
+    scene.contest({king: "pull_failed", second: 600, challenger: 100}, challenger)
+    assert (scene.king(), scene.runner_up()) == ("A", "B")
+    assert scene.status(challenger) == "queued"
+    requeued = {fact.originator_id: fact for fact in scene.facts(SubmissionRequeued)}
+    assert (requeued[challenger].cause, requeued[challenger].counted) == (
+        "king_not_measured",
+        False,
+    )
+    assert requeued[king].counted
+    scene.contest({king: 400, second: 600, challenger: 100}, challenger)
+    assert scene.king() == "C"
+
+
+def test_a_king_that_cannot_be_measured_as_often_as_policy_allows_is_given_up(
+    scene: Scene,
+) -> None:
+    king = scene.submit("A")
+    scene.contest({king: 400})
+    challenger = scene.submit("B")
+    scene.contest({king: "pull_failed", challenger: 100}, challenger)
+    scene.contest({king: "pull_failed", challenger: 100}, challenger)
+    assert scene.facts(KingDeposed)[-1].cause == "not_measured"
+    assert scene.king() == "B"
+    assert (scene.status(king), scene.status(challenger)) == ("scored", "scored")
+    assert scene.facts(ContestJudged)[-1].reasons[0].startswith("A loses the crown: it could not")
+
+
+def test_a_king_measured_in_between_is_not_given_up(scene: Scene) -> None:
+    king = scene.submit("A")
+    scene.contest({king: 400})
+    challenger = scene.submit("B")
+    scene.contest({king: "pull_failed", challenger: 700}, challenger)
+    scene.contest({king: 400, challenger: 700}, challenger)
+    scene.contest({king: "pull_failed", challenger: 700, (third := scene.submit("C")): 900}, third)
+    assert scene.king() == "A"
+    assert scene.status(third) == "queued"
+
+
+def test_a_king_is_not_given_up_where_nobody_could_be_measured(scene: Scene) -> None:
+    king = scene.submit("A")
+    scene.contest({king: 400})
+    challenger = scene.submit("B")
+    scene.contest({king: "pull_failed", challenger: "pull_failed"}, challenger)
+    void_contest(scene.ledger, scene.plan(challenger), cause=VoidCause.BASELINE_FAILED, detail="x")
+    third = scene.submit("C")
+    scene.contest({king: "pull_failed", third: 100}, third)
+    assert (scene.king(), scene.status(third)) == ("A", "queued")
+
+
+def test_a_runner_up_that_cannot_be_measured_loses_its_place(scene: Scene) -> None:
+    king, second = scene.submit("A"), scene.submit("B")
+    scene.contest({king: 400, second: 600})
+    for turn in range(2):
+        assert scene.runner_up() == "B"
+        challenger = scene.submit("C", f"c{turn}")
+        scene.contest({king: 400, second: "pull_failed", challenger: 1_000}, challenger)
+    assert scene.runner_up() is None
+
+
 def test_a_contest_is_judged_once(scene: Scene) -> None:
     contest = scene.contest({scene.submit("A"): 400})
     with pytest.raises(DecisionRefusedError, match="completed and cannot be judged"):
@@ -280,6 +357,47 @@ def test_an_interrupted_attempt_counts_for_nothing(scene: Scene, cause: VoidCaus
         void_contest(scene.ledger, scene.plan(waiting, attempt=attempt), cause=cause, detail="x")
     assert scene.status(waiting) == "queued"
     assert not any(fact.counted for fact in scene.facts(SubmissionRequeued))
+
+
+def test_the_operator_ends_a_contest_that_somebody_holds(scene: Scene) -> None:
+    waiting, holder = scene.submit("A"), Holder("remote", "bundle")
+    contest = plan_contest(
+        scene.ledger, track=TRACK, challengers=[waiting], seed_block=scene.block(), holder=holder
+    )
+    with pytest.raises(ClaimHeldError):
+        void_contest(scene.ledger, contest, cause=VoidCause.INTERRUPTED, detail="x")
+    for reason in (" ", "two\nlines"):
+        with pytest.raises(DecisionRefusedError, match="reason"):
+            stop_contest(scene.ledger, contest, reason=reason, actor="op")
+    stop_contest(scene.ledger, contest, reason="its machine burned", actor="op")
+    (voided,) = scene.facts(ContestVoided)
+    assert (voided.cause, voided.detail) == ("stopped", "op: its machine burned")
+    assert (scene.status(waiting), scene.facts(SubmissionRequeued)[0].counted) == ("queued", False)
+    with pytest.raises(DecisionRefusedError, match="is void"):
+        stop_contest(scene.ledger, contest, reason="again", actor="op")
+    with pytest.raises(DecisionRefusedError, match="is unknown"):
+        stop_contest(scene.ledger, UUID(int=1), reason="no contest", actor="op")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_claim_lasts_no_longer_than_its_limit(scene: Scene, more: int) -> None:
+    waiting = scene.submit("A")
+    claimed = partial(
+        plan_contest,
+        scene.ledger,
+        track=TRACK,
+        challengers=[waiting],
+        seed_block=scene.block(),
+        holder=Holder("remote", "bundle"),
+        claim_blocks=MAX_CLAIM_BLOCKS + more,
+    )
+    if more:
+        with pytest.raises(DecisionRefusedError, match=f"lasts {MAX_CLAIM_BLOCKS} at most"):
+            claimed()
+        assert scene.status(waiting) == "queued"
+    else:
+        assert claimed()
+    assert limits.MAX_CLAIM_BLOCKS == MAX_CLAIM_BLOCKS
 
 
 @pytest.mark.parametrize("resumed", [False, True])

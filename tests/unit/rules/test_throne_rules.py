@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -141,7 +142,17 @@ def test_nobody_is_crowned_against_a_king_that_could_not_be_measured() -> None:
     assert outline(decision) == [("NotCompared", 2)]
     assert isinstance(decision.steps[0], NotCompared)
     assert decision.king == KingSeat(UUID(int=1), "king", None, BLOCK - 5)
-    assert seated(decision) == ("king", "alice")
+    assert seated(decision) == ("king", None)
+
+
+def test_a_king_given_up_falls_as_a_disqualified_one_does() -> None:
+    gone = replace(king(None), given_up=True)
+    runner_up = entrant(9, "second", 50_000)
+    decision = decide(gone, entrant(2, "alice", 60_000), runner_up=runner_up)
+    assert outline(decision) == [("Deposed", 1), ("Crowned", 9), ("Crowned", 2)]
+    assert isinstance(decision.steps[0], Deposed)
+    assert decision.steps[0].given_up
+    assert seated(decision) == ("alice", "second")
 
 
 def test_a_disqualified_king_falls_to_a_correct_challenger() -> None:
