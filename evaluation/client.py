@@ -39,6 +39,7 @@ __all__ = [
     "ServerFaultError",
     "ask",
     "connect",
+    "media_type",
     "open_session",
     "printable",
     "receive",
@@ -235,18 +236,29 @@ async def receive(session: aiohttp.ClientSession, base_url: str, request: ChatRe
                 if size > limit or len(pieces) > most_chunks:
                     raise _flood(request, size)
             end_ns = time.perf_counter_ns()
-            content_type = response.content_type
+            content_type = media_type(response)
             encoding = response.headers.get("Content-Encoding", "")
     except TimeoutError as error:
         raise ServerFaultError(
             DisqualificationCode.PROMPT_TIMEOUT,
             f"the server did not finish its answer within {request.timeout_s} s",
         ) from error
-    except (aiohttp.ClientError, OSError) as error:
+    except (ServerFaultError, MemoryError):
+        raise
+    except Exception as error:
+        # Whatever a server's bytes make the libraries that read them raise is the server's doing.
         raise _broken(error) from error
     return RawStream(
         content_type, arrived_ns, pieces, stamps.get(_START, called_ns), end_ns, encoding
     )
+
+
+def media_type(response: aiohttp.ClientResponse) -> str:
+    """What the server says it sent, without parameters, in lower case.
+
+    Read by ourselves: the library has it parsed as an email's header, which raises for some.
+    """
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _flood(request: ChatRequest, size: int) -> ServerFaultError:

@@ -312,6 +312,36 @@ async def no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.drain()
 
 
+async def odd_type(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # A parameter that the standard library's parser of email headers raises IndexError for.
+    body = whole_stream("x")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream;0*\r\n"
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+    await writer.drain()
+
+
+def test_a_header_that_a_library_stumbles_over_ends_nothing() -> None:
+    result = run_raw(odd_type, load_of(1, 1))
+    assert result.fault is None
+    assert len(result.answers) == 1
+
+
+def test_whatever_reading_a_server_raises_is_the_servers_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stumble(_: object) -> str:
+        raise IndexError
+
+    monkeypatch.setattr("evaluation.client.media_type", stumble)
+    result = run_raw(odd_type, load_of(1, 1))
+    assert result.fault is not None
+    assert (result.fault.code, result.fault_at) == (Code.STREAM_BROKEN, 0)
+    assert "IndexError" in result.fault.detail
+
+
 @pytest.mark.parametrize(
     ("handler", "code", "says"),
     [
