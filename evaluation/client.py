@@ -29,6 +29,7 @@ from evaluation.answers import (
     understand,
 )
 from evaluation.plan import Tokenizer
+from evaluation.wire import CountingConnector
 from ledger.codes import DisqualificationCode
 
 __all__ = [
@@ -122,13 +123,14 @@ class ChatRequest:
 def open_session(streams: int = 1) -> aiohttp.ClientSession:
     """A session for one server: a connection a stream, no compression, no proxy of this machine's.
 
-    Its requests note when their first byte went to the socket.
+    Its requests note when their first byte went to the socket, and its connector counts what comes
+    in (:func:`evaluation.wire.received_by`).
     """
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_start.append(_connecting)
     trace.on_request_chunk_sent.append(_sending)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=streams, keepalive_timeout=KEEP_ALIVE_S),
+        connector=CountingConnector(limit=streams, keepalive_timeout=KEEP_ALIVE_S),
         # A compressed body would be unpacked before our bound on its size could see it.
         auto_decompress=False,
         headers={"Accept-Encoding": "identity"},

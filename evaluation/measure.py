@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluation.arrivals import arrivals_us
 from evaluation.client import (
@@ -17,7 +17,7 @@ from evaluation.client import (
 )
 from evaluation.forcing import force_with_end
 from evaluation.judge import CLAIMED_END, ForcedAnswer
-from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, run_load
+from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, Traffic, run_load
 from evaluation.plan import ContestPlan, Tokenizer
 from evaluation.prompts import PromptSet
 from evaluation.runners.port import InfrastructureFaultError
@@ -49,6 +49,7 @@ class Stretch:
     fault_at: int | None = None
     out_of_time: bool = False
     client_lag: ClientLag | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ async def _ask_stretch(
         fault=result.fault,
         fault_at=result.fault_at,
         client_lag=result.client_lag_us,
+        traffic=result.traffic,
     )
 
 

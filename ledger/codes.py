@@ -77,6 +77,7 @@ class DisqualificationCode(StrEnum):
     IMAGE_NAME_INVALID = "image_name_invalid"
     BUDGET_SPENT = "budget_spent"
     COPY = "copy"
+    FLOODED = "flooded"
 
 
 class VoidCause(StrEnum):
@@ -97,6 +98,7 @@ class InfrastructureCause(StrEnum):
     PULL_FAILED = "pull_failed"
     HOST_FAILED = "host_failed"
     COVERAGE_TOO_LOW = "coverage_too_low"
+    CLIENT_SATURATED = "client_saturated"
 
 
 class DepositionCause(StrEnum):

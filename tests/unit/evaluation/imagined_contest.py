@@ -73,6 +73,7 @@ def record(arm: str, lag_us: int = 500) -> ArmRecord:
             client_lag_p99_us=lag_us,
             client_lag_max_us=lag_us,
             client_lag_samples=3,
+            late_beats=((lag_us // 50 - 1, 3),),
         )
         for block in range(2)
     )
