@@ -148,7 +148,7 @@ class _Contest:
         after.facts = baseline.facts
         Order(self._questions, baseline, after, self._arms).run()
         self._check_conditions()
-        whole = [arm for arm in self._arms if arm.fault is None]
+        whole = [(arm, self._evidence_on(arm)) for arm in self._arms if arm.fault is None]
         if whole:
             reference = Arm(self._ground, "reference", self._plan.baseline, budget_ppm=None)
             reference.enter(stage)

@@ -147,7 +147,10 @@ async def _ask_stretch(
 def force_answers(
     questions: Questions, base_url: str, answers: Sequence[Answer]
 ) -> tuple[ForcedAnswer, ...]:
-    """Each scored answer under the reference; raises :class:`~evaluation.forcing.ScoringError`."""
+    """The answers to the first scored prompts under the reference.
+
+    Raises :class:`~evaluation.forcing.ScoringError`.
+    """
     return asyncio.run(_force_answers(questions, base_url, answers))
 
 
@@ -156,7 +159,7 @@ async def _force_answers(
 ) -> tuple[ForcedAnswer, ...]:
     forced_answers = []
     async with open_session() as session:
-        for content, answer in zip(questions.prompts.scored, answers, strict=True):
+        for content, answer in zip(questions.prompts.scored, answers, strict=False):
             questions.stop_if_asked()
             claims_end = answer.finish_reason == CLAIMED_END
             tokens, end = await force_with_end(
