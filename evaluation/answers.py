@@ -149,12 +149,13 @@ def understand(
     max_tokens: int,
     require_logprobs: bool = True,
     block_start_ns: int | None = None,
+    kept_tokens: int | None = None,
 ) -> Answer:
     """Read a finished stream; raises :class:`ServerFaultError` for one that is not as agreed.
 
     ``block_start_ns`` is what the answer's ``sent_us`` counts from; by default the send itself.
-    Only the first ``2 x max_tokens + 16`` tokens are kept; that many are already too many for any
-    verdict but one.
+    Only the first ``kept_tokens`` are kept, by default ``2 x max_tokens + 16``; that many are
+    already too many for any verdict but one.
     """
     if raw.content_encoding not in ("", "identity"):
         raise ServerFaultError(
@@ -175,7 +176,8 @@ def understand(
             DisqualificationCode.STREAM_BROKEN,
             f"the stream ended after {len(heard.texts)} pieces of text without {missing}",
         )
-    tokens, ends, ids_from_server = _tokens(heard, tokenizer, limit=2 * max_tokens + 16)
+    limit = 2 * max_tokens + 16 if kept_tokens is None else kept_tokens
+    tokens, ends, ids_from_server = _tokens(heard, tokenizer, limit=limit)
     return Answer(
         tokens=tuple(tokens),
         arrival_us=_arrivals(heard.texts, ends),

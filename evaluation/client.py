@@ -76,7 +76,8 @@ class ChatRequest:
 
     ``extra`` are fields beyond the container contract that an engine is known to take
     (``return_token_ids`` for vLLM); they may add to the contract's fields, never replace one.
-    Without ``require_logprobs`` an answer that leaves out the logprobs is no fault.
+    Without ``require_logprobs`` an answer that leaves out the logprobs is no fault. Of a longer
+    answer only the first ``kept_tokens`` are kept, by default twice what is asked for and some.
     """
 
     model: str
@@ -86,6 +87,7 @@ class ChatRequest:
     timeout_s: int
     require_logprobs: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+    kept_tokens: int | None = None
 
     def __post_init__(self) -> None:
         taken = sorted(self.extra.keys() & self._contract().keys())
@@ -197,7 +199,11 @@ async def ask(
     """Send one chat request and return the measured answer; raises :class:`ServerFaultError`."""
     raw = await receive(session, base_url, request)
     return understand(
-        raw, tokenizer, max_tokens=request.max_tokens, require_logprobs=request.require_logprobs
+        raw,
+        tokenizer,
+        max_tokens=request.max_tokens,
+        require_logprobs=request.require_logprobs,
+        kept_tokens=request.kept_tokens,
     )
 
 

@@ -18,6 +18,7 @@ from evaluation.blocks import block_label, blocks_of
 from evaluation.client import Answer
 from evaluation.conditions import Conditions, conditions_of, unfit
 from evaluation.evidence import Evidence, EvidenceError, canonical
+from evaluation.evidence_size import check_evidence_fits
 from evaluation.host import HostFacts, client_version, host_facts
 from evaluation.judge import EntrantEvidence, judge
 from evaluation.live import LiveRatios
@@ -77,6 +78,7 @@ def run_contest(
     raise; everything a server, the runner or the scoring does wrong is in the outcome.
     """
     checked(plan)
+    check_evidence_fits(plan)
     seed = seed_from_block_hash(plan.seed_block_hash)
     prompts = prompts_for(seed, plan.policy.contest, tokenizer, texts)
     questions = Questions(plan, prompts, tokenizer, on_progress, should_stop, on_block, on_measured)

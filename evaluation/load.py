@@ -230,6 +230,7 @@ def read_block(load: Load, block: ReceivedBlock, tokenizer: Tokenizer) -> LoadRe
                 max_tokens=request.max_tokens,
                 require_logprobs=request.require_logprobs,
                 block_start_ns=block.start_ns,
+                kept_tokens=request.kept_tokens,
             )
         except ServerFaultError as unreadable:
             fault, fault_at = unreadable, at

@@ -15,6 +15,7 @@ from evaluation.client import (
     ServerFaultError,
     open_session,
 )
+from evaluation.evidence_size import kept_tokens
 from evaluation.forcing import force_with_end
 from evaluation.judge import CLAIMED_END, ForcedAnswer
 from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, Traffic, run_load
@@ -75,6 +76,7 @@ class Questions:
             timeout_s=contest.prompt_timeout_s,
             require_logprobs=self.plan.policy.gates.require_logprobs,
             extra=TOKEN_IDS if contest.ask_token_ids else {},
+            kept_tokens=kept_tokens(self.plan.policy),
         )
 
     def load(self, contents: Sequence[str], label: str | None) -> Load:
