@@ -53,6 +53,7 @@ WORDS: Final[dict[str, str]] = {
     DisqualificationCode.IMAGE_TOO_LARGE: "the image is larger than the track allows",
     DisqualificationCode.IMAGE_NAME_INVALID: "the commit's image is no name that can be pulled",
     DisqualificationCode.BUDGET_SPENT: "the server used up its GPU minutes before it was done",
+    DisqualificationCode.FLOODED: "the server sent so much for a token that the client fell behind",
     DisqualificationCode.COPY: "the content is an earlier commit of another hotkey",
     VoidCause.BASELINE_FAILED: "the baseline failed, so the round counts for nobody",
     VoidCause.SCORING_FAILED: "the scoring failed, so the round counts for nobody",

@@ -54,8 +54,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     ``ids_from_server`` is true: one text can be cut into tokens in several ways, and only the
     server knows how it did; the reference judges whether it says the truth.
 
-    ``logprobs_milli`` is what the server claims of each token, in thousandths of a nat; empty where
-    its claims cannot be laid beside the tokens one by one. ``sent_us`` is when the request was
+    ``logprobs_milli`` is what the server claims of the first tokens, in thousandths of a nat, as
+    far as its claims can be laid beside the tokens one by one. ``sent_us`` is when the request was
     sent, since its block began.
     """
 
@@ -154,12 +154,13 @@ def understand(
     max_tokens: int,
     require_logprobs: bool = True,
     block_start_ns: int | None = None,
+    kept_tokens: int | None = None,
 ) -> Answer:
     """Read a finished stream; raises :class:`ServerFaultError` for one that is not as agreed.
 
     ``block_start_ns`` is what the answer's ``sent_us`` counts from; by default the send itself.
-    Only the first ``2 x max_tokens + 16`` tokens are kept; that many are already too many for any
-    verdict but one.
+    Only the first ``kept_tokens`` are kept, by default ``2 x max_tokens + 16``; that many are
+    already too many for any verdict but one.
     """
     if raw.content_encoding not in ("", "identity"):
         raise ServerFaultError(
@@ -180,7 +181,8 @@ def understand(
             DisqualificationCode.STREAM_BROKEN,
             f"the stream ended after {len(heard.texts)} pieces of text without {missing}",
         )
-    tokens, ends, ids_from_server = _tokens(heard, tokenizer, limit=tokens_kept(max_tokens))
+    limit = tokens_kept(max_tokens) if kept_tokens is None else kept_tokens
+    tokens, ends, ids_from_server = _tokens(heard, tokenizer, limit=limit)
     return Answer(
         tokens=tuple(tokens),
         arrival_us=_arrivals(heard.texts, ends),
@@ -300,24 +302,31 @@ def _arrivals(texts: Sequence[tuple[int, str]], ends: Sequence[int]) -> tuple[in
 
 
 def _claimed(heard: _Heard, ends: Sequence[int], *, ids_from_server: bool) -> tuple[int, ...]:
-    """The logprob claimed of each token, or nothing where claims and tokens are not the same ones.
+    """The logprobs claimed of the first tokens, as far as claims and tokens are the same ones.
 
-    Named ids need as many claims. Otherwise the claims must be about our tokens' very text, save
-    where a character came in several tokens: then a server may write what it likes for its parts.
+    Named ids with as many claims are. Otherwise the claims must be about our tokens' very text, up
+    to the first that is not: from there on a server cut the text in another way. Where a character
+    came in several tokens it may write what it likes for its parts, which count once the token
+    after them is the same one again, or all are as many.
     """
     claims = heard.claims
     ended = heard.finish_reason == "stop" and len(claims) == len(ends) + 1
-    if len(claims) != len(ends) + ended:
-        return ()
-    if not ids_from_server:
+    as_many = len(claims) == len(ends) + ended
+    kept = len(ends) if as_many else 0
+    if not (as_many and ids_from_server):
         text = "".join(piece for _, piece in heard.texts)
-        parted = False
-        for (start, end), claim in zip(pairwise((0, *ends)), claims, strict=False):
+        same, parted = 0, False
+        for at, ((start, end), claim) in enumerate(
+            zip(pairwise((0, *ends)), claims, strict=False), start=1
+        ):
             whole = start < end and not parted
             if whole and claim.token != text[start:end]:
-                return ()
+                kept = same
+                break
+            same = at if whole else same
             parted = start == end
-    return tuple(_milli(claim.logprob) for claim in claims[: len(ends)])
+        kept = max(kept, same)
+    return tuple(_milli(claim.logprob) for claim in claims[:kept])
 
 
 def _milli(logprob: float) -> int:

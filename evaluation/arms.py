@@ -18,6 +18,7 @@ from msgspec import structs
 
 from evaluation.blocks import block_label
 from evaluation.client import Answer, ServerFaultError
+from evaluation.conditions import too_late
 from evaluation.gpus import GpuFacts, gpu_facts
 from evaluation.images import ImageRef, ImageReferenceError, parse_image
 from evaluation.judge import Fault, repeat_gain_ppm
@@ -38,6 +39,7 @@ from evaluation.runners.port import (
     Stage,
 )
 from ledger.codes import DisqualificationCode, InfrastructureCause
+from ledger.units import PPM
 
 _EXIT_SEEN_S: Final = 5.0
 """How long the end of a server whose stream broke is waited for: it says whose fault that was."""
@@ -45,6 +47,15 @@ _NS_PER_MS: Final = 1_000_000
 
 OnServer = Callable[[str, RunningServer], None]
 """``(role, server)``, called when a server has become healthy and before it is asked anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where an arm stood: how many answers and records it had, and its machine time."""
+
+    answers: int
+    blocks: int
+    gpu_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +74,19 @@ class Ground:
 
 
 class Arm:
-    """An image and everything its servers did; ``entrant`` is None for the baseline."""
+    """An image and everything its servers did; ``entrant`` is None for the baseline.
+
+    ``budget_ppm`` is the share of the policy's budget that they may use; None is no limit.
+    """
 
     def __init__(
-        self, ground: Ground, name: str, image: ImageRef, entrant: PlannedEntrant | None = None
+        self,
+        ground: Ground,
+        name: str,
+        image: ImageRef,
+        entrant: PlannedEntrant | None = None,
+        *,
+        budget_ppm: int | None = PPM,
     ) -> None:
         self.name = name
         self.entrant = entrant
@@ -78,6 +98,7 @@ class Arm:
         self.fault: Fault | None = None
         self.exit_code: int | None = None
         self.log_tail = ""
+        self._budget_ppm = budget_ppm
         self._ground = ground
         self._questions = ground.questions
         self._contest = ground.questions.plan.policy.contest
@@ -133,8 +154,12 @@ class Arm:
         with self._faults():
             self.facts = self._entered().prepare(self.image, self._contest.pull_timeout_s)
 
-    def start(self, first_block: int = 0) -> None:
-        """Launch a server, wait until it is healthy, ask the warm-up and forget the answers."""
+    def start(self, first_block: int = 0, seen: range = range(0)) -> None:
+        """Launch a server, wait until it is healthy, ask the warm-up and forget the answers.
+
+        ``seen`` are places of scored prompts that belong to the warm-up: those that an earlier
+        server of the arm has answered, where this one takes its place for good.
+        """
         if self.fault is not None:
             return
         self._questions.stop_if_asked()
@@ -149,7 +174,7 @@ class Arm:
             self._start = structs.replace(self._start, ready_ms=ready_ms)
             self._questions.on_progress("launch", self.entrant_id, 1, 1)
             self._ground.on_server(self.name, self._server)
-            self._warm_up()
+            self._warm_up(seen)
         if self.fault is not None:
             self.stop()
 
@@ -180,6 +205,40 @@ class Arm:
             self._repeat_once(turn, block, repeated, place)
         if self.fault is not None:
             self.stop()
+
+    def mark(self) -> Mark:
+        """Where it stands, to see later what came since, or to go back to."""
+        return Mark(len(self.answers), len(self._blocks), self.gpu_ms)
+
+    def too_late(self, since: Mark) -> str | None:
+        """One sentence where the client was too late for what it measured since the mark.
+
+        Nothing is taken back of an arm that has a fault, so nothing needs to be trusted there.
+        """
+        if self.fault is not None:
+            return None
+        return too_late(self._blocks[since.blocks :], f"the {self.name}", self._contest)
+
+    def set_aside(self, since: Mark) -> None:
+        """Stop its server and forget what it answered since the mark; the record keeps that it was.
+
+        The time is not the server's to pay: the client was late. What it is asked again it must
+        not know from before, so a new server has to be started.
+        """
+        self.stop()
+        del self.answers[since.answers :]
+        for at in range(since.blocks, len(self._blocks)):
+            self._blocks[at] = structs.replace(self._blocks[at], set_aside=True)
+        self._meter.forgive(self.gpu_ms - since.gpu_ms)
+
+    def give_up(self, detail: str) -> None:
+        """End the arm, and it alone, as one that the client could not measure."""
+        self._fail(Fault(infrastructure=InfrastructureCause.CLIENT_SATURATED, detail=detail))
+        self.stop()
+
+    def blame(self, fault: Fault) -> None:
+        """Put another fault in the place of the one that ended the arm: more is known now."""
+        self.fault = fault
 
     def freeze(self) -> None:
         """Stop its server's clock and the meter's until :meth:`thaw`."""
@@ -234,10 +293,10 @@ class Arm:
         return self._server
 
     def _left_s(self) -> float | None:
-        """Seconds left of the entrant's budget; the baseline has none to keep."""
-        if self.entrant is None:
+        """Seconds left of the arm's budget; the reference has none to keep."""
+        if self._budget_ppm is None:
             return None
-        return self._meter.left_s(self._contest.budget_gpu_minutes)
+        return self._meter.left_s(self._contest.budget_gpu_minutes, self._budget_ppm)
 
     def _wait_healthy(self, server: RunningServer) -> None:
         left_s = self._left_s()
@@ -250,9 +309,10 @@ class Arm:
         except NeverHealthyError as error:
             self._fail(self._budget_spent(f"while it started: {error.detail}"))
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, seen: range) -> None:
         """As many at once as later, and at once: it is there to have the server ready."""
-        prompts = self._questions.prompts.warmup
+        scored = self._questions.prompts.scored
+        prompts = (*self._questions.prompts.warmup, *(scored[at] for at in seen))
         if self.fault is not None or not prompts:
             return
         load = replace(self._questions.load(prompts, "warmup"), arrivals_us=None)
@@ -287,6 +347,11 @@ class Arm:
                 client_lag_p99_us=None if lag is None else lag.p99_us,
                 client_lag_max_us=None if lag is None else lag.max_us,
                 client_lag_samples=0 if lag is None else lag.samples,
+                late_beats=stretch.traffic.beats,
+                late_sends=stretch.traffic.sends,
+                wire_bytes=stretch.traffic.wire_bytes,
+                payload_bytes=stretch.traffic.payload_bytes,
+                tokens=sum(len(answer.tokens) for answer in stretch.answers),
                 gpus=self._ground.read_gpus(),
             )
         )
@@ -333,11 +398,12 @@ class Arm:
         self._fail(Fault(disqualified=code, detail=detail))
 
     def _budget_spent(self, when: str) -> Fault:
+        share = "" if self._budget_ppm == PPM else f"{self._budget_ppm} ppm of "
         return Fault(
             disqualified=DisqualificationCode.BUDGET_SPENT,
             detail=(
-                f"the server used up its {self._contest.budget_gpu_minutes} minutes of machine "
-                f"time; {when}"
+                f"the server used up {share}its {self._contest.budget_gpu_minutes} minutes of "
+                f"machine time; {when}"
             ),
         )
 

@@ -29,6 +29,7 @@ from evaluation.answers import (
     understand,
 )
 from evaluation.plan import Tokenizer
+from evaluation.wire import CountingConnector
 from ledger.codes import DisqualificationCode
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "ServerFaultError",
     "ask",
     "connect",
+    "media_type",
     "open_session",
     "printable",
     "receive",
@@ -74,7 +76,8 @@ class ChatRequest:
 
     ``extra`` are fields beyond the container contract that an engine is known to take
     (``return_token_ids`` for vLLM); they may add to the contract's fields, never replace one.
-    Without ``require_logprobs`` an answer that leaves out the logprobs is no fault.
+    Without ``require_logprobs`` an answer that leaves out the logprobs is no fault. Of a longer
+    answer only the first ``kept_tokens`` are kept, by default twice what is asked for and some.
     """
 
     model: str
@@ -84,6 +87,7 @@ class ChatRequest:
     timeout_s: int
     require_logprobs: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+    kept_tokens: int | None = None
 
     def __post_init__(self) -> None:
         taken = sorted(self.extra.keys() & self._contract().keys())
@@ -121,13 +125,14 @@ class ChatRequest:
 def open_session(streams: int = 1) -> aiohttp.ClientSession:
     """A session for one server: a connection a stream, no compression, no proxy of this machine's.
 
-    Its requests note when their first byte went to the socket.
+    Its requests note when their first byte went to the socket, and its connector counts what comes
+    in (:func:`evaluation.wire.received_by`).
     """
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_start.append(_connecting)
     trace.on_request_chunk_sent.append(_sending)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=streams, keepalive_timeout=KEEP_ALIVE_S),
+        connector=CountingConnector(limit=streams, keepalive_timeout=KEEP_ALIVE_S),
         # A compressed body would be unpacked before our bound on its size could see it.
         auto_decompress=False,
         headers={"Accept-Encoding": "identity"},
@@ -194,7 +199,11 @@ async def ask(
     """Send one chat request and return the measured answer; raises :class:`ServerFaultError`."""
     raw = await receive(session, base_url, request)
     return understand(
-        raw, tokenizer, max_tokens=request.max_tokens, require_logprobs=request.require_logprobs
+        raw,
+        tokenizer,
+        max_tokens=request.max_tokens,
+        require_logprobs=request.require_logprobs,
+        kept_tokens=request.kept_tokens,
     )
 
 
@@ -235,18 +244,29 @@ async def receive(session: aiohttp.ClientSession, base_url: str, request: ChatRe
                 if size > limit or len(pieces) > most_chunks:
                     raise _flood(request, size)
             end_ns = time.perf_counter_ns()
-            content_type = response.content_type
+            content_type = media_type(response)
             encoding = response.headers.get("Content-Encoding", "")
     except TimeoutError as error:
         raise ServerFaultError(
             DisqualificationCode.PROMPT_TIMEOUT,
             f"the server did not finish its answer within {request.timeout_s} s",
         ) from error
-    except (aiohttp.ClientError, OSError) as error:
+    except (ServerFaultError, MemoryError):
+        raise
+    except Exception as error:
+        # Whatever a server's bytes make the libraries that read them raise is the server's doing.
         raise _broken(error) from error
     return RawStream(
         content_type, arrived_ns, pieces, stamps.get(_START, called_ns), end_ns, encoding
     )
+
+
+def media_type(response: aiohttp.ClientResponse) -> str:
+    """What the server says it sent, without parameters, in lower case.
+
+    Read by ourselves: the library has it parsed as an email's header, which raises for some.
+    """
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _flood(request: ChatRequest, size: int) -> ServerFaultError:

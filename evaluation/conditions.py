@@ -6,28 +6,41 @@ Pure, over what the evidence holds, so that it can be judged again from it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from evaluation.blocks import blocks_of
 from evaluation.client import Answer
 from evaluation.gpus import clock_drift_ppm
+from evaluation.lag import pooled_us
 from evaluation.records import ArmRecord, BlockRecord
 from ledger.codes import VoidCause
 from ledger.contest_policy import ContestPolicy
 from ledger.units import PPM
+
+FLOOD_FACTOR: Final = 4
+"""How many times the baseline's bytes for a token a server may send before it is to blame for a
+client that could not keep up. Engines differ by names and blanks of their JSON, not by as much."""
+SPARE_BYTES_PER_TOKEN: Final = 64
+"""Room beyond it, for what is written in some more pieces or under longer headers."""
+_KINDS: Final = ("bytes", "bytes of framing")
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """How steady the round was; None is unknown, never zero.
 
     ``drift_ppm`` is the baseline's own drift, ``clock_drift_ppm`` that of the GPUs' clocks while
-    the baseline worked, ``client_lag_p99_us`` the worst block's 99th percentile over all arms.
+    the baseline worked, ``client_lag_p99_us`` the client's 99th percentile over all its blocks:
+    what holds the client up under an entrant may be the entrant's doing, and voids nothing. The
+    worst entrant's is ``entrants_lag_p99_us``, over all that was not set aside.
     """
 
     drift_ppm: int | None = None
     clock_drift_ppm: int | None = None
     client_lag_p99_us: int | None = None
+    entrants_lag_p99_us: int | None = None
 
 
 def conditions_of(
@@ -40,15 +53,13 @@ def conditions_of(
     """The conditions of a round from its baseline's answers and the records of all its arms."""
     blocks = [block for arm in baseline for block in arm.blocks]
     lags = [
-        block.client_lag_p99_us
-        for arm in (*baseline, *entrants)
-        for block in arm.blocks
-        if block.client_lag_p99_us is not None
+        client_lag_us([block for block in arm.blocks if not block.set_aside]) for arm in entrants
     ]
     return Conditions(
         drift_ppm=baseline_drift_ppm(contest, before, after),
         clock_drift_ppm=clock_drift_ppm([block.gpus for block in blocks]),
-        client_lag_p99_us=max(lags, default=None),
+        client_lag_p99_us=client_lag_us(blocks),
+        entrants_lag_p99_us=max((lag_us for lag_us in lags if lag_us is not None), default=None),
     )
 
 
@@ -85,16 +96,71 @@ def _apart_ppm(one: Sequence[Answer], other: Sequence[Answer]) -> int | None:
     return (slower - faster) * PPM // slower if slower else 0
 
 
-def saturated(block: BlockRecord, arm: str, contest: ContestPolicy) -> str | None:
-    """One sentence where the client itself was too late in this block to be trusted."""
-    lag_us = block.client_lag_p99_us
+def client_lag_us(blocks: Sequence[BlockRecord]) -> int | None:
+    """How late the client was over all these blocks: the worse of its timers' and its sends' 99th
+    percentile, in microseconds. None where too little was seen of either."""
+    beats = pooled_us(block.late_beats for block in blocks)
+    sends = pooled_us(block.late_sends for block in blocks)
+    return max((late_us for late_us in (beats, sends) if late_us is not None), default=None)
+
+
+def too_late(blocks: Sequence[BlockRecord], who: str, contest: ContestPolicy) -> str | None:
+    """One sentence where the client itself was too late in these blocks to be trusted."""
+    lag_us = client_lag_us(blocks)
     if lag_us is None or lag_us <= contest.max_client_lag_us:
         return None
     return (
-        f"the client was late by {lag_us} us (99th percentile) while it asked the {arm} the "
-        f"{block.phase} of block {block.block}; at most {contest.max_client_lag_us} us can be "
-        "trusted, so ask fewer streams or use a faster host"
+        f"the client was late by {lag_us} us (99th percentile) while it asked {who}; at most "
+        f"{contest.max_client_lag_us} us can be trusted"
     )
+
+
+def hopeless(blocks: Sequence[BlockRecord], of: int, contest: ContestPolicy) -> str | None:
+    """One sentence where the baseline's blocks so far void the round however quiet the rest is,
+    of ``of`` blocks like them in all."""
+    quiet = [
+        structs.replace(
+            block,
+            late_beats=((0, sum(samples for _, samples in block.late_beats)),),
+            late_sends=((0, sum(samples for _, samples in block.late_sends)),),
+        )
+        for block in list(blocks[-1:]) * max(0, of - len(blocks))
+    ]
+    return too_late([*blocks, *quiet], "the baseline", contest)
+
+
+def flooded(arm: ArmRecord, baseline: Sequence[ArmRecord]) -> str | None:
+    """One sentence where the arm sent far more for a token than the baseline does, on the wire or
+    around the text; None where it did not, or one of the two is unknown."""
+    own, usual = _traffic([arm]), _traffic(baseline)
+    if own is None or usual is None:
+        return None
+    for what, ours, theirs in zip(_KINDS, own[:2], usual[:2], strict=True):
+        # ours / own tokens > FLOOD_FACTOR * theirs / usual tokens + SPARE, without a division
+        most = FLOOD_FACTOR * theirs + SPARE_BYTES_PER_TOKEN * usual.tokens
+        if ours * usual.tokens > most * own.tokens:
+            return (
+                f"the server sent {ours // own.tokens} {what} a token where the baseline needs "
+                f"{theirs // usual.tokens}; up to {most // usual.tokens} are taken for honest"
+            )
+    return None
+
+
+class _Traffic(NamedTuple):
+    wire_bytes: int
+    framing_bytes: int
+    tokens: int
+
+
+def _traffic(arms: Sequence[ArmRecord]) -> _Traffic | None:
+    wire, payload, tokens = 0, 0, 0
+    for block in (block for arm in arms for block in arm.blocks):
+        if block.wire_bytes is not None:
+            wire += block.wire_bytes
+            payload += block.payload_bytes
+            tokens += block.tokens
+    # Fewer bytes on the wire than were read: nobody counted.
+    return _Traffic(wire, wire - payload, tokens) if tokens and wire >= payload else None
 
 
 def unfit(found: Conditions, contest: ContestPolicy) -> tuple[VoidCause, str] | None:
@@ -102,8 +168,8 @@ def unfit(found: Conditions, contest: ContestPolicy) -> tuple[VoidCause, str] | 
     lag_us, most_us = found.client_lag_p99_us, contest.max_client_lag_us
     if lag_us is not None and lag_us > most_us:
         return VoidCause.CLIENT_SATURATED, (
-            f"the client was late by {lag_us} us (99th percentile) in a block; at most "
-            f"{most_us} us can be trusted"
+            f"the client was late by {lag_us} us (99th percentile) while it asked the baseline; "
+            f"at most {most_us} us can be trusted, so ask fewer streams or use a faster host"
         )
     for what, drift_ppm in (
         ("the baseline's own time", found.drift_ppm),

@@ -8,6 +8,7 @@ happened.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -48,6 +49,10 @@ from ledger.codes import VoidCause
 from ledger.rules.seed import seed_from_block_hash
 
 __all__ = ["BaselineFigures", "ContestOutcome", "OnServer", "run_contest"]
+
+BASELINE_BUDGET_PPM: Final = 900_000
+"""How much of an entrant's budget the baseline may need. Where it needs more, the plan does not fit
+the machine, and an entrant that is just as fast would lose by it: the round is void instead."""
 
 
 def run_contest(
@@ -134,7 +139,10 @@ class _Contest:
         self._plan = questions.plan
         self._forced: dict[str, Forced] = {}
         self._ground = ground = Ground(questions, on_server, LiveRatios(questions.on_measured))
-        self._baseline_runs = [Arm(ground, "baseline", questions.plan.baseline) for _ in range(2)]
+        self._baseline_runs = [
+            Arm(ground, "baseline", questions.plan.baseline, budget_ppm=BASELINE_BUDGET_PPM)
+            for _ in range(2)
+        ]
         self._arms = [
             Arm(ground, entrant.role, entrant.image, entrant) for entrant in questions.plan.entrants
         ]
@@ -150,9 +158,9 @@ class _Contest:
         after.facts = baseline.facts
         Order(self._questions, baseline, after, self._arms).run()
         self._check_conditions()
-        whole = [arm for arm in self._arms if arm.fault is None]
+        whole = [(arm, self._evidence_on(arm)) for arm in self._arms if arm.fault is None]
         if whole:
-            reference = Arm(self._ground, "reference", self._plan.baseline)
+            reference = Arm(self._ground, "reference", self._plan.baseline, budget_ppm=None)
             reference.enter(stage)
             self._forced = force_all(self._questions, reference, self._on_baseline(), whole)
 

@@ -106,8 +106,8 @@ def _require_whole(evidence: EntrantEvidence) -> None:
         if len(answer.tokens) != len(answer.arrival_us):
             msg = f"the evidence on {evidence.entrant_id} holds tokens without their arrival"
             raise ValueError(msg)
-        if len(answer.logprobs_milli) not in (0, len(answer.tokens)):
-            msg = f"the evidence on {evidence.entrant_id} holds claims for a part of an answer"
+        if len(answer.logprobs_milli) > len(answer.tokens):
+            msg = f"the evidence on {evidence.entrant_id} holds more claims than tokens"
             raise ValueError(msg)
     if any(len(base.tokens) < MIN_TOKENS for base in evidence.baseline):
         msg = f"a baseline answer has fewer than {MIN_TOKENS} tokens; nothing can be paired with it"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,7 +16,9 @@ import aiohttp
 
 from evaluation.answers import Answer, RawStream, ServerFaultError, understand
 from evaluation.client import ChatRequest, connect, receive
+from evaluation.lag import LagMeter, LateCounts
 from evaluation.plan import PlanError, Tokenizer
+from evaluation.wire import received_by
 from ledger.codes import VoidCause
 
 MAX_BLOCK_BYTES: Final = 4 * 2**30
@@ -25,8 +26,8 @@ MAX_BLOCK_BYTES: Final = 4 * 2**30
 BEAT_S: Final = 0.005
 """How often the client looks whether it is late. An event loop's timer is good to a millisecond."""
 STOP_CHECK_S: Final = 0.25
-"""How often it asks whether to stop, besides before every send."""
-_LAG_STEP_US: Final = 50
+"""How often it asks whether to stop: once before anything is sent, then no more often than this,
+since the answer may take a look into a database while servers stream."""
 
 ShouldStop = Callable[[], VoidCause | None]
 OnAnswered = Callable[[int], None]
@@ -60,6 +61,21 @@ class ClientLag:
             max_us=max((lag.max_us for lag in lags), default=0),
             samples=sum(lag.samples for lag in lags),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the machine went through for one block.
+
+    ``beats`` and ``sends`` are how late timers and sends were. ``wire_bytes`` is everything that
+    came in, headers and the frames around pieces included, None where nobody counted;
+    ``payload_bytes`` what of it was the text of whole streams.
+    """
+
+    beats: LateCounts = ()
+    sends: LateCounts = ()
+    wire_bytes: int | None = None
+    payload_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,7 @@ class LoadResult:
     fault: ServerFaultError | None
     fault_at: int | None
     client_lag_us: ClientLag
+    traffic: Traffic = field(default_factory=Traffic)
 
     @property
     def outcomes(self) -> tuple[Answer | ServerFaultError, ...]:
@@ -146,6 +163,7 @@ class ReceivedBlock:
     streams: dict[int, RawStream] = field(default_factory=dict, repr=False)
     faults: dict[int, ServerFaultError] = field(default_factory=dict)
     client_lag_us: ClientLag = ClientLag(0, 0, 0)
+    traffic: Traffic = field(default_factory=Traffic)
     start_ns: int = 0
 
 
@@ -162,6 +180,8 @@ async def receive_block(
     streams = min(load.streams, len(load.requests))
     if streams == 0:
         return running.block
+    running.stop_if_asked()
+    before = received_by(session)
     try:
         timeout_s = max(request.timeout_s for request in load.requests)
         await connect(session, base_url, streams, timeout_s)
@@ -187,6 +207,10 @@ async def receive_block(
         if isinstance(error, Exception) and not isinstance(error, ServerFaultError):
             raise error
     running.block.client_lag_us = running.lag()
+    received = received_by(session)
+    running.block.traffic = running.traffic(
+        None if received is None or before is None else received - before
+    )
     return running.block
 
 
@@ -206,12 +230,13 @@ def read_block(load: Load, block: ReceivedBlock, tokenizer: Tokenizer) -> LoadRe
                 max_tokens=request.max_tokens,
                 require_logprobs=request.require_logprobs,
                 block_start_ns=block.start_ns,
+                kept_tokens=request.kept_tokens,
             )
         except ServerFaultError as unreadable:
             fault, fault_at = unreadable, at
             break
         answers.append(answer)
-    return LoadResult(tuple(answers), fault, fault_at, block.client_lag_us)
+    return LoadResult(tuple(answers), fault, fault_at, block.client_lag_us, block.traffic)
 
 
 class _Running:
@@ -237,7 +262,6 @@ class _Running:
         free_us = 0
         for at in self._to_ask:
             due_us = max(free_us, await self._wait_until_due(at))
-            self._stop_if_asked()
             # Making a request takes us a fifth of a millisecond. Where many streams end at once,
             # theirs would add up before anybody looks at the chunks that have come; so one at a
             # time, and what has come is stamped first.
@@ -256,7 +280,7 @@ class _Running:
     async def watch(self) -> None:
         """Measure how late timers fire, and see whether the caller wants to stop."""
         beat_us = round(BEAT_S * 1e6)
-        next_check_us = 0
+        next_check_us = self._elapsed_us() + round(STOP_CHECK_S * 1e6)
         while True:
             due_us = self._elapsed_us() + beat_us
             await asyncio.sleep(BEAT_S)
@@ -266,12 +290,28 @@ class _Running:
             for late_us in range(now_us - due_us, -1, -beat_us):
                 self._beats.note(late_us)
             if now_us >= next_check_us:
-                self._stop_if_asked()
+                self.stop_if_asked()
                 next_check_us = now_us + round(STOP_CHECK_S * 1e6)
 
     def lag(self) -> ClientLag:
         """The worse of both kinds of lateness so far."""
-        return ClientLag.worst_of([self._beats.lag(), self._sends.lag()])
+        return ClientLag.worst_of(
+            [
+                ClientLag(meter.p99_us, meter.max_us, meter.samples)
+                for meter in (self._beats, self._sends)
+            ]
+        )
+
+    def traffic(self, wire_bytes: int | None) -> Traffic:
+        """Everything counted so far."""
+        return Traffic(
+            beats=self._beats.counts(),
+            sends=self._sends.counts(),
+            wire_bytes=wire_bytes,
+            payload_bytes=sum(
+                len(piece) for stream in self.block.streams.values() for piece in stream.pieces
+            ),
+        )
 
     async def _wait_until_due(self, at: int) -> int:
         if self._load.arrivals_us is None:
@@ -282,35 +322,11 @@ class _Running:
             await asyncio.sleep(wait_us / 1e6)
         return due_us
 
-    def _stop_if_asked(self) -> None:
+    def stop_if_asked(self) -> None:
+        """Raise :class:`StoppedError` when the caller wants the block ended."""
         cause = self._should_stop()
         if cause is not None:
             raise StoppedError(cause)
 
     def _elapsed_us(self) -> int:
         return (time.perf_counter_ns() - self.block.start_ns) // 1_000
-
-
-class LagMeter:
-    """Lateness seen, counted in steps of 50 microseconds, so that no length of run needs more."""
-
-    def __init__(self) -> None:
-        self._seen: Counter[int] = Counter()
-        self._max_us = 0
-
-    def note(self, late_us: int) -> None:
-        """One sample; early is not late."""
-        late_us = max(0, late_us)
-        self._seen[late_us // _LAG_STEP_US] += 1
-        self._max_us = max(self._max_us, late_us)
-
-    def lag(self) -> ClientLag:
-        """The figures so far, the percentile rounded up to a step, but never above the worst."""
-        samples = self._seen.total()
-        below = 0
-        for step in sorted(self._seen):
-            below += self._seen[step]
-            if 100 * below >= 99 * samples:
-                p99_us = min(self._max_us, (step + 1) * _LAG_STEP_US)
-                return ClientLag(p99_us, self._max_us, samples)
-        return ClientLag(0, 0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluation.arrivals import arrivals_us
 from evaluation.client import (
@@ -15,9 +15,10 @@ from evaluation.client import (
     ServerFaultError,
     open_session,
 )
+from evaluation.evidence_size import kept_tokens
 from evaluation.forcing import force_with_end
 from evaluation.judge import CLAIMED_END, ForcedAnswer
-from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, run_load
+from evaluation.load import ClientLag, Load, ShouldStop, StoppedError, Traffic, run_load
 from evaluation.plan import ContestPlan, Tokenizer
 from evaluation.prompts import PromptSet
 from evaluation.runners.port import InfrastructureFaultError
@@ -49,6 +50,7 @@ class Stretch:
     fault_at: int | None = None
     out_of_time: bool = False
     client_lag: ClientLag | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Questions:
             timeout_s=contest.prompt_timeout_s,
             require_logprobs=self.plan.policy.gates.require_logprobs,
             extra=TOKEN_IDS if contest.ask_token_ids else {},
+            kept_tokens=kept_tokens(self.plan.policy),
         )
 
     def load(self, contents: Sequence[str], label: str | None) -> Load:
@@ -139,13 +142,17 @@ async def _ask_stretch(
         fault=result.fault,
         fault_at=result.fault_at,
         client_lag=result.client_lag_us,
+        traffic=result.traffic,
     )
 
 
 def force_answers(
     questions: Questions, base_url: str, answers: Sequence[Answer]
 ) -> tuple[ForcedAnswer, ...]:
-    """Each scored answer under the reference; raises :class:`~evaluation.forcing.ScoringError`."""
+    """The answers to the first scored prompts under the reference.
+
+    Raises :class:`~evaluation.forcing.ScoringError`.
+    """
     return asyncio.run(_force_answers(questions, base_url, answers))
 
 
@@ -154,7 +161,7 @@ async def _force_answers(
 ) -> tuple[ForcedAnswer, ...]:
     forced_answers = []
     async with open_session() as session:
-        for content, answer in zip(questions.prompts.scored, answers, strict=True):
+        for content, answer in zip(questions.prompts.scored, answers, strict=False):
             questions.stop_if_asked()
             claims_end = answer.finish_reason == CLAIMED_END
             tokens, end = await force_with_end(

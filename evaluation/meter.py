@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from ledger.units import PPM
+
 _NS_PER_MS: Final = 1_000_000
 _MS_PER_MINUTE: Final = 60_000
 
@@ -22,6 +24,7 @@ class Meter:
         self._times = max(1, gpus)
         self._used_ns = 0
         self._since_ns: int | None = None
+        self._forgiven_ms = 0
 
     def run(self) -> None:
         """A server was started or let go on; on a running meter it does nothing."""
@@ -40,7 +43,12 @@ class Meter:
         running_ns = 0 if self._since_ns is None else self._clock_ns() - self._since_ns
         return (self._used_ns + running_ns) * self._times // _NS_PER_MS
 
-    def left_s(self, budget_gpu_minutes: int) -> float:
-        """Seconds of the clock until the budget is used up; 0 when it is."""
-        left_ms = budget_gpu_minutes * _MS_PER_MINUTE - self.gpu_ms
+    def forgive(self, gpu_ms: int) -> None:
+        """Take so much of what was used off the budget: it was not the server's to spend."""
+        self._forgiven_ms += gpu_ms
+
+    def left_s(self, budget_gpu_minutes: int, share_ppm: int = PPM) -> float:
+        """Seconds of the clock until this share of the budget is used up; 0 when it is."""
+        budget_ms = budget_gpu_minutes * _MS_PER_MINUTE * share_ppm // PPM
+        left_ms = budget_ms - (self.gpu_ms - self._forgiven_ms)
         return max(0.0, left_ms / self._times / 1_000)

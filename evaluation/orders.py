@@ -1,20 +1,20 @@
 """The three orders in which arms are asked (ARCHITECTURE, "Fair measuring"), as policy names them.
 
-An entrant with a fault is asked nothing more and never ends the round for others. A baseline with
-one ends it.
+An entrant with a fault is asked nothing more and never ends the round for others, nor does one
+under which the client was late. A baseline with a fault ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evaluation.arms import Arm, stopped_at_the_end
 from evaluation.blocks import arm_order, blocks_of
-from evaluation.conditions import saturated
-from evaluation.judge import MIN_TOKENS
+from evaluation.conditions import flooded, hopeless
+from evaluation.judge import MIN_TOKENS, Fault
 from evaluation.measure import Questions
 from evaluation.void import RoundVoidError, void_by_fault
-from ledger.codes import VoidCause
+from ledger.codes import DisqualificationCode, InfrastructureCause, VoidCause
 
 
 class Order:
@@ -33,6 +33,10 @@ class Order:
 
     def run(self) -> None:
         """Ask everybody; raises :class:`~evaluation.void.RoundVoidError` where it is void."""
+        self._run()
+        self._blame()
+
+    def _run(self) -> None:
         if self._contest.order == "interleaved":
             if self._contest.restart_each_block:
                 self._restarted()
@@ -46,10 +50,14 @@ class Order:
 
     def _whole(self, arm: Arm) -> None:
         """One start of the arm, all its blocks, then its repeats."""
-        with stopped_at_the_end(arm):
+
+        def ask() -> None:
             arm.start()
             for block in range(len(self._blocks)):
                 self._ask(arm, block, 0)
+
+        with stopped_at_the_end(arm):
+            self._in_time(arm, ask, ask)
             self._repeat(arm, len(self._blocks) - 1, range(len(self._repeated)), 0)
         self._check(arm)
 
@@ -59,9 +67,13 @@ class Order:
         for block, places in enumerate(self._blocks):
             own = [at for at, place in enumerate(self._repeated) if place in places]
             for place, arm in enumerate(self._drawn(block)):
-                with stopped_at_the_end(arm):
+
+                def ask(arm: Arm = arm, block: int = block, place: int = place) -> None:
                     arm.start(block)
                     self._ask(arm, block, place)
+
+                with stopped_at_the_end(arm):
+                    self._in_time(arm, ask, ask)
                     self._repeat(arm, block, own, place)
                 self._check(arm)
             if not self._anybody_left():
@@ -76,16 +88,58 @@ class Order:
                 arm.start()
                 self._check(arm)
                 arm.freeze()
-            for block in range(len(self._blocks)):
+            for block, places in enumerate(self._blocks):
                 for place, arm in enumerate(self._drawn(block)):
+
+                    def ask(arm: Arm = arm, block: int = block, place: int = place) -> None:
+                        self._ask(arm, block, place)
+
+                    def again(
+                        arm: Arm = arm, block: int = block, seen: range = range(places.start)
+                    ) -> None:
+                        # What it will be asked to repeat it must have answered before.
+                        arm.start(block, seen)
+                        ask()
+
                     arm.thaw()
-                    self._ask(arm, block, place)
+                    self._in_time(arm, ask, again)
                     if block == last:
                         self._repeat(arm, block, range(len(self._repeated)), place)
                     arm.freeze()
                     self._check(arm)
                 if not self._anybody_left():
                     return
+
+    def _in_time(self, arm: Arm, ask: Callable[[], None], again: Callable[[], None]) -> None:
+        """Ask; where the client was too late to measure this entrant, set that aside and ask a new
+        server once more. Late again, the arm is out, and the round goes on without it.
+
+        An entrant may have held the client up itself, so its lateness voids nothing. How late the
+        client is in repeats is not looked at: it can only make them slower.
+        """
+        mark = arm.mark()
+        ask()
+        if arm.entrant is None or arm.too_late(mark) is None:
+            return
+        arm.set_aside(mark)
+        mark = arm.mark()
+        again()
+        late = arm.too_late(mark)
+        if late is not None:
+            arm.give_up(f"{late}, and it was so twice")
+
+    def _blame(self) -> None:
+        """Tell those that flooded the client from those that had bad luck, now that the baseline's
+        own traffic is known."""
+        baseline = [self._baseline.record(), self._after.record()]
+        for arm in self._entrants:
+            fault = arm.fault
+            if fault is None or fault.infrastructure is not InfrastructureCause.CLIENT_SATURATED:
+                continue
+            why = flooded(arm.record(), baseline)
+            if why is not None:
+                detail = f"{fault.detail}; {why}"
+                arm.blame(Fault(disqualified=DisqualificationCode.FLOODED, detail=detail))
 
     def _drawn(self, block: int) -> list[Arm]:
         arms = (self._baseline, *self._entrants)
@@ -100,20 +154,21 @@ class Order:
             return
         self._questions.on_block(block, len(self._blocks), arm.entrant_id)
         arm.ask(block, self._blocks[block], place)
-        self._trust(arm)
+        if arm.entrant is None and arm.fault is None:
+            self._trust(arm)
 
     def _repeat(self, arm: Arm, block: int, repeated: Sequence[int], place: int) -> None:
         """The baseline is not asked repeats: nobody is judged by them but entrants."""
         if arm.entrant is not None:
             arm.repeat(block, repeated, place)
-            self._trust(arm)
 
-    def _trust(self, arm: Arm) -> None:
-        """Void at once where the client could not keep up: all that follows would be wasted."""
-        for block in arm.blocks[-1:]:
-            late = saturated(block, arm.name, self._contest)
-            if late is not None:
-                raise RoundVoidError(VoidCause.CLIENT_SATURATED, late)
+    def _trust(self, baseline: Arm) -> None:
+        """Void at once where the client was late so often under the baseline that no quiet rest of
+        the round could make up for it: all that follows would be wasted."""
+        runs = 2 if self._contest.order == "bracketed" else 1
+        late = hopeless(baseline.blocks, runs * len(self._blocks), self._contest)
+        if late is not None:
+            raise RoundVoidError(VoidCause.CLIENT_SATURATED, late)
 
     def _check(self, arm: Arm) -> None:
         """The baseline must have answered, and at a length that can be timed."""

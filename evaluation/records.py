@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from evaluation.gpus import GpuFacts
+from evaluation.lag import LateCounts
 from evaluation.runners.port import ImageFacts
 
 
@@ -13,8 +14,11 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``phase`` is ``prompts`` or ``repeats``; ``block`` counts from 0. ``place`` is the arm's place
     among all arms of the block, from 0. ``since_start_ms`` is when it began, since the contest did.
-    The client's lag is in microseconds; None where the client measured none. ``gpus`` is right
-    after the last answer, while the server still runs.
+    The client's lag is in microseconds; None where the client measured none. ``late_beats`` and
+    ``late_sends`` are all of it, to be pooled over blocks. ``wire_bytes`` is what came over the
+    sockets, None where that is unknown, ``payload_bytes`` what of it was streamed text, ``tokens``
+    how many were answered. ``gpus`` is right after the last answer, while the server still runs.
+    ``set_aside`` is true where the client was too late and all was asked once more.
     """
 
     phase: str
@@ -25,6 +29,12 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     client_lag_p99_us: int | None = None
     client_lag_max_us: int | None = None
     client_lag_samples: int = 0
+    late_beats: LateCounts = ()
+    late_sends: LateCounts = ()
+    wire_bytes: int | None = None
+    payload_bytes: int = 0
+    tokens: int = 0
+    set_aside: bool = False
     gpus: GpuFacts = GpuFacts()
 
 

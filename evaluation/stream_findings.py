@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from evaluation.client import ChatRequest, printable
+from evaluation.client import ChatRequest, media_type, printable
 from evaluation.sse import Chunk, sse_events
 
 MAX_LOOKED_BYTES: Final = 8 * 1024 * 1024
@@ -76,7 +76,7 @@ async def look(session: aiohttp.ClientSession, base_url: str, request: ChatReque
                     break
         except (aiohttp.ClientError, OSError):
             cut = True
-        return Raw(response.status, response.content_type, bytes(body), cut)
+        return Raw(response.status, media_type(response), bytes(body), cut)
 
 
 def heard(raw: Raw) -> Heard:

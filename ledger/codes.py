@@ -77,6 +77,7 @@ class DisqualificationCode(StrEnum):
     IMAGE_NAME_INVALID = "image_name_invalid"
     BUDGET_SPENT = "budget_spent"
     COPY = "copy"
+    FLOODED = "flooded"
 
 
 class VoidCause(StrEnum):
@@ -99,6 +100,7 @@ class InfrastructureCause(StrEnum):
     HOST_FAILED = "host_failed"
     COVERAGE_TOO_LOW = "coverage_too_low"
     KING_NOT_MEASURED = "king_not_measured"
+    CLIENT_SATURATED = "client_saturated"
 
 
 class DepositionCause(StrEnum):

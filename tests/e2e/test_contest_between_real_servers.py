@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import msgspec
 import pytest
 
+from evaluation import scoring
+from evaluation.client import Answer
 from evaluation.contest import ContestOutcome, run_contest
 from evaluation.evidence import EvidenceStore, read_evidence, rejudge
+from evaluation.forcing import ScoringError
 from evaluation.images import ImageRef
 from evaluation.judge import EntrantVerdict
+from evaluation.measure import Questions
 from evaluation.plan import ContestPlan, EntrantRole, PlannedEntrant
 from evaluation.prompts import MAX_REPEAT_ROUNDS
 from evaluation.reference import tokenizer
@@ -24,6 +29,7 @@ from evaluation.reference.model_files import save_model
 from evaluation.runners.port import RunningServer
 from evaluation.runners.process import ProcessRunner, ProcessServer
 from evaluation.runners.reference import ReferenceImages
+from evaluation.scoring import Forced
 from ledger.codes import VoidCause
 from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
@@ -219,6 +225,9 @@ CHEAP = ContestPolicy(
 )
 
 
+NO_TIMING = GatePolicy(min_stream_spread_ppm=0, max_burst_ppm=1_000_000)
+
+
 def killing(
     wanted: str, by: signal.Signals = signal.SIGKILL
 ) -> Callable[[str, RunningServer], None]:
@@ -261,6 +270,52 @@ def test_gates_that_the_baseline_itself_fails_judge_nobody(ground: Ground) -> No
     outcome = ground.run(ground.plan([("kv_cache", "challenger")], gates=impossible, contest=CHEAP))
     assert (outcome.status, outcome.void_cause) == ("void", VoidCause.SCORING_FAILED)
     assert "own answers do not pass" in outcome.detail
+
+
+def test_an_answer_longer_than_the_reference_can_read_voids_nothing(ground: Ground) -> None:
+    # The reference reads 1,024 tokens: 1,006 of the prompt, and not all that this server adds.
+    contest = msgspec.structs.replace(CHEAP, prompts=2, context_tokens=1_006, output_tokens=12)
+    entrants: list[tuple[str, EntrantRole]] = [("token_spam", "king"), ("kv_cache", "challenger")]
+    plan = ground.plan(entrants, NO_TIMING, contest)
+    config = reference_image_kinds()["token_spam"].config(spam="overlong")
+    image = ImageRef("", write_image(ground.root / "images", "overlong", config))
+    first = msgspec.structs.replace(plan.entrants[0], image=image)
+    outcome = ground.run(msgspec.structs.replace(plan, entrants=(first, plan.entrants[1])))
+    assert (outcome.status, outcome.detail) == ("completed", "")
+    assert [verdict.code for verdict in outcome.verdicts] == ["overlong", ""]
+    found = read_evidence(ground.evidence.get(outcome.verdicts[0].evidence_digest))
+    assert all(token is None for forced in found.forced for token in forced.tokens)
+    for verdict in outcome.verdicts:
+        assert rejudge(ground.evidence, verdict.evidence_digest, NO_TIMING) == verdict
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_entrants_answers_that_cannot_be_scored_are_nobody_elses(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    calls: list[int] = []
+    force = scoring.force_answers
+
+    def failing(questions: Questions, base_url: str, answers: Sequence[Answer]) -> Forced:
+        calls.append(len(answers))
+        # The baseline's own are first, then the king's, then one of the baseline's again.
+        if len(calls) == 2 or (broken and len(calls) == 3):
+            message = "the reference answered HTTP 400: too long"
+            raise ScoringError(message)
+        return force(questions, base_url, answers)
+
+    monkeypatch.setattr(scoring, "force_answers", failing)
+    plan = ground.plan([("kv_cache", "king"), ("prefix_cache", "challenger")], NO_TIMING, CHEAP)
+    outcome = ground.run(plan)
+    if broken:
+        assert (outcome.status, outcome.void_cause) == ("void", VoidCause.SCORING_FAILED)
+        return
+    assert calls == [3, 3, 1, 3]
+    king, challenger = outcome.verdicts
+    assert (king.status, king.code) == ("infrastructure", "coverage_too_low")
+    assert "HTTP 400: too long" in king.detail
+    assert challenger.status == "scored"
+    assert rejudge(ground.evidence, king.evidence_digest, NO_TIMING) == king
 
 
 def test_an_entrant_that_dies_in_mid_run_is_alone_disqualified(ground: Ground) -> None:

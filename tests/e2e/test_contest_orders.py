@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from evaluation.runners.reference import ReferenceImages
 from evaluation.sources import open_texts
 from ledger.codes import InfrastructureCause, VoidCause
 from ledger.contest_policy import ContestPolicy, JsonlFile, Poisson, ServerLimits
+from ledger.gate_policy import GatePolicy
 
 # No timing decides: at these limits neither drift nor lag can void a round.
 STEADY = msgspec.structs.replace(
@@ -281,34 +282,172 @@ def test_a_client_that_cannot_keep_up_makes_the_round_void(ground: Ground) -> No
     contest = msgspec.structs.replace(RESTARTED, max_client_lag_us=100_000)
     asked: list[int] = []
 
-    def busy() -> None:
-        if asked:
-            time.sleep(0.3)  # in the client's own loop, while a server streams
+    def busy(phase: str, who: str | None, done: int, of: int) -> None:
+        if phase == "prompts" and who is None:
+            asked.append(done)
+            time.sleep(0.3)  # in the client's own loop, while the baseline streams
 
     outcome = Watched().run(
-        ground,
-        ground.plan([("kv_cache", "challenger")], contest=contest),
-        should_stop=busy,
-        on_block=lambda block, *_: asked.append(block),
+        ground, ground.plan([("kv_cache", "challenger")], contest=contest), on_progress=busy
     )
+    assert asked
     assert (outcome.status, outcome.void_cause) == ("void", VoidCause.CLIENT_SATURATED)
     assert "us can be trusted" in outcome.detail
     assert rejudge_contest(ground.evidence, outcome.manifest_digest).differences == ()
 
 
+# -- a client that is late under an entrant --------------------------------------------------
+
+LATE = {
+    name: msgspec.structs.replace(
+        contest, prompts=4, output_tokens=8, max_client_lag_us=400_000, repeated_prompts=0
+    )
+    for name, contest in ORDERS.items()
+}
+
+NO_TIMING = GatePolicy(min_stream_spread_ppm=0, max_burst_ppm=1_000_000)
+
+
+def hold_up(entrant: str, times: int) -> Callable[[str, str | None, int, int], None]:
+    """Blocks the client's own loop for long in the first prompts asked of the entrant."""
+    stretches = 0
+
+    def on_progress(phase: str, who: str | None, done: int, of: int) -> None:
+        nonlocal stretches
+        if phase == "launch" and who == entrant and done == 1:
+            stretches += 1
+        if phase == "prompts" and who == entrant and stretches <= times and done % 2 == 1:
+            time.sleep(1)
+
+    return on_progress
+
+
+@pytest.mark.parametrize("order", sorted(LATE))
+def test_a_client_late_under_one_entrant_alone_asks_it_once_more(
+    ground: Ground, order: str
+) -> None:
+    plan = ground.plan(
+        [("kv_cache", "king"), ("prefix_cache", "challenger")], NO_TIMING, LATE[order]
+    )
+    outcome = Watched().run(ground, plan, on_progress=hold_up("kv_cache", 1))
+    assert (outcome.status, outcome.detail) == ("completed", "")
+    assert [verdict.status for verdict in outcome.verdicts] == ["scored", "scored"]
+    found = read_evidence(ground.evidence.get(outcome.verdicts[0].evidence_digest))
+    assert found.record is not None
+    aside = [block.block for block in found.record.blocks if block.set_aside]
+    kept = [block.block for block in found.record.blocks if not block.set_aside]
+    assert aside == ([0, 1] if order == "bracketed" else [0])
+    assert kept == [0, 1]
+    # What it is asked again it must not remember: each asking is under a start of its own.
+    starts = {"bracketed": 2, "restarted": 3, "resident": 2}[order]
+    assert len(found.record.starts) == starts
+    assert rejudge_contest(ground.evidence, outcome.manifest_digest).differences == ()
+
+
+@pytest.mark.parametrize("order", sorted(LATE))
+def test_an_entrant_under_which_the_client_is_late_again_is_out_alone(
+    ground: Ground, order: str
+) -> None:
+    plan = ground.plan(
+        [("kv_cache", "king"), ("prefix_cache", "challenger")], NO_TIMING, LATE[order]
+    )
+    outcome = Watched().run(ground, plan, on_progress=hold_up("kv_cache", 99))
+    assert (outcome.status, outcome.detail) == ("completed", "")
+    king, challenger = outcome.verdicts
+    assert (king.status, king.code) == ("infrastructure", "client_saturated")
+    assert "and it was so twice" in king.detail
+    assert challenger.status == "scored"
+    assert rejudge_contest(ground.evidence, outcome.manifest_digest).differences == ()
+
+
+FLOODING = """
+import sys
+from evaluation.reference import http_server, server
+FILLER = b"1\\r\\n:\\r\\n" * 2_000 + b"1\\r\\n\\n\\r\\n"
+setup = http_server._Handler.setup
+class Flood:
+    def __init__(self, file):
+        self._file = file
+    def write(self, data):
+        return self._file.write(data + FILLER if b"data: {" in data else data)
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+def flooding(self):
+    setup(self)
+    self.wfile = Flood(self.wfile)
+http_server._Handler.setup = flooding
+sys.exit(server.main(sys.argv[1:]))
+"""
+
+
+class FloodingImages(ReferenceImages):
+    """Reference images of which one sends 2,001 HTTP chunks of filler after every token."""
+
+    def __init__(self, ground: Ground, kind: str) -> None:
+        super().__init__(ground.root / "images", ground.root / "model")
+        self._floods = ground.image(kind)
+
+    def command(self, image_digest: str) -> ServerCommand:
+        command = super().command(image_digest)
+        if image_digest != self._floods:
+            return command
+        return ServerCommand(
+            (sys.executable, "-c", FLOODING, *command.argv[3:]), command.environment
+        )
+
+
+def test_an_entrant_that_floods_a_late_client_is_disqualified_and_voids_nothing(
+    ground: Ground,
+) -> None:
+    plan = ground.plan(
+        [("kv_cache", "king"), ("prefix_cache", "challenger")], NO_TIMING, LATE["restarted"]
+    )
+    outcome = Watched().run(
+        ground,
+        plan,
+        runner=ProcessRunner(FloodingImages(ground, "kv_cache")),
+        # No timing decides: the client is late for certain, and by whom is told by bytes alone.
+        on_progress=hold_up("kv_cache", 99),
+    )
+    assert (outcome.status, outcome.detail) == ("completed", "")
+    king, challenger = outcome.verdicts
+    assert (king.status, king.code) == ("disqualified", "flooded")
+    assert "bytes of framing a token" in king.detail or "bytes a token" in king.detail
+    assert challenger.status == "scored"
+    assert rejudge_contest(ground.evidence, outcome.manifest_digest).differences == ()
+
+
+# -- machine time, names, servers that cannot be stopped ------------------------------------
+
+
 def test_an_entrant_that_uses_up_its_machine_time_is_stopped(ground: Ground) -> None:
-    # A minute over 64 GPUs is less than a second: the server hangs until it is over.
+    # Twenty minutes over 64 GPUs are 19 seconds: the server hangs until they are over.
     contest = msgspec.structs.replace(
-        STEADY, budget_gpu_minutes=1, limits=ServerLimits(gpus=64), prompt_timeout_s=60
+        STEADY, budget_gpu_minutes=20, limits=ServerLimits(gpus=64), prompt_timeout_s=60
     )
     watched = Watched()
     outcome = watched.run(ground, ground.plan([("hangs", "challenger")], contest=contest))
     assert outcome.status == "completed"
     (verdict,) = outcome.verdicts
     assert (verdict.status, verdict.code) == ("disqualified", "budget_spent")
-    assert "1 minutes of machine time" in verdict.detail
-    assert outcome.gpu_ms["hangs"] >= 60_000
+    assert "20 minutes of machine time" in verdict.detail
+    assert outcome.gpu_ms["hangs"] >= 20 * 60_000
     assert not any(is_alive(server.pid or 0) for server in watched.servers)
+
+
+def test_a_budget_too_small_for_the_baseline_is_no_entrants_fault(ground: Ground) -> None:
+    # Less than a second, of which no server could even start.
+    contest = msgspec.structs.replace(STEADY, budget_gpu_minutes=1, limits=ServerLimits(gpus=64))
+    for order in ("baseline_once", "interleaved"):
+        outcome = Watched().run(
+            ground,
+            ground.plan(
+                [("kv_cache", "king"), ("prefix_cache", "challenger")],
+                contest=msgspec.structs.replace(contest, order=order),
+            ),
+        )
+        assert (outcome.status, outcome.void_cause) == ("void", VoidCause.BASELINE_FAILED)
+        assert "900000 ppm of its 1 minutes of machine time" in outcome.detail
 
 
 def test_an_image_that_nobody_can_name_is_its_committers_fault(ground: Ground) -> None:

@@ -259,7 +259,7 @@ def test_the_recorded_form_reads_back_to_the_same_policy(name: str) -> None:
 
 
 RECORDED = {
-    "interval": "sha256:908404ff25b607fd013c8de3b746165d52a1868b7e661460675d23f4ad8ac778",
+    "interval": "sha256:828c7675a12c4ba74389f7be7b2300bbc352ad0893b85976d8b7cc4411a22776",
     "phase1": "sha256:d9847325f0bb265b74287645f46cc3e81d6ae3c4ef8e2503fdf113ed9e40ca74",
     "phase2": "sha256:e5e151a66cc1161c39755e1b5cfc27927cf6844f3933a2fcba1c35178d875579",
     "phase3": "sha256:23ad4e236325da31009d7d9577378ca801c4b492eafc4bcc3d112e47ecd871c2",

@@ -88,6 +88,7 @@ def record(arm: str, lag_us: int = 500, contest: ContestPolicy | None = None) ->
             client_lag_p99_us=lag_us,
             client_lag_max_us=lag_us,
             client_lag_samples=3,
+            late_beats=((lag_us // 50 - 1, 3),),
         )
         for block, places in enumerate(blocks_of(contest or plan().policy.contest))
     )

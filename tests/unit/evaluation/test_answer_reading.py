@@ -55,17 +55,38 @@ def test_claims_beside_our_tokens_are_kept_in_thousandths() -> None:
 
 
 @pytest.mark.parametrize(
-    "claims",
+    ("claims", "kept"),
     [
-        [("a", -0.1)],
-        [("ab", -0.1)],
-        [("a", -0.1), ("x", -0.2)],
-        [("a", -0.1), ("b", -0.2), ("c", -0.3)],
-        [],
+        ([("a", -0.1)], (-100,)),
+        ([("ab", -0.1)], ()),
+        ([("x", -0.1), ("b", -0.2)], ()),
+        ([("a", -0.1), ("x", -0.2)], (-100,)),
+        ([("a", -0.1), ("b", -0.2), ("c", -0.3)], (-100, -200)),
+        ([], ()),
     ],
 )
-def test_claims_about_other_tokens_are_dropped(claims: list[tuple[str, float]]) -> None:
-    assert read([chunk("ab", claims)], byte_tokenizer).logprobs_milli == ()
+def test_claims_are_kept_up_to_the_first_about_another_token(
+    claims: list[tuple[str, float]], kept: tuple[int, ...]
+) -> None:
+    assert read([chunk("ab", claims)], byte_tokenizer).logprobs_milli == kept
+
+
+def test_one_token_cut_otherwise_leaves_the_claims_before_it(bpe: Tokenizer) -> None:
+    words = [bpe.decode([one]) for one in bpe.encode("the river stone")]
+    assert words == ["the", " river", " stone"]
+    claims = [("the", -0.1), (" river", -0.2), (" sto", -0.3), ("ne", -0.4)]
+    assert read([chunk("the river stone", claims)], bpe).logprobs_milli == (-100, -200)
+
+
+def test_parts_of_a_character_count_only_where_the_token_after_them_is_the_same(
+    bpe: Tokenizer,
+) -> None:
+    parts = [("\ufffd", -0.2), ("\ufffd", -0.3)]
+    # One claim too many: whether it belongs to the character nobody can tell.
+    early = [("a", -0.1), *parts, ("\ufffd", -0.35), (" a", -0.4)]
+    assert read([chunk("aé a", early)], bpe).logprobs_milli == (-100,)
+    late = [("a", -0.1), *parts, (" a", -0.4), ("x", -0.5)]
+    assert read([chunk("aé a", late)], bpe).logprobs_milli == (-100, -200, -300, -400)
 
 
 def test_the_claim_about_the_end_of_the_sequence_is_not_a_tokens() -> None:

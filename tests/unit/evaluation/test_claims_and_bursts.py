@@ -131,9 +131,13 @@ def test_nobody_is_asked_for_claims_that_the_baseline_does_not_give() -> None:
     assert verdict().logprob_delta_milli is None
 
 
-def test_claims_for_a_part_of_an_answer_are_refused_not_judged() -> None:
-    with pytest.raises(ValueError, match="claims for a part"):
-        verdict(**claiming(OWN[:19]))
+def test_claims_for_the_first_tokens_of_an_answer_count_for_those() -> None:
+    assert verdict(**claiming(OWN[:19])).claims_ppm == 950_000
+
+
+def test_more_claims_than_tokens_are_refused_not_judged() -> None:
+    with pytest.raises(ValueError, match="more claims than tokens"):
+        verdict(**claiming((*OWN, 0)))
 
 
 def arriving(*arrivals: int) -> Answer:
@@ -251,7 +255,7 @@ def any_evidence(draw: st.DrawFn) -> Any:
     def any_answer() -> Answer:
         length = draw(st.integers(2, 8))
         arrivals = sorted(draw(st.lists(TIMES, min_size=length, max_size=length)))
-        claims = draw(st.sampled_from([0, length]))
+        claims = draw(st.sampled_from([0, 1, length]))
         return Answer(
             tokens=tuple(range(length)),
             arrival_us=tuple(arrivals),

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from entrant_evidence import answer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from imagined_contest import plan, record
 
 from evaluation.blocks import arm_order, blocks_of
-from evaluation.conditions import Conditions, baseline_drift_ppm, conditions_of, unfit
+from evaluation.conditions import (
+    Conditions,
+    baseline_drift_ppm,
+    client_lag_us,
+    conditions_of,
+    flooded,
+    hopeless,
+    unfit,
+)
+from evaluation.lag import LagMeter, pooled_us
 from evaluation.live import LiveRatios
 from evaluation.meter import Meter
 from evaluation.pairing import combined
+from evaluation.records import ArmRecord, BlockRecord
 from ledger.codes import VoidCause
 from ledger.contest_policy import ContestPolicy
 from ledger.rules.interval import block_log_ratios_ppm
@@ -22,6 +33,11 @@ from ledger.rules.interval import block_log_ratios_ppm
 NS = 1_000_000_000
 
 
+def asked(**fields: Any) -> BlockRecord:
+    return BlockRecord(phase="prompts", block=0, place=0, since_start_ms=0, prompts=1, **fields)
+
+
+@settings(deadline=None)
 @given(prompts=st.integers(2, 60), size=st.integers(1, 70))
 def test_blocks_are_those_that_the_interval_rule_resamples(prompts: int, size: int) -> None:
     blocks = blocks_of(ContestPolicy(prompts=prompts, prompts_per_block=size))
@@ -75,6 +91,9 @@ def test_a_meter_counts_what_is_not_frozen_once_for_each_gpu() -> None:
     assert (alone.gpu_ms, eight.gpu_ms) == (15_000, 120_000)
     assert (alone.left_s(1), eight.left_s(2)) == (45.0, 0.0)
     assert eight.left_s(3) == 7.5
+    assert alone.left_s(1, share_ppm=500_000) == 15.0
+    alone.forgive(5_000)  # spent for nothing of its own: not charged, and yet used
+    assert (alone.left_s(1), alone.gpu_ms) == (50.0, 15_000)
 
 
 def test_a_display_learns_of_a_pair_once_whoever_is_asked_first() -> None:
@@ -122,9 +141,81 @@ def test_conditions_void_a_round_only_beyond_the_policys_limits() -> None:
         assert reason[0] is cause
 
 
-def test_the_worst_block_of_any_arm_is_the_clients_lag() -> None:
+def test_the_clients_lag_is_that_under_the_baseline_over_all_its_blocks() -> None:
     policy = plan().policy.contest
-    arms = [record("king", 20), record("challenger", 30)]
-    found = conditions_of(policy, [], [], [record("baseline", 10)], arms)
-    assert found == Conditions(client_lag_p99_us=30)
-    assert conditions_of(policy, [], [], [], []).client_lag_p99_us is None
+    arms = [record("king", 200), record("challenger", 300)]
+    found = conditions_of(policy, [], [], [record("baseline", 100)], arms)
+    assert found == Conditions(client_lag_p99_us=100, entrants_lag_p99_us=300)
+    assert conditions_of(policy, [], [], [], []) == Conditions()
+
+
+def test_late_sends_and_timers_of_all_blocks_count_together_and_the_worse_of_both() -> None:
+    early, late = ((0, 300),), ((1_200, 1),)  # 1,200 steps of 50 us
+    quiet = [asked(late_beats=early, late_sends=((0, 15),)) for _ in range(20)]
+    # One send in sixteen was late, or a few in 320: chance, though each was its block's worst.
+    some = [asked(late_beats=early, late_sends=((0, 15), (1_200, 1))) for _ in range(3)]
+    assert client_lag_us([some[0]]) == 50
+    assert client_lag_us([*quiet, *some]) == 50
+    assert client_lag_us([some[0], some[1], some[2]]) == 60_050
+    assert client_lag_us([*quiet, asked(late_beats=((0, 100), (400, 60)))]) == 50
+    assert client_lag_us([*quiet, asked(late_beats=((0, 100), (400, 62)))]) == 20_050
+    assert client_lag_us([asked(late_sends=late)]) is None
+    assert client_lag_us([]) is None
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 10_000), max_size=60), min_size=1, max_size=5),
+)
+def test_pooled_lateness_is_that_of_one_meter_that_saw_everything(runs: list[list[int]]) -> None:
+    meters = [LagMeter() for _ in runs]
+    whole = LagMeter()
+    for meter, run in zip(meters, runs, strict=True):
+        for late_us in run:
+            meter.note(late_us)
+            whole.note(late_us)
+    pooled = pooled_us(meter.counts() for meter in meters)
+    assert pooled == pooled_us([whole.counts()])
+    seen = sorted(late_us for run in runs for late_us in run)
+    beyond = max(2, len(seen) // 100)
+    if len(seen) <= beyond:
+        assert pooled is None
+    else:
+        worst = seen[-beyond - 1]
+        assert pooled is not None
+        assert worst < pooled <= worst + 50
+
+
+def test_a_baseline_is_given_up_only_when_no_quiet_rest_could_save_the_round() -> None:
+    policy = plan(max_client_lag_us=1_000).policy.contest
+    late = asked(late_beats=((0, 96), (100, 4)))
+    assert hopeless([late], 1, policy) is not None
+    assert hopeless([late], 3, policy) is not None
+    assert hopeless([late], 4, policy) is None
+    assert hopeless([late, late], 4, policy) is not None
+
+
+def test_a_server_floods_that_sends_many_times_the_baselines_bytes_around_a_token() -> None:
+    def arm(wire: int | None, payload: int, tokens: int) -> ArmRecord:
+        block = asked(wire_bytes=wire, payload_bytes=payload, tokens=tokens)
+        return ArmRecord(arm="king", image=None, gpu_ms=1, starts=(), blocks=(block,))
+
+    usual = [arm(51_000, 50_000, 100)]  # 510 bytes a token, 10 of them around its text
+    assert flooded(arm(58_000, 50_000, 100), usual) is None
+    assert flooded(arm(60_400, 50_000, 100), usual) is None  # 104 = 4 x 10 + 64
+    why = flooded(arm(60_500, 50_000, 100), usual)
+    assert why is not None
+    assert "105 bytes of framing a token where the baseline needs 10" in why
+    assert flooded(arm(210_400, 200_000, 100), usual) is None  # 4 x 510 + 64 and no more framing
+    why = flooded(arm(210_600, 200_200, 100), usual)
+    assert why is not None
+    assert "2106 bytes a token" in why
+    # Unknown is never zero: nobody counted, or nothing was answered.
+    for own, baseline in (
+        (arm(None, 0, 100), usual),
+        (arm(0, 50_000, 100), usual),
+        (arm(90_000, 50_000, 0), usual),
+        (arm(90_000, 50_000, 100), [arm(None, 0, 100)]),
+        (arm(90_000, 50_000, 100), []),
+    ):
+        assert flooded(own, baseline) is None

@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.client import ChatRequest, HostFaultError, open_session
+from evaluation.lag import LagMeter
 from evaluation.load import (
     MAX_BLOCK_BYTES,
+    STOP_CHECK_S,
     ClientLag,
-    LagMeter,
     Load,
     LoadResult,
     StoppedError,
@@ -312,6 +313,76 @@ async def no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.drain()
 
 
+FILLER = b"1\r\n:\r\n" * 20_000 + b"1\r\n\n\r\n"
+"""One comment of 20,001 bytes, each in an HTTP chunk of its own."""
+
+
+async def confetti(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    body = whole_stream("x")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + FILLER
+        + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    )
+    await writer.drain()
+
+
+def test_bytes_are_counted_on_the_wire_where_frames_hide_nothing() -> None:
+    result = run_raw(confetti, load_of(1, 1))
+    assert result.fault is None
+    traffic = result.traffic
+    assert traffic.payload_bytes == 20_001 + len(whole_stream("x"))
+    assert traffic.wire_bytes is not None
+    assert len(FILLER) < traffic.wire_bytes - len(whole_stream("x")) < len(FILLER) + 200
+
+
+def test_who_asks_to_stop_is_not_asked_before_every_send() -> None:
+    asked = 0
+
+    def should_stop() -> None:
+        nonlocal asked
+        asked += 1
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await answer(request, "x")
+
+    began_s = time.monotonic()
+    result = run(handler, load_of(60, 4), should_stop=should_stop)
+    assert len(result.answers) == 60
+    # Once before the first, then by the clock: a look into a database holds all streams up.
+    assert asked <= 1 + (time.monotonic() - began_s) / STOP_CHECK_S
+
+
+async def odd_type(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # A parameter that the standard library's parser of email headers raises IndexError for.
+    body = whole_stream("x")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream;0*\r\n"
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+    await writer.drain()
+
+
+def test_a_header_that_a_library_stumbles_over_ends_nothing() -> None:
+    result = run_raw(odd_type, load_of(1, 1))
+    assert result.fault is None
+    assert len(result.answers) == 1
+
+
+def test_whatever_reading_a_server_raises_is_the_servers_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stumble(_: object) -> str:
+        raise IndexError
+
+    monkeypatch.setattr("evaluation.client.media_type", stumble)
+    result = run_raw(odd_type, load_of(1, 1))
+    assert result.fault is not None
+    assert (result.fault.code, result.fault_at) == (Code.STREAM_BROKEN, 0)
+    assert "IndexError" in result.fault.detail
+
+
 @pytest.mark.parametrize(
     ("handler", "code", "says"),
     [
@@ -394,9 +465,8 @@ def test_the_99th_percentile_is_that_of_the_samples_to_a_step(samples: list[int]
         meter.note(late_us)
     late = sorted(max(0, one) for one in samples)
     exact = late[-(-99 * len(late) // 100) - 1]
-    lag = meter.lag()
-    assert (lag.max_us, lag.samples) == (late[-1], len(samples))
-    assert exact <= lag.p99_us <= exact + 50
+    assert (meter.max_us, meter.samples) == (late[-1], len(samples))
+    assert exact <= meter.p99_us <= exact + 50
 
 
 def test_several_blocks_are_as_late_as_their_worst() -> None:
