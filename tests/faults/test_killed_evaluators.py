@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from api.errors import ExitCode
 from benchmarks.recovery import ProcessMachine, RecoveryArena, Victim, killed_run
 from benchmarks.recovery.arena import NETUID, NETWORK
 from ledger.commands.arena import pause
@@ -143,15 +144,19 @@ def test_one_contest_is_run_shown_and_judged_again_and_a_changed_one_differs(
     assert "there is no evidence" in missing.stderr
 
 
+@pytest.mark.parametrize("once", [(), ("--once",)])
 def test_a_signal_ends_it_tidily_and_the_attempt_is_void(
-    evaluating: Evaluating, machine: ProcessMachine
+    evaluating: Evaluating, machine: ProcessMachine, once: tuple[str, ...]
 ) -> None:
-    process = evaluating.start()
+    process = evaluating.start(*once)
     wait_until(lambda: bool(machine.left()), "a server runs")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert json.loads(out)["ended"] == "stopped"
+    assert process.returncode == (ExitCode.CONTEST_VOID if once else 0), err
+    report = json.loads(out)
+    assert report["ended"] == "stopped"
+    (attempt,) = report["attempts"]
+    assert (attempt["status"], attempt["void_cause"]) == ("void", "interrupted")
     assert machine.left() == []
     (voided,) = evaluating.facts(ContestVoided)
     assert (voided.cause, "told to stop" in voided.detail) == ("interrupted", True)
