@@ -20,10 +20,10 @@ from evaluation.manifest import read_baseline, track_policy_digest
 from evaluation.plan import ContestPlan
 from evaluation.recording import Findings, record_completed
 from ledger.application import Ledger, Unit
-from ledger.commands.contests import plan_in, planned_track
+from ledger.commands.contests import commit_order, plan_in, planned_track
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest, ContestPlanned, Holder
-from ledger.decisions.submission import Submission
+from ledger.decisions.submission import CommitSeen, Submission
 from ledger.keys import block_key, contest_id
 from ledger.observations import BlockObserved
 from ledger.policy import TrackPolicy
@@ -161,7 +161,29 @@ def _challengers(unit: Unit, plan: ContestPlan, waiting: Sequence[UUID]) -> list
             )
             raise DecisionRefusedError(msg)
         found.append(own)
+    due = _first_in_line(commits, plan.seed_block, len(found))
+    if set(found) != set(due):
+        msg = (
+            f"the bundle's challengers are not the first {len(found)} that wait on track "
+            f"'{plan.track}', each hotkey by its latest submission before block {plan.seed_block}"
+        )
+        raise DecisionRefusedError(msg)
     return found
+
+
+def _first_in_line(
+    commits: Sequence[tuple[UUID, CommitSeen | None]], seed_block: int, count: int
+) -> list[UUID]:
+    """Of every hotkey the latest submission before the seed block, at its own place in line."""
+    latest: dict[str, tuple[CommitSeen, UUID]] = {}
+    for identity, commit in commits:
+        if commit is None or commit.block >= seed_block:
+            continue
+        held = latest.get(commit.hotkey)
+        if held is None or commit_order(held[0]) < commit_order(commit):
+            latest[commit.hotkey] = (commit, identity)
+    line = sorted(latest.values(), key=lambda one: commit_order(one[0]))
+    return [identity for _, identity in line[:count]]
 
 
 def _must_be_its_entrants(plan: ContestPlan, planned: ContestPlanned | None) -> None:
