@@ -54,7 +54,9 @@ def left(engine: Engine, worker: str, image: ImageRef) -> list[str]:
     found = [f"container {one['Id']}" for one in api.containers(all=True, filters=filters)]
     found += [f"network {one['Name']}" for one in api.networks(filters=filters)]
     found += [f"volume {one['Name']}" for one in api.volumes(filters=filters)["Volumes"] or ()]
-    found += [f"image {one['Id']}" for one in api.images() if str(image) in (one["RepoDigests"] or ())]
+    found += [
+        f"image {one['Id']}" for one in api.images() if str(image) in (one["RepoDigests"] or ())
+    ]
     for tool in tools():
         lines = iptables(tool, "-S").splitlines()
         found += [f"rule {line}" for line in lines if f"cacheon-ledger:{worker}:" in line]

@@ -265,6 +265,19 @@ def test_a_verdict_in_the_log_that_its_evidence_does_not_give_is_a_difference(
     }
 
 
+def test_who_imports_an_unplanned_contest_does_not_choose_who_is_in_it(
+    scene: Scene, tmp_path: Path
+) -> None:
+    older, other, newer = scene.submit("A"), scene.submit("B"), scene.submit("A")
+    waiting, block = [older, other, newer], scene.block()
+    for place, chosen in enumerate(([older], [newer], [older, other])):
+        bundle = bundle_of(ad_hoc(scene, block, *chosen), tmp_path / str(place))
+        with pytest.raises(DecisionRefusedError, match="are not the first"):
+            imported(scene, bundle, tmp_path, waiting)
+    bundle = bundle_of(ad_hoc(scene, block, other), tmp_path / "due")
+    assert imported(scene, bundle, tmp_path, waiting).outcome == "recorded"
+
+
 def test_a_manifest_spelled_otherwise_can_be_judged_again_from_what_was_stored(
     scene: Scene, tmp_path: Path
 ) -> None:
