@@ -50,9 +50,7 @@ def test_a_server_is_pulled_by_digest_answers_and_leaves_nothing(
     assert client.volumes.list() == []
     assert {one.name for one in client.networks.list()} == {"host", "none"}
     assert str(honest) not in {
-        digest
-        for image in client.images.list()
-        for digest in image.attrs["RepoDigests"] or () or ()
+        digest for image in client.images.list() for digest in image.attrs["RepoDigests"] or ()
     }
 
 

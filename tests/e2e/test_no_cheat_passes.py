@@ -24,6 +24,16 @@ GATES = GatePolicy(
 )
 BOTH = Gates(GATES, GATES)
 SEEDS = range(2)
+TOLD_BY_TIMES = frozenset(
+    {
+        DisqualificationCode.FLUSHED,
+        DisqualificationCode.REPLAYED,
+        DisqualificationCode.SPECULATIVE,
+    }
+)
+"""What only arrival times give away. A busy machine can hide it for a round and not for long; the
+gates themselves are tested on written times."""
+TRIES = 8
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +44,13 @@ def judging() -> Iterator[Judging]:
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
 def test_every_cheat_has_its_own_code(judging: Judging, cheat: Cheat) -> None:
+    if cheat.code in TOLD_BY_TIMES:
+        for seed in range(TRIES):
+            (row,) = cheat_rows(judging, BOTH, range(seed, seed + 1), lambda _: None, [cheat])
+            if dict(row.codes) == {str(cheat.code): 1}:
+                return
+            assert dict(row.codes) == {"": 1}, (line_of(row), row.detail)
+        pytest.fail(f"{cheat.name} passed {TRIES} rounds")
     (row,) = cheat_rows(judging, BOTH, SEEDS, lambda _: None, [cheat])
     assert dict(row.codes) == {str(cheat.code): len(SEEDS)}, (line_of(row), row.detail)
 

@@ -99,6 +99,9 @@ class Evaluating:
 @pytest.fixture
 def evaluating(machine: ProcessMachine, tmp_path: Path) -> Any:
     found = Evaluating(machine, tmp_path)
+    # Both submissions are older than the newest block, so that one contest can hold them.
+    begun = found.head()
+    wait_until(lambda: found.head() > begun, "a block came")
     yield found
     found.close()
 
