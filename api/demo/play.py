@@ -398,6 +398,6 @@ def _leaving_it_alone(_role: str, _server: RunningServer) -> None:
 
 
 def _killing_the_baseline(role: str, server: RunningServer) -> None:
-    """The demo's accident: the baseline's process is killed, for real, as it is about to start."""
+    """The demo's accident: the baseline's process crashes, for real, as it is about to answer."""
     if role == "baseline" and server.pid is not None:
-        os.kill(server.pid, signal.SIGKILL)
+        os.kill(server.pid, signal.SIGABRT)

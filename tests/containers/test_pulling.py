@@ -53,10 +53,11 @@ def test_an_image_whose_layers_are_too_large_is_not_even_downloaded(
     engine: Engine, stage: DockerStage
 ) -> None:
     image = with_file(engine, "large", os.urandom(12_000_000))
+    before = {one.id for one in engine.client.images.list(all=True)}
     with pytest.raises(ImageRefusedError, match=r"layers of 1[0-9]{7} bytes") as raised:
         stage.prepare(image, 60)
     assert raised.value.code is DisqualificationCode.IMAGE_TOO_LARGE
-    assert engine.client.images.list() == []
+    assert {one.id for one in engine.client.images.list(all=True)} == before
 
 
 def test_an_image_that_is_small_only_while_it_is_packed_is_refused(

@@ -436,8 +436,14 @@ def test_an_entrant_that_uses_up_its_machine_time_is_stopped(ground: Ground) -> 
 
 
 def test_a_budget_too_small_for_the_baseline_is_no_entrants_fault(ground: Ground) -> None:
-    # Less than a second, of which no server could even start.
-    contest = msgspec.structs.replace(STEADY, budget_gpu_minutes=1, limits=ServerLimits(gpus=64))
+    # Less than a second, in which nobody recomputes 800 tokens for each of the answers' own.
+    contest = msgspec.structs.replace(
+        STEADY,
+        budget_gpu_minutes=1,
+        limits=ServerLimits(gpus=64),
+        context_tokens=800,
+        output_tokens=100,
+    )
     for order in ("baseline_once", "interleaved"):
         outcome = Watched().run(
             ground,
@@ -516,7 +522,7 @@ def test_a_server_ended_at_its_memory_limit_is_told_apart_from_a_broken_stream(
 
 def test_a_block_too_large_to_be_asked_is_refused_before_anything_starts(ground: Ground) -> None:
     contest = msgspec.structs.replace(
-        CHEAP, prompts=1_000, prompts_per_block=1_000, context_tokens=128, output_tokens=8_192
+        CHEAP, prompts=150, prompts_per_block=150, context_tokens=128, output_tokens=8_192
     )
     watched = Watched()
     with pytest.raises(PlanError, match=r"could be .* bytes"):

@@ -94,7 +94,7 @@ def test_the_full_rule_and_the_fast_path_agree_near_the_edge() -> None:
     crowned = set()
     for number in range(4):
         times = pool.draw(chance, 7, OURS.blocks, OURS.per_block, restart=True)
-        round_ = played(times, ALONE, 0, 45_000)
+        round_ = played(times, ALONE, 0, 60_000)
         by_rule = crowned_by_rule(round_, OURS.track, number)
         assert crowned_fast(round_, OURS.track, number) == by_rule
         crowned.add(by_rule)
