@@ -228,7 +228,7 @@ def _policy(baseline: ImageRef, memory_bytes: int) -> Policy:
                         tmp_bytes=2**23,
                     ),
                 ),
-                gates=GatePolicy(min_stream_spread_ppm=0),
+                gates=GatePolicy(min_stream_spread_ppm=0, max_burst_ppm=PPM),
                 baseline_image=str(baseline),
             )
         },
