@@ -5,23 +5,18 @@ The draws are a stream of SHA-256, so that the same evidence gives the same resa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import msgspec
 
+from evaluation.draws import numbers_of
 from evaluation.entrant import EntrantEvidence
 from evaluation.figures import repeat_gain_ppm
 
 
 def draws(label: str) -> Iterator[int]:
     """Endless 32-bit numbers: SHA-256 over ``cacheon-resample/1:<label>:<counter>``."""
-    counter = 0
-    while True:
-        block = hashlib.sha256(f"cacheon-resample/1:{label}:{counter}".encode()).digest()
-        for at in range(0, len(block), 4):
-            yield int.from_bytes(block[at : at + 4], "big")
-        counter += 1
+    return numbers_of(f"cacheon-resample/1:{label}")
 
 
 def resampled(
