@@ -45,18 +45,6 @@ def last_seed_block(scope: Scope, track: str) -> int:
     return max(blocks, default=-1)
 
 
-def attempts_since_completed(scope: Scope, track: str) -> int:
-    """How many attempts of the track were void since its last completed contest."""
-    rows = sorted(
-        (row for row in scope.rows(view.contests) if row["track"] == track),
-        key=lambda row: row["seed_block"],
-    )
-    count = 0
-    for row in rows:
-        count = 0 if row["status"] == "completed" else count + 1
-    return count
-
-
 FAULTS_OF_OURS: Final = frozenset(
     cause.value
     for cause in (
