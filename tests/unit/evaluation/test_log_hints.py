@@ -37,9 +37,9 @@ from evaluation.log_hints import MAX_HINTS, MAX_LINE_CHARS, explain
             "the image's device code was not built for this GPU",
         ),
         (
-            "OSError: [Errno 30] Read-only file system: '/root/.cache'",
+            "OSError: [Errno 30] Read-only file system: '/srv/.cache'",
             "files",
-            "the server wrote outside /tmp '/root/.cache'",
+            "the server wrote outside /tmp '/srv/.cache'",
         ),
         (
             "socket.gaierror: [Errno -3] Temporary failure in name resolution",
