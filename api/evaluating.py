@@ -90,6 +90,7 @@ class Evaluator:
     attempts: list[Attempted] = field(default_factory=list)
     _forgiven_to: dict[str, int] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
+    _swept: bool = False
 
     def forgive(self) -> None:
         """The operator has mended the machine: faults up to now count no longer against it."""
@@ -129,10 +130,11 @@ class Evaluator:
 
         Raises :class:`InfrastructureFaultError` where this machine can run none.
         """
-        for line in self.sweep():
-            self.say(f"left by an earlier run: {line}")
         self._recover()
         ready = self._ready(track)
+        # At the start, and before a contest: not at every look while there is nothing to do.
+        if not self._swept or not isinstance(ready, Waiting):
+            self._clear_away()
         if isinstance(ready, Waiting):
             self._tell(track, ready.why)
             return ready
@@ -170,6 +172,11 @@ class Evaluator:
             raise
         vacate_left(self.services, self.network, self.netuid)
         return self._attempted(plans[0], outcome, outcome.detail)
+
+    def _clear_away(self) -> None:
+        for line in self.sweep():
+            self.say(f"left by an earlier run: {line}")
+        self._swept = True
 
     # -- what can be done ---------------------------------------------------------------------
 
