@@ -313,9 +313,24 @@ class LockObserved(Observation, frozen=True, kw_only=True):
     maturity_blocks: int
 
 
+@fact("seen.alpha_earned.v1")
+class AlphaEarned(Observation, frozen=True, kw_only=True):
+    """An epoch put alpha under the treasury's coldkey. Key: ``alpha-earned:<arena>:<block>:<how>``.
+
+    ``how``: as a miner, as a validator, or as the subnet's owner, whose cut of the emission arrives
+    as stake and shows in no transfer (DOMAIN 3). ``alpha`` in 10^-9, over all its hotkeys.
+    """
+
+    block: int
+    block_hash: str
+    coldkey: str
+    how: Literal["incentive", "dividends", "owner_cut"]
+    alpha: int
+
+
 @fact("seen.invoice_line.v1")
-class InvoiceLineSeen(Observation, frozen=True, kw_only=True):
-    """A line of a provider's invoice. Key: ``invoice:<arena>:<provider>:<invoice>:<line>``."""
+class InvoiceLineSeenV1(Observation, frozen=True, kw_only=True):
+    """The first form of :class:`InvoiceLineSeen`, which named an instance only."""
 
     provider: str
     invoice: str
@@ -324,6 +339,32 @@ class InvoiceLineSeen(Observation, frozen=True, kw_only=True):
     seconds: int
     billed_usd_micros: int
     about_block: int
+
+
+@fact("seen.invoice_line.v2")
+class InvoiceLineSeen(Observation, frozen=True, kw_only=True):
+    """A line of a provider's invoice. Key: ``invoice:<arena>:<provider>:<invoice>:<line>``.
+
+    ``tag`` is our own request's UUID where the invoice repeats it; ``seconds`` and the Unix times
+    of the billed stretch are None where it does not say. ``about_block``: the block it is about.
+    """
+
+    provider: str
+    invoice: str
+    line: str
+    instance: str
+    tag: str | None
+    seconds: int | None
+    from_s: int | None
+    to_s: int | None
+    billed_usd_micros: int
+    about_block: int
+
+
+@upcast("seen.invoice_line.v1")
+def invoice_line_without_a_tag(old: InvoiceLineSeenV1) -> InvoiceLineSeen:
+    """Nobody read a tag or the times of an invoice then."""
+    return InvoiceLineSeen(**msgspec.structs.asdict(old), tag=None, from_s=None, to_s=None)
 
 
 @fact("seen.weights_submitted.v1")

@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from ledger import contest_policy, gate_policy
+from ledger import contest_policy, gate_policy, rental_policy
 from ledger.addresses import is_ss58
 from ledger.contest_policy import (
     MIN_INTERLEAVED_BLOCKS,
@@ -28,6 +28,7 @@ from ledger.contest_policy import (
 )
 from ledger.gate_policy import GatePolicy
 from ledger.policy_numbers import Block, NonNegative, Ppm, SomeBlocks
+from ledger.rental_policy import MAX_TIERS, RentalPolicy
 from ledger.rules.interval import fewest_blocks
 from ledger.spelling import spelled
 from ledger.texts import is_one_line
@@ -63,10 +64,16 @@ class FeePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class TreasuryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may spend the treasury (DOMAIN 7). ``treasurers`` are SS58 addresses of the keys that
-    sign plans and approvals of buybacks: two of them, each another. Empty: two names suffice."""
+    """Who may spend the treasury (DOMAIN 7), on what machines, and what it keeps.
+
+    ``treasurers`` are SS58 addresses of the keys that sign plans and approvals of buybacks: two of
+    them, each another. Empty: two names suffice. ``reserve_ppm`` of a period's closing balance of
+    TAO is not proposed for a buyback (DOMAIN 3).
+    """
 
     treasurers: tuple[str, ...] = ()
+    reserve_ppm: Ppm = 0
+    rental: RentalPolicy = RentalPolicy()
 
 
 class WeightPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,10 +247,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Policy: frozenset({"treasury"}),
+    TreasuryPolicy: frozenset({"reserve_ppm", "rental"}),
     TrackPolicy: frozenset({"calibration"}),
     ScoreInterval: frozenset({"error_of"}),
     **contest_policy.ADDED_LATER,
     **gate_policy.ADDED_LATER,
+    **rental_policy.ADDED_LATER,
 }
 """Fields that policies had not when the first ones were recorded."""
 
@@ -311,7 +320,24 @@ def checked(policy: Policy) -> Policy:
         )
         raise PolicyError(msg)
     _check_treasurers(policy)
+    _check_rental(policy)
     return policy
+
+
+def _check_rental(policy: Policy) -> None:
+    """A tier without a GPU could never be had, and two of one name could not be told apart."""
+    tiers = policy.treasury.rental.tiers
+    names = [tier.name for tier in tiers]
+    if len(tiers) > MAX_TIERS or len(set(names)) != len(names):
+        msg = (
+            f"policy '{policy.name}' names {len(tiers)} tiers of machines; name up to {MAX_TIERS}, "
+            "each once"
+        )
+        raise PolicyError(msg)
+    for tier in tiers:
+        if not tier.gpus:
+            msg = f"the tier '{tier.name}' of policy '{policy.name}' names no GPU"
+            raise PolicyError(msg)
 
 
 def _check_treasurers(policy: Policy) -> None:

@@ -289,7 +289,10 @@ class Contests:
                 invoice=invoice,
                 line=line,
                 instance=f"pod-{self._attempt}",
+                tag=None,
                 seconds=seconds,
+                from_s=None,
+                to_s=None,
                 billed_usd_micros=billed,
                 about_block=block,
             )

@@ -7,6 +7,7 @@ A posting above zero is a debit. Accounts under ``assets:`` hold what the outsid
 from __future__ import annotations
 
 from typing import Final
+from uuid import UUID
 
 TAO: Final = "TAO"
 USD: Final = "USD"
@@ -14,11 +15,15 @@ USD: Final = "USD"
 TREASURY: Final = "assets:treasury"
 FEE_INCOME: Final = "income:fees"
 OVERPAID: Final = "income:overpaid_fees"
+ALPHA_EARNED: Final = "income:alpha_earned"
+OWNER_CUT: Final = "income:owner_cut"
 UNCLAIMED: Final = "liabilities:unclaimed_payments"
+CREDITS: Final = "liabilities:credits"
 CONVERSION: Final = "clearing:conversion"
 BUYBACK: Final = "clearing:buyback"
 BUYBACK_SPENT: Final = "expenses:buyback"
 ALPHA_BURNED: Final = "expenses:alpha_burned"
+ALPHA_RECYCLED: Final = "expenses:alpha_recycled"
 NETWORK_FEES: Final = "expenses:network_fees"
 RENTAL: Final = "expenses:gpu_rental"
 CONTRIBUTIONS: Final = "equity:contributions"
@@ -35,6 +40,16 @@ def alpha(netuid: int) -> str:
 def provider(name: str) -> str:
     """The account of dollars prepaid at a GPU provider."""
     return f"{_ASSETS}provider:{name}"
+
+
+def payable(name: str) -> str:
+    """The account of dollars owed to a GPU provider that bills afterwards."""
+    return f"liabilities:payable:{name}"
+
+
+def rental_of(contest: UUID | None) -> str:
+    """The account of what a contest's machine time cost; of no contest, of time that none used."""
+    return RENTAL if contest is None else f"{RENTAL}:{contest}"
 
 
 def is_asset(account: str) -> bool:

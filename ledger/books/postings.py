@@ -13,11 +13,23 @@ import msgspec
 
 from ledger.books import accounts
 from ledger.decisions.buybacks import BuybackBought, BuybackBurned, BuybackExecuted
-from ledger.decisions.payment import PaymentConsumed, PaymentRefunded, PaymentSeen
-from ledger.decisions.rental import RentalCostBooked
-from ledger.decisions.treasury import Adjusted, Contributed, TaoConverted
+from ledger.decisions.payment import (
+    CreditRedeemed,
+    PaymentConsumed,
+    PaymentCredited,
+    PaymentRefunded,
+    PaymentSeen,
+)
+from ledger.decisions.rental import RentalCostBooked, RentalCostCorrected, Settlement
+from ledger.decisions.treasury import (
+    Adjusted,
+    AlphaDestroyed,
+    Contributed,
+    PayablePaid,
+    TaoConverted,
+)
 from ledger.facts import Fact
-from ledger.observations import NetworkFeeSeen
+from ledger.observations import AlphaEarned, NetworkFeeSeen
 from ledger.units import Alpha, Amount, Rao, UsdMicros
 
 
@@ -109,10 +121,63 @@ def _adjusted(fact: Adjusted) -> Entry:
 
 
 def _rental(fact: RentalCostBooked) -> Entry:
+    source = _settled(fact.provider, fact.settlement)
+    borne = dict(zip(fact.contest_ids, fact.contest_usd_micros, strict=True))
+    unused = fact.cost_usd_micros - sum(borne.values())
+    postings = [
+        line
+        for contest, cost in (*borne.items(), (None, unused))
+        for line in _move(UsdMicros(cost), source, accounts.rental_of(contest))
+    ]
+    return Entry(fact.about_block, tuple(postings), None)
+
+
+def _corrected(fact: RentalCostCorrected) -> Entry:
+    source = _settled(fact.provider, fact.settlement)
     return Entry(
         fact.about_block,
-        _move(UsdMicros(fact.cost_usd_micros), accounts.provider(fact.provider), accounts.RENTAL),
+        _move(UsdMicros(fact.difference_usd_micros), source, accounts.RENTAL),
         None,
+    )
+
+
+def _paid(fact: PayablePaid) -> Entry:
+    source, target = accounts.provider(fact.paid_from), accounts.payable(fact.provider)
+    return Entry(
+        fact.about_block, _move(UsdMicros(fact.usd_micros), source, target), fact.reference
+    )
+
+
+def _credited(fact: PaymentCredited) -> Entry:
+    # A fee that is to be given back in kind is earned only when it is used after all.
+    return Entry(
+        fact.effective_block,
+        _move(Rao(fact.fee_rao or 0), accounts.CREDITS, accounts.FEE_INCOME),
+        None,
+    )
+
+
+def _redeemed(fact: CreditRedeemed) -> Entry:
+    return Entry(
+        fact.effective_block,
+        _move(Rao(fact.fee_rao or 0), accounts.FEE_INCOME, accounts.CREDITS),
+        None,
+    )
+
+
+def _earned(fact: AlphaEarned) -> Entry:
+    source = accounts.OWNER_CUT if fact.how == "owner_cut" else accounts.ALPHA_EARNED
+    earned = Alpha(fact.alpha, fact.arena_key.netuid)
+    return Entry(fact.block, _move(earned, source, accounts.TREASURY), None)
+
+
+def _destroyed(fact: AlphaDestroyed) -> Entry:
+    burned = fact.how == "burned"
+    target = accounts.ALPHA_BURNED if burned else accounts.ALPHA_RECYCLED
+    return Entry(
+        fact.about_block,
+        _move(Alpha(fact.alpha, fact.netuid), accounts.TREASURY, target),
+        fact.reference,
     )
 
 
@@ -149,11 +214,17 @@ MONEY_FACTS: Final[dict[type[Fact], Callable[[Any], Entry]]] = {
     PaymentSeen: _seen,
     PaymentConsumed: _consumed,
     PaymentRefunded: _refunded,
+    PaymentCredited: _credited,
+    CreditRedeemed: _redeemed,
     NetworkFeeSeen: _network_fee,
     TaoConverted: _converted,
     Contributed: _contributed,
     Adjusted: _adjusted,
     RentalCostBooked: _rental,
+    RentalCostCorrected: _corrected,
+    PayablePaid: _paid,
+    AlphaEarned: _earned,
+    AlphaDestroyed: _destroyed,
     BuybackExecuted: _buyback,
     BuybackBought: _bought,
     BuybackBurned: _burned,
@@ -163,9 +234,21 @@ MONEY_FACTS: Final[dict[type[Fact], Callable[[Any], Entry]]] = {
 SILENT_FACTS: Final[dict[str, str]] = {
     "arena.opened.v1": "states the fee, moves none",
     "submission.accepted.v1": "the payment's own fact moves the fee",
+    "payment.credited.v1": "read as its next version, which moves nothing for it",
+    "payment.credit_redeemed.v1": "read as its next version, which moves nothing for it",
+    "payment.refund_decided.v1": "an intention; the refunded one moves money",
+    "payment.refunded.v1": "read as its next version",
     "rental.requested.v1": "a price cap",
+    "rental.requested.v2": "a price cap and an offer",
     "rental.started.v1": "a price; the cost is booked when the meter stopped",
+    "rental.started.v2": "a price; the cost is booked when the meter stopped",
+    "rental.repriced.v1": "a price; the cost is booked when the meter stopped",
+    "rental.cost_booked.v1": "read as its next version",
     "rental.invoice_matched.v1": "evidence beside the metered cost",
+    "rental_budget.reserved.v1": "what may be spent at worst",
+    "rental_budget.settled.v1": "the rental's own fact moves the cost",
+    "rental_budget.refused.v1": "what was not spent",
+    "treasury.period_closed.v2": "sums of what other facts moved, and a proposal",
     "treasury.buyback_planned.v1": "an intention",
     "treasury.buyback_planned.v2": "an intention",
     "treasury.buyback_sent.v1": "an intention; the executed one moves money",
@@ -179,7 +262,8 @@ SILENT_FACTS: Final[dict[str, str]] = {
     "seen.lock.v1": "a state",
     "seen.pool.v1": "the pool's money, not the treasury's",
     "seen.registration_cost.v1": "paid by who registers, not by the treasury",
-    "seen.invoice_line.v1": "evidence beside the metered cost",
+    "seen.invoice_line.v1": "read as its next version",
+    "seen.invoice_line.v2": "evidence beside the metered cost",
     "seen.price.v1": "a price",
 }
 """Facts that carry an amount and move no money of the treasury, each with its reason."""
@@ -221,6 +305,12 @@ def _move(amount: Amount, source: str, target: str) -> tuple[Posting, ...]:
     if not amount:
         return ()
     return (Posting(target, amount), Posting(source, -amount))
+
+
+def _settled(provider: str, settlement: Settlement) -> str:
+    """Where a provider's money comes from."""
+    prepaid = settlement == "prepaid"
+    return accounts.provider(provider) if prepaid else accounts.payable(provider)
 
 
 def _place(fact: Contributed | Adjusted) -> tuple[Amount, str]:

@@ -10,10 +10,16 @@ and still only one submission among all of them takes the payment.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final, Literal
 from uuid import UUID
 
+import msgspec
+
 from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
-from ledger.facts import Context, Fact, fact
+from ledger.facts import Context, Fact, fact, upcast
+
+RULES: Final = "rules"
+"""Who decided where no person did."""
 
 
 @fact("payment.seen.v1")
@@ -46,23 +52,110 @@ class PaymentConsumed(Fact, frozen=True, kw_only=True):
 
 
 @fact("payment.credited.v1")
-class PaymentCredited(Fact, frozen=True, kw_only=True):
-    """The infrastructure failed the submission; its hotkey may use the payment once more."""
+class PaymentCreditedV1(Fact, frozen=True, kw_only=True):
+    """The first form of :class:`PaymentCredited`: only the rules gave credits."""
 
     submission_id: UUID
     hotkey: str
     cause: str
 
 
+@fact("payment.credited.v2")
+class PaymentCredited(Fact, frozen=True, kw_only=True):
+    """The hotkey may use the payment once more, or once at all where none used it yet.
+
+    ``submission_id`` is the one that the infrastructure failed; None where a claim of an unclaimed
+    payment was granted. ``fee_rao`` is the fee that is given back as a credit and is no income
+    until it is redeemed; 0 for a claim, whose money was no income yet, None where version 1 did not
+    move it. ``decided_by`` is a person, or ``rules``.
+    """
+
+    submission_id: UUID | None
+    hotkey: str
+    cause: str
+    fee_rao: int | None
+    decided_by: str
+    reason: str
+
+
+@upcast("payment.credited.v1")
+def credited_by_the_rules(old: PaymentCreditedV1) -> PaymentCredited:
+    """Its cause was its reason."""
+    content = msgspec.structs.asdict(old)
+    return PaymentCredited(**content, fee_rao=None, decided_by=RULES, reason=old.cause)
+
+
 @fact("payment.credit_redeemed.v1")
-class CreditRedeemed(Fact, frozen=True, kw_only=True):
-    """A later submission of the same hotkey used the credit."""
+class CreditRedeemedV1(Fact, frozen=True, kw_only=True):
+    """The first form of :class:`CreditRedeemed`, which moved no money."""
 
     submission_id: UUID
     hotkey: str
 
 
+@fact("payment.credit_redeemed.v2")
+class CreditRedeemed(Fact, frozen=True, kw_only=True):
+    """A later submission of the same hotkey used the credit of ``fee_rao``.
+
+    None where the credit itself moved no money (version 1).
+    """
+
+    submission_id: UUID
+    hotkey: str
+    fee_rao: int | None
+
+
+@upcast("payment.credit_redeemed.v1")
+def redeemed_without_money(old: CreditRedeemedV1) -> CreditRedeemed:
+    """The fee had stayed income all the time."""
+    return CreditRedeemed(**msgspec.structs.asdict(old), fee_rao=None)
+
+
+@fact("payment.claimed.v1")
+class PaymentClaimed(Fact, frozen=True, kw_only=True):
+    """Who paid wants an unclaimed payment back, or as a credit for a hotkey.
+
+    ``number`` counts a payment's claims from 1. ``claimant`` is the coldkey that paid, and
+    ``signature`` is its over the claim's text (:func:`ledger.rules.claims.claim_text`).
+    """
+
+    number: int
+    claimant: str
+    wants: Literal["refund", "credit"]
+    hotkey: str | None
+    signature: str
+
+
+@fact("payment.claim_refused.v1")
+class ClaimRefused(Fact, frozen=True, kw_only=True):
+    """A claim was looked at and refused."""
+
+    number: int
+    decided_by: str
+    reason: str
+
+
+@fact("payment.refund_decided.v1")
+class RefundDecided(Fact, frozen=True, kw_only=True):
+    """The money is to go back to ``destination``; it has not moved yet."""
+
+    amount_rao: int
+    destination: str
+    decided_by: str
+    reason: str
+
+
 @fact("payment.refunded.v1")
+class PaymentRefundedV1(Fact, frozen=True, kw_only=True):
+    """The first form of :class:`PaymentRefunded`, without a reason."""
+
+    amount_rao: int
+    block: int
+    extrinsic_hash: str
+    actor: str
+
+
+@fact("payment.refunded.v2")
 class PaymentRefunded(Fact, frozen=True, kw_only=True):
     """An unclaimed payment went back to its sender: out of the treasury, in one extrinsic."""
 
@@ -70,6 +163,13 @@ class PaymentRefunded(Fact, frozen=True, kw_only=True):
     block: int
     extrinsic_hash: str
     actor: str
+    reason: str
+
+
+@upcast("payment.refunded.v1")
+def refunded_without_a_reason(old: PaymentRefundedV1) -> PaymentRefunded:
+    """Nobody was asked for a reason then."""
+    return PaymentRefunded(**msgspec.structs.asdict(old), reason="")
 
 
 @fact("payment.expired.v1")
@@ -85,7 +185,15 @@ class Payment(Aggregate):
     deposits: Mapping[str, PaymentSeen] = NOTHING
     """What reached each arena's treasury, by arena, in the order in which it was seen."""
     consumed_by: UUID | None = None
+    fee_rao: int | None = None
+    """The fee it paid; None while it paid none."""
     credit_of: str | None = None
+    credited: PaymentCredited | None = None
+    """The last credit that was given, used or not."""
+    claim: PaymentClaimed | None = None
+    """The claim nobody has decided yet."""
+    claims: int = 0
+    refund_decided: RefundDecided | None = None
     refunded: bool = False
     expired: bool = False
 
@@ -128,11 +236,21 @@ class Payment(Aggregate):
                 f"credit-redeemed:{self.id}:{self.version + 1}",
                 submission_id=submission_id,
                 hotkey=hotkey,
+                fee_rao=self.credited.fee_rao if self.credited else None,
             )
         msg = f"payment {self.id} paid for submission {self.consumed_by} already"
         raise DecisionRefusedError(msg)
 
-    def credit(self, context: Context, submission_id: UUID, hotkey: str, cause: str) -> None:
+    def credit(
+        self,
+        context: Context,
+        submission_id: UUID,
+        hotkey: str,
+        cause: str,
+        *,
+        decided_by: str = RULES,
+        reason: str | None = None,
+    ) -> None:
         """Give the hotkey one more use, because the infrastructure failed its submission."""
         if self.consumed_by != submission_id:
             msg = f"payment {self.id} did not pay for submission {submission_id}"
@@ -146,10 +264,13 @@ class Payment(Aggregate):
             submission_id=submission_id,
             hotkey=hotkey,
             cause=cause,
+            fee_rao=self.fee_rao,
+            decided_by=decided_by,
+            reason=cause if reason is None else reason,
         )
 
     def refund(
-        self, context: Context, block: int, extrinsic_hash: str, actor: str
+        self, context: Context, block: int, extrinsic_hash: str, actor: str, reason: str = ""
     ) -> PaymentRefunded:
         """Record that all that came to the arena's treasury went back, unclaimed."""
         deposit = self._deposit(context, "be refunded")
@@ -164,6 +285,7 @@ class Payment(Aggregate):
             block=block,
             extrinsic_hash=extrinsic_hash,
             actor=actor,
+            reason=reason,
         )
 
     def expire(self, context: Context, age_blocks: int) -> None:
@@ -190,8 +312,19 @@ class Payment(Aggregate):
                 self.deposits = {**self.deposits, fact.arena: fact}
             case PaymentConsumed():
                 self.consumed_by = fact.submission_id
+                self.fee_rao = fact.fee_rao
+            case PaymentClaimed():
+                self.claim = fact
+                self.claims = fact.number
+            case ClaimRefused():
+                self.claim = None
+            case RefundDecided():
+                self.refund_decided = fact
+                self.claim = None
             case PaymentCredited():
                 self.credit_of = fact.hotkey
+                self.credited = fact
+                self.claim = None
             case CreditRedeemed():
                 self.credit_of = None
                 self.consumed_by = fact.submission_id

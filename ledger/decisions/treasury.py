@@ -33,7 +33,7 @@ from ledger.decisions.buybacks import (
     must_be_a_request,
     must_be_a_treasurer,
 )
-from ledger.facts import Context, Fact, fact
+from ledger.facts import Context, Fact, fact, upcast
 from ledger.rules.buybacks import ObservedPrice, Signed
 
 Asset = Literal["TAO", "USD", "ALPHA"]
@@ -91,14 +91,81 @@ class Adjusted(Fact, frozen=True, kw_only=True):
     actor: str
 
 
+@fact("treasury.payable_paid.v1")
+class PayablePaid(Fact, frozen=True, kw_only=True):
+    """What a provider had billed was paid: dollars left the account ``paid_from`` (a provider's
+    name, where conversions and contributions are paid in)."""
+
+    provider: str
+    paid_from: str
+    usd_micros: int
+    invoice: str | None
+    reference: str
+    about_block: int
+    actor: str
+
+
+@fact("treasury.alpha_destroyed.v1")
+class AlphaDestroyed(Fact, frozen=True, kw_only=True):
+    """The treasury's own alpha was burned or recycled outside of a buyback, on purpose.
+
+    Burning and recycling are two things (DOMAIN 3). ``reference`` is the extrinsic's hash.
+    """
+
+    how: Literal["burned", "recycled"]
+    alpha: int
+    netuid: int
+    reason: str
+    reference: str
+    about_block: int
+    actor: str
+
+
 @fact("treasury.period_closed.v1")
-class PeriodClosed(Fact, frozen=True, kw_only=True):
-    """A period of the books ends: after ``from_block``, up to and with ``to_block``."""
+class PeriodClosedV1(Fact, frozen=True, kw_only=True):
+    """The first form of :class:`PeriodClosed`, without what the period came to."""
 
     number: int
     from_block: int
     to_block: int
     actor: str
+
+
+@fact("treasury.period_closed.v2")
+class PeriodClosed(Fact, frozen=True, kw_only=True):
+    """A period of the books ends: after ``from_block``, up to and with ``to_block``.
+
+    What it came to by the rule "rental first" (:mod:`ledger.rules.surplus`): the fees earned and
+    the rental due, the price that values it, with its source and block, the deficit carried in, and
+    then either a surplus, of which a buyback is proposed, or a deficit carried on. All None in
+    version 1, which did not say. The price is None where no rental was due.
+    """
+
+    number: int
+    from_block: int
+    to_block: int
+    actor: str
+    fees_rao: int | None = None
+    rental_due_usd_micros: int | None = None
+    price_usd_micros_per_tao: int | None = None
+    price_source: str | None = None
+    price_block: int | None = None
+    rental_due_rao: int | None = None
+    carried_in_rao: int | None = None
+    surplus_rao: int | None = None
+    deficit_rao: int | None = None
+    reserve_rao: int | None = None
+    proposed_buyback_rao: int | None = None
+
+
+@upcast("treasury.period_closed.v1")
+def closed_without_figures(old: PeriodClosedV1) -> PeriodClosed:
+    """Closing only drew a line then."""
+    return PeriodClosed(**msgspec.structs.asdict(old))
+
+
+Booking = TaoConverted | Contributed | Adjusted | PayablePaid | AlphaDestroyed
+"""What a treasurer books under a reference of the outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +195,8 @@ class Treasury(Aggregate):
     references: HashTrieMap[str, Booked] = HashTrieMap()
     closed_to_block: int | None = None
     periods: int = 0
+    deficit_rao: int | None = None
+    """The deficit that the last closed period carries on; None where it did not say."""
     matched: HashTrieMap[tuple[str, int], int] = HashTrieMap()
     """The buyback that an extrinsic, by block hash and index, was matched to."""
 
@@ -153,6 +222,18 @@ class Treasury(Aggregate):
             raise DecisionRefusedError(msg)
         key = f"adjusted:{context.arena}:{reference}"
         self._book(context, Adjusted, key, reference, content)
+
+    def pay(self, context: Context, *, reference: str, **content: object) -> None:
+        """Book that a provider's bill was paid; the same booking again is a no-op."""
+        self._must_be_positive("a payment", "usd_micros", content.get("usd_micros"))
+        key = f"payable-paid:{context.arena}:{reference}"
+        self._book(context, PayablePaid, key, reference, content)
+
+    def destroy_alpha(self, context: Context, *, reference: str, **content: object) -> None:
+        """Book alpha that was burned or recycled on purpose; the same again is a no-op."""
+        self._must_be_positive("what was destroyed", "alpha", content.get("alpha"))
+        key = f"alpha-destroyed:{context.arena}:{reference}"
+        self._book(context, AlphaDestroyed, key, reference, content)
 
     def plan_buyback(
         self,
@@ -406,8 +487,14 @@ class Treasury(Aggregate):
                 reason=reason,
             )
 
-    def close_period(self, context: Context, to_block: int, opened_at: int, actor: str) -> None:
-        """Close the books up to ``to_block``; the first period begins where the arena opened."""
+    def close_period(
+        self, context: Context, to_block: int, opened_at: int, actor: str, **figures: object
+    ) -> None:
+        """Close the books up to ``to_block``; the first period begins where the arena opened.
+
+        ``figures`` are what the period came to, by the names of :class:`PeriodClosed`. The same
+        block again is a no-op.
+        """
         start = opened_at if self.closed_to_block is None else self.closed_to_block
         if self.closed_to_block == to_block:
             return
@@ -425,6 +512,7 @@ class Treasury(Aggregate):
             from_block=start,
             to_block=to_block,
             actor=actor,
+            **figures,
         )
 
     # -- inside -----------------------------------------------------------------------------
@@ -432,7 +520,7 @@ class Treasury(Aggregate):
     def _book(
         self,
         context: Context,
-        kind: type[TaoConverted] | type[Contributed] | type[Adjusted],
+        kind: type[Booking],
         key: str,
         reference: str,
         content: dict[str, object],
@@ -480,7 +568,7 @@ class Treasury(Aggregate):
     def apply(self, fact: Fact) -> None:
         """Change the state by one fact."""
         match fact:
-            case TaoConverted() | Contributed() | Adjusted():
+            case TaoConverted() | Contributed() | Adjusted() | PayablePaid() | AlphaDestroyed():
                 booked = Booked.of(fact.topic, fact.content())
                 self.references = self.references.insert(fact.reference, booked)
             case BuybackPlanned():
@@ -508,6 +596,7 @@ class Treasury(Aggregate):
             case PeriodClosed():
                 self.closed_to_block = fact.to_block
                 self.periods = fact.number
+                self.deficit_rao = fact.deficit_rao
             case _:
                 msg = f"a treasury cannot take a {fact.topic}"
                 raise TypeError(msg)

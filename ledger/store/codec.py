@@ -21,6 +21,7 @@ import ledger.decisions.contest
 import ledger.decisions.payment
 import ledger.decisions.proof
 import ledger.decisions.rental
+import ledger.decisions.rental_budget
 import ledger.decisions.submission
 import ledger.decisions.treasury
 import ledger.observations  # noqa: F401  every room registers its events by being imported

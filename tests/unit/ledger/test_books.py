@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 from uuid import UUID
 
 import pytest
@@ -70,8 +70,12 @@ def made(kind: type[Fact], data: st.DataObject) -> Fact:
         drawn: Any = "text"
         if name == "asset":
             drawn = data.draw(st.sampled_from(["TAO", "USD", "ALPHA"]))
-        elif hints[name] is int:
+        elif hints[name] is int or (name.endswith("_rao") and int in get_args(hints[name])):
             drawn = data.draw(WHOLE)
+        elif name == "contest_ids":
+            drawn = (UUID(int=7), UUID(int=8))
+        elif name == "contest_usd_micros":
+            drawn = data.draw(st.tuples(WHOLE, WHOLE))
         values[name] = drawn
     return kind(**values)
 

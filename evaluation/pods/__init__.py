@@ -1,0 +1,1 @@
+"""Rented machines: the providers of GPU pods, choosing among them, and reaching one."""
