@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -107,6 +108,7 @@ class Api:
         self._header = header
         self._deadline_s = deadline_s
         self._sleep = sleep
+        self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -207,6 +209,7 @@ class Api:
             # machine would get lost without need.
             httpx.AsyncClient(
                 timeout=httpx.Timeout(self._deadline_s, connect=min(CONNECT_S, self._deadline_s)),
+                verify=self._trusted(),
                 follow_redirects=False,  # the key must not follow one to another host
                 trust_env=False,
                 headers={**headers, name: before + self._key},
@@ -216,6 +219,14 @@ class Api:
             ) as response,
         ):
             return response.status_code, await self._bounded(response, what)
+
+    def _trusted(self) -> ssl.SSLContext:
+        # Made once: reading the certificates of all authorities takes longer than a call.
+        if self._tls is None:
+            import httpx
+
+            self._tls = httpx.create_ssl_context(trust_env=False)
+        return self._tls
 
     async def _bounded(self, response: httpx.Response, what: str) -> bytes:
         content = bytearray()
