@@ -8,6 +8,7 @@ import gzip
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -251,3 +252,21 @@ def test_closing_ends_the_thread_and_a_later_call_starts_another() -> None:
         assert asking() == []
         assert found.get("/a") == 1
     assert asking() == []
+
+
+def test_closing_while_it_asks_is_an_answer_to_whoever_waits(any_bench: Bench) -> None:
+    any_bench.do("fault", on="GET *", kind="hang", times=99)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(any_bench.provider.listed)
+        while any_bench.wire.listing not in any_bench.do("requests"):
+            time.sleep(0.01)
+        any_bench.do("clear_faults")
+        any_bench.provider.close()
+        # What was cut off is asked again; the client is closed only for what was on its way.
+        assert waiting.result() == ()
+
+
+def test_a_deletion_is_done_whatever_words_come_with_it(any_bench: Bench) -> None:
+    made = any_bench.provider.create(any_bench.offer(), uuid4())
+    any_bench.do("fault", on=any_bench.wire.delete, kind="garbage", body="<p>Deleted</p>")
+    any_bench.provider.stop(made.instance)

@@ -49,7 +49,9 @@ def test_dollars_are_read_exactly_and_rounded_up(
     assert targon_bench.offer().usd_micros_per_hour == usd_micros
 
 
-@pytest.mark.parametrize("written", ["1e999999999", "10000.01", "-1e-9", "0e5", "0.0", "1e400"])
+@pytest.mark.parametrize(
+    "written", ["1e999999999", "10000.01", "1" + "0" * 4_000 + ".5", "-1e-9", "0e5", "0.0", "1e400"]
+)
 def test_a_price_that_no_machine_has_is_not_believed(targon_bench: Bench, written: str) -> None:
     body = (
         '[{"name": "h200-xlarge", "spec": {"gpu_type": "NVIDIA-H200", "gpu_count": 8}, '
@@ -60,8 +62,15 @@ def test_a_price_that_no_machine_has_is_not_believed(targon_bench: Bench, writte
         targon_bench.offer()
 
 
+def test_a_number_that_cannot_be_is_no_json(targon_bench: Bench) -> None:
+    body = '[{"cost_per_hour": 1e99999999999999999999}]'
+    targon_bench.do("fault", on="GET /inventory", kind="garbage", body=body, times=9)
+    with pytest.raises(UnansweredError, match="no JSON"):
+        targon_bench.offer()
+
+
 def test_what_is_not_available_is_not_offered(targon_bench: Bench) -> None:
-    for value in (0, None):
+    for value in (0, -1, None):
         where = [0, "available"]
         targon_bench.do("fault", on="GET /inventory", kind="edit", path=where, value=value)
         assert [one.gpu for one in targon_bench.provider.offers(8)] == ["B200"]
