@@ -198,7 +198,9 @@ class Api:
     ) -> bytes:
         """What a 2xx says; everything else raises."""
         what = f"{method} {path}"
-        status, content = self._run(self._send(method, path, params, body), what, by)
+        status, sent = self._run(self._send(method, path, params, body), what, by)
+        # Also where the key comes back as a name, which may be recorded.
+        content = sent.replace(self._key.encode(), HIDDEN.encode())
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return content
         message = f"{self.provider} answered HTTP {status} to {what}{self._said(content)}"

@@ -9,8 +9,9 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -24,9 +25,12 @@ from evaluation.pods.http import (
     segment,
 )
 from evaluation.pods.lium import BASE_URL as LIUM_URL
-from evaluation.pods.port import RefusedError, UnansweredError
+from evaluation.pods.lium import Lium
+from evaluation.pods.port import Provider, RefusedError, UnansweredError
 from evaluation.pods.shadeform import BASE_URL as SHADEFORM_URL
+from evaluation.pods.shadeform import Shadeform
 from evaluation.pods.targon import BASE_URL as TARGON_URL
+from evaluation.pods.targon import Targon
 from tests.unit.pods.clients import HURRIED_S, Bench
 
 KEY = "a-key-that-nobody-may-read"
@@ -114,6 +118,46 @@ def test_the_key_is_in_one_header_alone() -> None:
     for one in heard:
         assert one.count(KEY.encode()) == 1
         assert f"\r\nX-API-KEY: {KEY}\r\n".lower().encode() in one.lower()
+
+
+def test_a_key_that_comes_back_as_a_name_is_not_read() -> None:
+    body = json.dumps({"id": f"machine-{KEY}"}).encode()
+    with raw_server(http("200 OK", body)) as (url, _), api(url) as found:
+        assert found.get("/a") == {"id": "machine-[key]"}
+
+
+@pytest.mark.parametrize(
+    ("client", "request_line", "header"),
+    [
+        (
+            Shadeform,
+            "GET /v1/instances/types?num_gpus=8&available=true&sort=price HTTP/1.1",
+            f"X-API-KEY: {KEY}",
+        ),
+        (
+            Targon,
+            "GET /v1/inventory?type=rental&gpu=true HTTP/1.1",
+            f"Authorization: Bearer {KEY}",
+        ),
+        (
+            partial(Lium, template="t", public_keys=("k",)),
+            "GET /v1/executors?gpu_count_gte=8&gpu_count_lte=8 HTTP/1.1",
+            f"X-API-KEY: {KEY}",
+        ),
+    ],
+)
+def test_offers_are_asked_for_in_the_providers_words(
+    client: Callable[..., Provider], request_line: str, header: str
+) -> None:
+    with raw_server(http("404 Not Found")) as (url, heard):
+        found = client(f"{url}/v1/", KEY, sleep=lambda _: None)
+        with pytest.raises(RefusedError):
+            found.offers(8)
+        found.close()
+    (head,) = heard
+    lines = head.decode().split("\r\n")
+    assert lines[0] == request_line
+    assert header.lower() in [line.lower() for line in lines]
 
 
 def test_a_redirect_is_not_followed() -> None:
