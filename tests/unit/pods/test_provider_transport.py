@@ -128,6 +128,19 @@ def test_a_key_that_comes_back_as_a_name_is_not_read() -> None:
         assert found.get("/a") == {"id": "machine-[key]"}
 
 
+def test_a_key_that_comes_back_in_disguise_is_not_quoted() -> None:
+    spelt = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+    for text in (f"no: {spelt}", "x" * (MAX_QUOTED_CHARS - 9) + spelt):
+        body = f'{{"error": "{text}"}}'.encode()
+        with (
+            raw_server(http("403 Forbidden", body)) as (url, _),
+            api(url) as found,
+            pytest.raises(RefusedError) as error,
+        ):
+            found.post("/a", {})
+        assert KEY[:6] not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("client", "request_line", "header"),
     [
