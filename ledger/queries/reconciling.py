@@ -188,7 +188,10 @@ def _reconciled(scope: Scope, books: Books, period: Period) -> Reconciliation:
 
 
 def _open(scope: Scope, books: Books) -> Reconciliation:
-    """The open period: each account up to its newest observation, each asset to a common one."""
+    """The open period: each account up to its newest observation, each asset to a common one.
+
+    Right after a closing these are the closing's own: nothing is known of later blocks yet.
+    """
     number, since = len(books.periods) + 1, books.open_from()
     told = _Told(scope, scope.block, books.adjustments_in(number))
     accounts_now = books.accounts_up_to(scope.block)
@@ -197,7 +200,7 @@ def _open(scope: Scope, books: Books) -> Reconciliation:
         common: set[int] | None = None
         for account in some:
             points = observed_points(books.known[account].balances, account.asset, scope.block)
-            blocks = {block for block, _ in points if block > since}
+            blocks = {block for block, _ in points if block >= since}
             common = blocks if common is None else common & blocks
         return max(common) if common else scope.block
 

@@ -38,7 +38,15 @@ from tests.unit.api.season import (
 )
 
 ARENA = "/v1/arenas/demo/14"
-LISTS = ("weights/sent", "payments", "submissions", "queue", "reigns", "contests")
+LISTS = (
+    "weights/sent",
+    "treasury/journal",
+    "payments",
+    "submissions",
+    "queue",
+    "reigns",
+    "contests",
+)
 ENDPOINTS = (
     "status",
     "weights",
@@ -47,6 +55,7 @@ ENDPOINTS = (
     "policy",
     "emissions",
     "treasury",
+    "treasury/reconcile",
     f"payouts/{DAVE}",
     *LISTS,
 )
@@ -288,7 +297,9 @@ def test_the_openapi_document_describes_every_endpoint(client: TestClient) -> No
             if ("parameters" in operation)
             else set()
         )
-    assert parameters == {"at_block", "limit", "offset", "hotkey", "unclaimed"}
+    asked = {"at_block", "limit", "offset", "hotkey", "unclaimed"}
+    of_the_books = {"period", "from_block", "to_block", "account", "asset"}
+    assert parameters == asked | of_the_books
     assert "provisional" in document["info"]["description"]
     assert schemas["PaymentLine"]["properties"]["amount_rao"]["description"] == "rao: 10^-9 TAO"
 
