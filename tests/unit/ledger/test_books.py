@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Engine, insert
 
 from ledger.books import accounts, postings
 from ledger.books.postings import MONEY_FACTS, SILENT_FACTS, Entry, Posting, UnbalancedError
@@ -16,8 +18,20 @@ from ledger.commands.block_facts import AlphaBurned, Withdrawal
 from ledger.commands.money import record_balances
 from ledger.decisions.treasury import Treasury
 from ledger.facts import ENVELOPE, FACTS, Fact
-from ledger.keys import treasury_id
-from ledger.queries.treasury import TreasuryLine, account_balances, treasury_lines
+from ledger.keys import ArenaKey, treasury_id
+from ledger.projections.journal import JournalProjection
+from ledger.projections.runner import catch_up
+from ledger.queries.scope import scope_at
+from ledger.queries.treasury import (
+    Asked,
+    TreasuryLine,
+    account_balances,
+    journal,
+    treasury_lines,
+)
+from ledger.store.codec import decode
+from ledger.store.logs import all_heads
+from ledger.store.schema import events, logs
 from ledger.units import Rao
 from tests.unit.ledger.scenes import FEE_RAO, TREASURY, Scene, block_hash
 
@@ -98,6 +112,43 @@ def test_an_entry_that_does_not_balance_stops_the_books(monkeypatch: pytest.Monk
     )
     with pytest.raises(UnbalancedError, match="do not balance"):
         postings.entry_of(fact)
+
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "events"
+
+
+@pytest.mark.parametrize("kind", MONEY_FACTS, ids=lambda kind: kind.topic)
+def test_a_recorded_money_event_is_in_the_journal_under_its_name(
+    kind: type[Fact], engine: Engine
+) -> None:
+    state = (GOLDEN / f"{kind.topic}.json").read_bytes().strip()
+    fact = decode(kind.topic, state)
+    with engine.begin() as connection:
+        arena = ArenaKey.parse(fact.arena)
+        head = {"network": "test", "netuid": arena.netuid, "effective_block": fact.effective_block}
+        connection.execute(insert(logs).values(log_id=1, arena=fact.arena, position=1, **head))
+        connection.execute(
+            insert(events).values(
+                log_id=1,
+                position=1,
+                originator_id=fact.originator_id,
+                originator_version=fact.originator_version,
+                topic=kind.topic,
+                fact_key=fact.fact_key,
+                effective_block=fact.effective_block,
+                state=state,
+            )
+        )
+    catch_up(engine, [JournalProjection()])
+    with engine.connect() as connection:
+        scope = scope_at(connection, all_heads(connection)[0], None)
+        rows, total = journal(scope, Asked(), limit=100)
+    assert total == len(rows) >= 2
+    assert {(row["event"], row["fact_key"]) for row in rows} == {(kind.topic, fact.fact_key)}
+    sums: dict[str, int] = {}
+    for row in rows:
+        sums[row["asset"]] = sums.get(row["asset"], 0) + row["amount"]
+    assert not any(sums.values())
 
 
 # -- a treasury in the log --------------------------------------------------------------------
