@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
+from ledger.books.lights import Light
 from ledger.queries.comparison import ExplainedUid, ValidatorLine
 from ledger.queries.emissions import EpochLine, RampPoint
 from ledger.queries.payouts import PayoutLine
@@ -215,6 +216,42 @@ class TreasuryAnswer(msgspec.Struct, frozen=True):
     balances: Part[AccountBalance]
     buybacks: Part[BuybackLine]
     rentals: Part[RentalLine]
+
+
+class TreasuryReconciled(msgspec.Struct, frozen=True):
+    """A stretch of the books against what the outside states, and the worst of its lights.
+
+    ``period`` is 0 for a stretch that is no period. ``totals`` are of what is held, so that
+    payables stand among the accounts and in no total.
+    """
+
+    block: BlockInt
+    position: int
+    period: int
+    closed: bool
+    from_block: BlockInt
+    to_block: BlockInt
+    light: Light
+    accounts: Sequence[TreasuryLine]
+    totals: Sequence[TreasuryLine]
+
+
+class JournalLine(msgspec.Struct, frozen=True):
+    """A posting, the event it belongs to, and the balance of its account and asset after it.
+
+    ``event`` is the event's type, and ``position`` and ``fact_key`` say which one it is.
+    """
+
+    position: int
+    event: str
+    fact_key: str
+    recorded_at_block: BlockInt
+    about_block: BlockInt
+    account: str
+    asset: str
+    amount: AssetInt
+    balance: AssetInt
+    reference: str | None
 
 
 class PaymentLine(msgspec.Struct, frozen=True):

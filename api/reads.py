@@ -20,6 +20,7 @@ from api.answers import (
     CommitLine,
     ContestLine,
     Emissions,
+    JournalLine,
     Listing,
     Part,
     PaymentLine,
@@ -31,6 +32,7 @@ from api.answers import (
     Status,
     SubmissionLine,
     TreasuryAnswer,
+    TreasuryReconciled,
     WeightsCompared,
     WeightsExplained,
     shaped,
@@ -232,6 +234,38 @@ def treasury(scope: Scope, window: Window) -> TreasuryAnswer:
         balances=window.part(shaped(AccountBalance, ask_treasury.account_balances(scope))),
         buybacks=window.part(shaped(BuybackLine, ask_treasury.buybacks(scope))),
         rentals=window.part(shaped(RentalLine, ask_treasury.rentals(scope))),
+    )
+
+
+def reconciled(
+    scope: Scope,
+    *,
+    period: int | None = None,
+    from_block: int | None = None,
+    to_block: int | None = None,
+) -> TreasuryReconciled:
+    """A period, a stretch of blocks or the open period, account by account.
+
+    Raises as :func:`ledger.queries.reconciling.reconciliation`.
+    """
+    found = ask_treasury.reconciliation(
+        scope, period=period, from_block=from_block, to_block=to_block
+    )
+    return TreasuryReconciled(
+        block=scope.block, position=scope.position, **msgspec.structs.asdict(found)
+    )
+
+
+def journal(scope: Scope, window: Window, asked: ask_treasury.Asked) -> Listing[JournalLine]:
+    """The postings that are asked for, in the order of the log."""
+    found, total = ask_treasury.journal(scope, asked, limit=window.limit, offset=window.offset)
+    return Listing(
+        scope.block,
+        scope.position,
+        total,
+        window.limit,
+        window.offset,
+        shaped(JournalLine, found),
     )
 
 

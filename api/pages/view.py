@@ -16,10 +16,12 @@ from ledger.queries.reigns import reigns
 from ledger.queries.scope import Scope
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import (
+    Reconciliation,
     TreasuryLine,
     account_balances,
     buybacks,
     payments,
+    reconciliation,
     rentals,
     treasury_lines,
 )
@@ -57,6 +59,7 @@ class TrackPart:
 class TreasuryPart:
     """The books."""
 
+    now: Reconciliation
     lines: Sequence[TreasuryLine]
     balances: Sequence[dict[str, Any]]
     unclaimed: Sequence[dict[str, Any]]
@@ -140,6 +143,7 @@ def _tracks(scope: Scope, status: Status) -> list[TrackPart]:
 
 def _treasury(scope: Scope) -> TreasuryPart:
     return TreasuryPart(
+        now=reconciliation(scope),
         lines=sorted(treasury_lines(scope), key=lambda line: -line.period)[:RECENT_LINES],
         balances=account_balances(scope),
         unclaimed=payments(scope, unclaimed_only=True)[::-1][:RECENT_LINES],

@@ -30,6 +30,8 @@ CONTRIBUTIONS: Final = "equity:contributions"
 ADJUSTMENTS: Final = "equity:adjustments"
 
 _ASSETS: Final = "assets:"
+_PROVIDER: Final = "assets:provider:"
+_PAYABLE: Final = "liabilities:payable:"
 
 
 def alpha(netuid: int) -> str:
@@ -39,12 +41,20 @@ def alpha(netuid: int) -> str:
 
 def provider(name: str) -> str:
     """The account of dollars prepaid at a GPU provider."""
-    return f"{_ASSETS}provider:{name}"
+    return f"{_PROVIDER}{name}"
 
 
 def payable(name: str) -> str:
     """The account of dollars owed to a GPU provider that bills afterwards."""
-    return f"liabilities:payable:{name}"
+    return f"{_PAYABLE}{name}"
+
+
+def provider_of(account: str) -> str | None:
+    """The provider whose account it is, prepaid or payable; None for any other account."""
+    for prefix in (_PROVIDER, _PAYABLE):
+        if account.startswith(prefix):
+            return account.removeprefix(prefix)
+    return None
 
 
 def rental_of(contest: UUID | None) -> str:

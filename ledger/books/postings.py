@@ -47,7 +47,8 @@ class Posting(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True):
     """The postings of one fact, and the block the money moved at.
 
-    ``reference`` is the extrinsic hash where one moved it on chain, else None.
+    ``reference`` is the extrinsic hash where one moved it on chain, the reference it was booked
+    under where a person booked it, the rental's id where a machine cost it, else None.
     """
 
     about_block: int
@@ -129,7 +130,7 @@ def _rental(fact: RentalCostBooked) -> Entry:
         for contest, cost in (*borne.items(), (None, unused))
         for line in _move(UsdMicros(cost), source, accounts.rental_of(contest))
     ]
-    return Entry(fact.about_block, tuple(postings), None)
+    return Entry(fact.about_block, tuple(postings), str(fact.originator_id))
 
 
 def _corrected(fact: RentalCostCorrected) -> Entry:
@@ -137,7 +138,7 @@ def _corrected(fact: RentalCostCorrected) -> Entry:
     return Entry(
         fact.about_block,
         _move(UsdMicros(fact.difference_usd_micros), source, accounts.RENTAL),
-        None,
+        str(fact.originator_id),
     )
 
 

@@ -1,77 +1,107 @@
-"""The treasury: reconciled periods, the journal's balances, payments, buybacks and rentals."""
+"""The treasury: the journal and its balances, payments, buybacks and rentals."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
-from ledger.books import accounts
-from ledger.books.reconcile import (
-    AssetLine,
-    BookedLine,
-    ObservedBalance,
-    Period,
-    SeenOutflow,
-    reconcile,
-)
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
+from ledger.queries.reconciling import (
+    AdjustmentLine,
+    BreakLine,
+    Reconciliation,
+    TreasuryLine,
+    reconciliation,
+    treasury_lines,
+)
 from ledger.queries.scope import Scope, plain
+from ledger.store.schema import events
+
+__all__ = [
+    "AdjustmentLine",
+    "BreakLine",
+    "Reconciliation",
+    "TreasuryLine",
+    "account_balances",
+    "buybacks",
+    "journal",
+    "payments",
+    "reconciliation",
+    "rentals",
+    "treasury_lines",
+]
 
 
-class BreakLine(msgspec.Struct, frozen=True):
-    """A named part of a residual."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which postings of the journal are asked for; None is all.
 
-    kind: str
-    reference: str
-    amount: int
-
-
-class TreasuryLine(msgspec.Struct, frozen=True):
-    """One asset in one period: opening + inflows - outflows + residual = closing.
-
-    In the asset's smallest unit. ``status`` is ``reconciled`` (no residual), ``explained`` (named
-    breaks only), ``unexplained``, or ``unresolved`` where a balance is not known (None).
+    ``account`` stands for its sub-accounts, too. The blocks are those the money moved at, both
+    included.
     """
 
-    period: int
-    from_block: int
-    to_block: int
-    asset: str
-    opening: int | None
-    inflows: int
-    outflows: int
-    residual: int | None
-    closing: int | None
-    status: str
-    breaks: tuple[BreakLine, ...]
-    unexplained: int | None
+    account: str | None = None
+    asset: str | None = None
+    from_block: int | None = None
+    to_block: int | None = None
 
 
-def treasury_lines(scope: Scope) -> list[TreasuryLine]:
-    """Every closed period so far, by asset."""
-    booked = [
-        BookedLine(
-            row["about_block"], row["account"], row["asset"], row["amount"], row["reference"]
+def journal(
+    scope: Scope, asked: Asked, *, limit: int, offset: int = 0
+) -> tuple[list[dict[str, Any]], int]:
+    """Postings in the order of the log, each with its event and its account's running balance.
+
+    The balance is that of the account and asset after the posting, with all before it in the log,
+    asked for or not. Also how many there are in all.
+    """
+    table = postings
+    running = func.sum(table.c.amount).over(
+        partition_by=(table.c.account, table.c.asset), order_by=(table.c.position, table.c.line)
+    )
+    own = [table.c.log_id == scope.head.log_id, table.c.position <= scope.position]
+    if asked.account is not None:
+        below = table.c.account.startswith(f"{asked.account}:", autoescape=True)
+        own.append(or_(table.c.account == asked.account, below))
+    if asked.asset is not None:
+        own.append(table.c.asset == asked.asset)
+    summed = select(table, running.label("balance")).where(*own).subquery()
+    within = []
+    if asked.from_block is not None:
+        within.append(summed.c.about_block >= asked.from_block)
+    if asked.to_block is not None:
+        within.append(summed.c.about_block <= asked.to_block)
+    counted = select(func.count()).select_from(summed).where(*within)
+    query = (
+        select(summed, events.c.topic, events.c.fact_key, events.c.effective_block)
+        .join(
+            events,
+            and_(events.c.log_id == summed.c.log_id, events.c.position == summed.c.position),
         )
-        for row in scope.rows(postings)
+        .where(*within)
+        .order_by(summed.c.position, summed.c.line)
+        .limit(limit)
+        .offset(offset)
+    )
+    rows = [
+        {
+            "position": row["position"],
+            "event": row["topic"],
+            "fact_key": row["fact_key"],
+            "recorded_at_block": row["effective_block"],
+            "about_block": row["about_block"],
+            "account": row["account"],
+            "asset": row["asset"],
+            "amount": row["amount"],
+            "balance": int(row["balance"]),
+            "reference": row["reference"] or None,
+        }
+        for row in scope.connection.execute(query).mappings()
     ]
-    balances = [
-        ObservedBalance(row["asset"], row["account"], row["amount"], row["about_block"])
-        for row in scope.rows(view.balances)
-    ]
-    seen = [
-        SeenOutflow(row["block"], row["reference"], row["asset"], row["amount"])
-        for row in scope.rows(view.outflows)
-    ]
-    assets = [accounts.TAO, accounts.USD, accounts.alpha(scope.head.netuid)]
-    lines = []
-    for row in scope.rows(view.periods):
-        period = Period(row["number"], row["from_block"], row["to_block"])
-        lines += [_line(line) for line in reconcile(period, assets, booked, balances, seen)]
-    return lines
+    return rows, int(scope.connection.execute(counted).scalar_one())
 
 
 def account_balances(scope: Scope) -> list[dict[str, Any]]:
@@ -112,26 +142,3 @@ def rentals(scope: Scope) -> list[dict[str, Any]]:
     """Every rental with its meter and cost."""
     rows = sorted(scope.rows(view.rentals), key=lambda row: row["started_at_s"] or 0)
     return [plain(row) for row in rows]
-
-
-def _line(line: AssetLine) -> TreasuryLine:
-    if line.residual is None:
-        status = "unresolved"
-    elif line.residual == 0:
-        status = "reconciled"
-    else:
-        status = "explained" if line.unexplained == 0 else "unexplained"
-    return TreasuryLine(
-        period=line.period.number,
-        from_block=line.period.from_block,
-        to_block=line.period.to_block,
-        asset=line.asset,
-        opening=line.opening,
-        inflows=line.inflows,
-        outflows=line.outflows,
-        residual=line.residual,
-        closing=line.closing,
-        status=status,
-        breaks=tuple(BreakLine(b.kind, b.reference, b.amount) for b in line.breaks),
-        unexplained=line.unexplained,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -105,6 +106,21 @@ def test_the_page_follows_the_log_and_runs_nothing_foreign(address: str, tmp_pat
     assert "&lt;script&gt;document.title='owned'&lt;/script&gt;" in document
     assert "Content Security Policy" not in complaints
     assert "Uncaught" not in complaints
+
+
+def test_a_light_is_a_coloured_dot_beside_its_word(address: str, tmp_path: Path) -> None:
+    document, complaints = browse(f"{address}?at_block=140", tmp_path / "profile", "--dump-dom")
+    lights = re.findall(
+        r'<span class="tag light ([a-z]*)"><svg[^>]*aria-label="([a-z]+) light">'
+        r"<circle[^>]*></circle></svg>\s*([a-z ]+)</span>",
+        document,
+    )
+    assert lights == [
+        ("good", "green", "accounted for"),
+        ("", "unresolved", "balance not known"),
+        ("good", "green", "accounted for"),
+    ]
+    assert "Content Security Policy" not in complaints
 
 
 def test_the_page_is_drawn(address: str, tmp_path: Path) -> None:

@@ -24,7 +24,16 @@ from ledger.queries.reigns import reigns
 from ledger.queries.scope import scope_at
 from ledger.queries.submissions import queue, submissions
 from ledger.queries.subnet import alerts, burns, held_digests, locks, pools, prices
-from ledger.queries.treasury import account_balances, buybacks, payments, rentals, treasury_lines
+from ledger.queries.treasury import (
+    Asked,
+    account_balances,
+    buybacks,
+    journal,
+    payments,
+    reconciliation,
+    rentals,
+    treasury_lines,
+)
 from ledger.queries.weights import sent_vectors, vector_view
 from ledger.store.database import open_engine
 from ledger.store.logs import all_heads
@@ -35,7 +44,8 @@ from tests.unit.ledger.scenes import TRACK, Scene
 
 QUESTIONS: tuple[Callable[..., Any], ...] = (
     *(vector_view, sent_vectors, submissions, contests, reigns, ramp_now, epochs, all_payouts),
-    *(treasury_lines, account_balances, payments, buybacks, rentals),
+    *(treasury_lines, account_balances, payments, buybacks, rentals, reconciliation),
+    lambda scope: journal(scope, Asked(), limit=1_000),
     *(alerts, burns, held_digests, locks, pools, prices),
 )
 

@@ -40,6 +40,21 @@ SAME: list[tuple[list[str], str]] = [
     (["weights", "status"], f"{ARENA}/weights/status"),
     (["emissions"], f"{ARENA}/emissions"),
     (["treasury"], f"{ARENA}/treasury"),
+    (["treasury", "reconcile"], f"{ARENA}/treasury/reconcile"),
+    (["treasury", "reconcile", "--period", "1"], f"{ARENA}/treasury/reconcile?period=1"),
+    (
+        ["treasury", "reconcile", "--from-block", "100", "--to-block", "140"],
+        f"{ARENA}/treasury/reconcile?from_block=100&to_block=140",
+    ),
+    (
+        ["treasury", "reconcile", "--known-at", "130"],
+        f"{ARENA}/treasury/reconcile?at_block=130",
+    ),
+    (["treasury", "journal"], f"{ARENA}/treasury/journal"),
+    (
+        ["treasury", "journal", "--account", "assets:treasury", "--from-block", "105"],
+        f"{ARENA}/treasury/journal?account=assets:treasury&from_block=105",
+    ),
     (["treasury", "--payments"], f"{ARENA}/payments"),
     (["treasury", "--payments", "--unclaimed"], f"{ARENA}/payments?unclaimed=true"),
     (["payouts", ALICE], f"{ARENA}/payouts/{ALICE}"),

@@ -38,7 +38,15 @@ from tests.unit.api.season import (
 )
 
 ARENA = "/v1/arenas/demo/14"
-LISTS = ("weights/sent", "payments", "submissions", "queue", "reigns", "contests")
+LISTS = (
+    "weights/sent",
+    "treasury/journal",
+    "payments",
+    "submissions",
+    "queue",
+    "reigns",
+    "contests",
+)
 ENDPOINTS = (
     "status",
     "weights",
@@ -47,6 +55,7 @@ ENDPOINTS = (
     "policy",
     "emissions",
     "treasury",
+    "treasury/reconcile",
     f"payouts/{DAVE}",
     *LISTS,
 )
@@ -181,6 +190,52 @@ def test_the_treasury_names_what_left_without_a_booking(client: TestClient) -> N
     assert (lines["ALPHA:14"]["closing"], lines["ALPHA:14"]["status"]) == (None, "unresolved")
 
 
+def test_a_reconciliation_has_each_account_with_its_light(client: TestClient) -> None:
+    found = answer(client, "treasury/reconcile", period=1)
+    assert (found["period"], found["closed"], found["light"]) == (1, True, "unresolved")
+    lights = {(line["account"], line["asset"]): line["light"] for line in found["accounts"]}
+    assert lights == {
+        ("assets:provider:lium", "USD"): "green",
+        ("assets:treasury", "ALPHA:14"): "unresolved",
+        ("assets:treasury", "TAO"): "yellow",
+    }
+    (lost,) = [item for line in found["accounts"] for item in line["breaks"]]
+    assert (lost["kind"], lost["amount"], lost["seen"]) == (
+        "on_chain_not_in_books",
+        -LOST_RAO,
+        -LOST_RAO,
+    )
+    # The last balance was of the closing, ten blocks ago at the chain's own time.
+    (tao,) = [
+        one for one in answer(client, "treasury/reconcile")["totals"] if one["asset"] == "TAO"
+    ]
+    assert (tao["behind_blocks"], tao["observed_block"]) == (10, 140)
+    assert tao["observed_at_ms"] == 1_780_000_000_000 + 12_000 * 140
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"period": 9}, "there is no period 9"),
+        ({"from_block": 130, "to_block": 130}, "is no stretch of these books"),
+        ({"to_block": 151}, "is no stretch of these books"),
+    ],
+)
+def test_a_stretch_of_the_books_that_is_none_is_not_found(
+    client: TestClient, query: dict[str, int], said: str
+) -> None:
+    found = client.get(f"{ARENA}/treasury/reconcile", params=query)
+    assert (found.status_code, found.json()["error"]["code"]) == (404, "block_out_of_range")
+    assert said in found.json()["error"]["message"]
+
+
+def test_the_journal_names_the_event_of_each_posting(client: TestClient) -> None:
+    rent = answer(client, "treasury/journal", account="expenses:gpu_rental")["items"]
+    assert [line["event"] for line in rent] == ["rental.cost_booked.v2"]
+    assert rent[0]["fact_key"] == f"rental-booked:{rent[0]['reference']}"
+    assert [line["balance"] for line in rent] == [24_000_000]
+
+
 def test_unclaimed_payments_stay_visible(client: TestClient) -> None:
     every = answer(client, "payments")["items"]
     (lone,) = answer(client, "payments", unclaimed="true")["items"]
@@ -288,7 +343,9 @@ def test_the_openapi_document_describes_every_endpoint(client: TestClient) -> No
             if ("parameters" in operation)
             else set()
         )
-    assert parameters == {"at_block", "limit", "offset", "hotkey", "unclaimed"}
+    asked = {"at_block", "limit", "offset", "hotkey", "unclaimed"}
+    of_the_books = {"period", "from_block", "to_block", "account", "asset"}
+    assert parameters == asked | of_the_books
     assert "provisional" in document["info"]["description"]
     assert schemas["PaymentLine"]["properties"]["amount_rao"]["description"] == "rao: 10^-9 TAO"
 

@@ -20,7 +20,7 @@ from ledger.codes import (
     VoidCause,
 )
 from ledger.rules.weights import ShareReason
-from tests.unit.api.season import ALICE, BOB, DAVE, LOST_RAO, Season
+from tests.unit.api.season import ALICE, BOB, DAVE, HEAD, LOST_RAO, PERIOD_END, Season
 
 VOID = {"meta", "link", "input", "br", "line", "rect", "circle", "polyline", "img"}
 
@@ -215,3 +215,18 @@ def test_text_cannot_pretend_to_read_otherwise() -> None:
         f"{replaced}[31mred{replaced}\nnext\tcell\n"
     )
     assert log_end("x" * 7_000 + "end") == "x" * 5_997 + "end"
+
+
+def test_each_account_of_the_treasury_has_a_light_with_a_word(client: TestClient) -> None:
+    page = outline(client)
+    lights = [one for one in page.all("svg") if (one.get("aria-label") or "").endswith(" light")]
+    assert [one["aria-label"] for one in lights] == [
+        "green light",
+        "unresolved light",
+        "green light",
+    ]
+    assert {one["role"] for one in lights} == {"img"}
+    section = page.text.partition("The open period after block")[2]
+    for account, word in (("assets:provider:lium", "accounted for"), ("ALPHA:14", "balance not")):
+        assert word in section.partition(account)[2][:80]
+    assert f"{HEAD - PERIOD_END}" in section.partition("assets:treasury")[2][:200]
