@@ -259,6 +259,7 @@ SUBMISSION_COSTS: Final[Layout] = (
             Column("seed block", "seed_block", Kind.NUMBER),
             Column("attempt", "attempt", Kind.NUMBER),
             Column("status", "status"),
+            Column("as", "role"),
             Column("GPU ms", "gpu_ms", Kind.NUMBER),
             Column("its part", "usd_micros", Kind.USD),
             Column("parted by", "basis"),

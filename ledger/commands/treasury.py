@@ -32,7 +32,9 @@ MAX_NAME_CHARS: Final = 64
 """Of a provider's name, or a contributor's."""
 MAX_REFERENCE_CHARS: Final = 128
 MAX_TEXT_CHARS: Final = 256
-"""Of a reason, a source, a statement's name."""
+"""Of a reason or a source."""
+MAX_PRICE_SOURCE_CHARS: Final = 128
+"""Of a price's source, which is part of the fact's key."""
 
 CENT_USD_MICROS: Final = 10_000
 """Exchanges round what they pay out to a cent, and state a price to a millionth at best."""
@@ -280,7 +282,7 @@ def observe_price(
     ledger: Ledger, *, usd_micros_per_tao: int, source: str, about_block: int
 ) -> Booked:
     """Record what a TAO cost in dollars by a source; one price a source and block."""
-    _must_be_text("a source", source, MAX_TEXT_CHARS)
+    _must_be_text("a source", source, MAX_PRICE_SOURCE_CHARS)
     if usd_micros_per_tao < 1:
         msg = f"a price of {UsdMicros(usd_micros_per_tao)} per TAO is none; give one above zero"
         raise DecisionRefusedError(msg)
@@ -312,8 +314,8 @@ def observe_statement(
     actor: str,
 ) -> Booked:
     """Record the dollars that a provider's statement shows at a block; one a provider and block."""
-    _check(actor, statement, provider=provider)
-    _must_be_text("a statement's name", statement, MAX_TEXT_CHARS)
+    _check(actor, None, provider=provider)
+    _must_be_text("a statement's name", statement, MAX_REFERENCE_CHARS)
 
     def work(unit: Unit) -> Booked:
         block = _block(unit, about_block, None, "statement")
@@ -388,9 +390,10 @@ _TEXTS: Final = {
 }
 
 
-def _check(actor: str, reference: str, **texts: str | None) -> None:
+def _check(actor: str, reference: str | None, **texts: str | None) -> None:
     _must_be_text("an actor's name", actor, MAX_ACTOR_CHARS)
-    _must_be_text("a reference", reference, MAX_REFERENCE_CHARS)
+    if reference is not None:
+        _must_be_text("a reference", reference, MAX_REFERENCE_CHARS)
     for name, text in texts.items():
         if text is not None:
             _must_be_text(_TEXTS[name][0], text, _TEXTS[name][1])

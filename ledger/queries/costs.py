@@ -67,9 +67,10 @@ class RoundCost(msgspec.Struct, frozen=True):
 
 
 class SubmissionPart(msgspec.Struct, frozen=True):
-    """A submission's part of one attempt."""
+    """A submission's part of one attempt, as a challenger or, later, as king or runner-up."""
 
     contest_id: str
+    role: str
     attempt: int
     seed_block: int
     status: str
@@ -141,6 +142,7 @@ def submission_cost(scope: Scope, submission_id: str) -> SubmissionCost:
     parts = [
         SubmissionPart(
             contest_id=contest.contest_id,
+            role=arm.role,
             attempt=contest.attempt,
             seed_block=contest.seed_block,
             status=contest.status,

@@ -40,6 +40,8 @@ SAME: list[tuple[list[str], str]] = [
     (["weights", "status"], f"{ARENA}/weights/status"),
     (["emissions"], f"{ARENA}/emissions"),
     (["treasury"], f"{ARENA}/treasury"),
+    (["treasury", "periods"], f"{ARENA}/treasury/periods"),
+    (["treasury", "costs"], f"{ARENA}/treasury/costs"),
     (["treasury", "--payments"], f"{ARENA}/payments"),
     (["treasury", "--payments", "--unclaimed"], f"{ARENA}/payments?unclaimed=true"),
     (["payouts", ALICE], f"{ARENA}/payouts/{ALICE}"),

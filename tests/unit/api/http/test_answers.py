@@ -38,7 +38,7 @@ from tests.unit.api.season import (
 )
 
 ARENA = "/v1/arenas/demo/14"
-LISTS = ("weights/sent", "payments", "submissions", "queue", "reigns", "contests")
+LISTS = ("treasury/periods", "weights/sent", "payments", "submissions", "queue", "reigns", "contests")
 ENDPOINTS = (
     "status",
     "weights",
@@ -47,6 +47,7 @@ ENDPOINTS = (
     "policy",
     "emissions",
     "treasury",
+    "treasury/costs",
     f"payouts/{DAVE}",
     *LISTS,
 )
@@ -316,3 +317,25 @@ def test_other_sites_may_read(client: TestClient) -> None:
 
 def test_validators_are_known_addresses(client: TestClient) -> None:
     assert answer(client, f"payouts/{VALIDATOR}")["dividends_alpha"] == 82 * ALPHA
+
+
+def test_the_cost_of_a_contest_and_of_a_submission_are_those_of_the_list(
+    client: TestClient,
+) -> None:
+    listed = answer(client, "treasury/costs")
+    rented = [one for one in listed["contests"]["items"] if one["usd_micros"] is not None]
+    assert [one["usd_micros"] for one in rented] == [24_000_000]
+    one = answer(client, f"treasury/costs/contests/{rented[0]['contest_id']}")
+    assert rented[0] in one["attempts"]
+    arm = next(arm for arm in rented[0]["arms"] if arm["submission_id"])
+    own = answer(client, f"treasury/costs/submissions/{arm['submission_id']}")["submission"]
+    assert arm["usd_micros"] in [part["usd_micros"] for part in own["parts"]]
+    assert own["fee_rao"] == FEE_RAO
+    assert own["fee_usd_micros"] is None  # no price is known
+
+
+@pytest.mark.parametrize("what", ["contests", "submissions"])
+def test_a_cost_of_what_is_not_there_is_not_found(client: TestClient, what: str) -> None:
+    found = client.get(f"{ARENA}/treasury/costs/{what}/77")
+    assert found.status_code == 404
+    assert found.json()["error"]["code"] == "unknown_contest"
