@@ -38,7 +38,15 @@ from tests.unit.api.season import (
 )
 
 ARENA = "/v1/arenas/demo/14"
-LISTS = ("treasury/periods", "weights/sent", "payments", "submissions", "queue", "reigns", "contests")
+LISTS = (
+    "treasury/periods",
+    "weights/sent",
+    "payments",
+    "submissions",
+    "queue",
+    "reigns",
+    "contests",
+)
 ENDPOINTS = (
     "status",
     "weights",
@@ -257,7 +265,7 @@ def test_health_says_how_far_each_view_is(client: TestClient) -> None:
     (arena,) = found["arenas"]
     assert (found["status"], arena["arena"]["head_block"]) == ("ok", HEAD)
     assert {view["behind"] for view in arena["views"]} == {0}
-    assert len(arena["views"]) == 10
+    assert len(arena["views"]) == 12
     assert client.get("/v1/arenas").json()["arenas"] == [arena["arena"]]
 
 
@@ -272,8 +280,10 @@ def test_the_openapi_document_describes_every_endpoint(client: TestClient) -> No
     document = client.get("/v1/openapi.json").json()
     described = {f"{ARENA}/{path}" for path in (*ENDPOINTS, "weights/status")}
     described |= {"/v1/health", "/v1/arenas"}
+    described |= {f"{ARENA}/treasury/costs/{what}/77" for what in ("contests", "submissions")}
+    ids = {"contest_id": 77, "submission_id": 77}
     paths = {
-        path.format(network="demo", netuid=14, address=DAVE): item["get"]
+        path.format(network="demo", netuid=14, address=DAVE, **ids): item["get"]
         for path, item in document["paths"].items()
     }
     assert set(paths) == described
