@@ -178,11 +178,23 @@ class PriceObserved(Observation, frozen=True, kw_only=True):
 
 
 @fact("seen.balance.v1")
+class BalanceObservedV1(Observation, frozen=True, kw_only=True):
+    """The first form of :class:`BalanceObserved`, which named no statement."""
+
+    asset: Literal["TAO", "USD", "ALPHA"]
+    account: str
+    amount: int
+    source: Literal["chain", "provider"]
+    about_block: int
+
+
+@fact("seen.balance.v2")
 class BalanceObserved(Observation, frozen=True, kw_only=True):
     """A balance as the outside states it. Key: ``balance:<arena>:<asset>:<account>:<block>``.
 
     ``source`` is ``chain`` (finalized state) or ``provider`` (a statement); ``account`` is the
-    address or the provider's name.
+    address or the provider's name. Where a person recorded it, ``statement`` says where it stands
+    and ``actor`` who read it there; else None.
     """
 
     asset: Literal["TAO", "USD", "ALPHA"]
@@ -190,6 +202,14 @@ class BalanceObserved(Observation, frozen=True, kw_only=True):
     amount: int
     source: Literal["chain", "provider"]
     about_block: int
+    statement: str | None = None
+    actor: str | None = None
+
+
+@upcast("seen.balance.v1")
+def balance_without_a_statement(old: BalanceObservedV1) -> BalanceObserved:
+    """Nobody was asked for a statement then."""
+    return BalanceObserved(**msgspec.structs.asdict(old))
 
 
 @fact("seen.treasury_transfer.v1")

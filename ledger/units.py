@@ -184,6 +184,7 @@ def decimal_text(value: int, asset: str) -> str:
 
 _DECIMAL: Final = re.compile(r"([0-9]{1,10})(?:\.([0-9]+))?")
 _TAO_DIGITS: Final = 9
+_USD_DIGITS: Final = 6
 _PERCENT_DIGITS: Final = 4
 """A ten-thousandth of a percent is one part per million."""
 
@@ -194,6 +195,27 @@ def rao_of(text: str) -> Rao:
     Raises :class:`AmountFormError` for anything else, and for more than nine decimals.
     """
     return Rao(_scaled(text, _TAO_DIGITS, "an amount of TAO"))
+
+
+def usd_micros_of(text: str) -> UsdMicros:
+    """The amount that ``text`` names in US dollars, exactly, e.g. ``1234.56``.
+
+    Raises :class:`AmountFormError` for anything else, and for more than six decimals.
+    """
+    return UsdMicros(_scaled(text, _USD_DIGITS, "an amount of dollars"))
+
+
+def alpha_of(text: str, netuid: int) -> Alpha:
+    """The amount that ``text`` names in a subnet's alpha, exactly, e.g. ``0.25``.
+
+    Raises :class:`AmountFormError` for anything else, and for more than nine decimals.
+    """
+    return Alpha(_scaled(text, _TAO_DIGITS, "an amount of alpha"), netuid)
+
+
+def signed(text: str) -> tuple[int, str]:
+    """The sign that an amount's text begins with, 1 or -1, and the amount behind it."""
+    return (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
 
 
 def ppm_of_percent(text: str) -> int:

@@ -1,10 +1,10 @@
-"""`treasury`: the books, and under `buyback` what spends the treasury's money."""
+"""`treasury`: the books, what a person books in them, and under `buyback` what spends money."""
 
 from __future__ import annotations
 
 import typer
 
-from api.cli import buyback, read, treasury_reconcile
+from api.cli import buyback, read, treasury_book, treasury_close, treasury_reconcile
 
 
 def register(app: typer.Typer) -> None:
@@ -13,4 +13,6 @@ def register(app: typer.Typer) -> None:
     commands.callback(invoke_without_command=True)(read.treasury)
     treasury_reconcile.register(commands)
     commands.add_typer(buyback.commands(), name="buyback")
+    treasury_book.register(commands)
+    treasury_close.register(commands)
     app.add_typer(commands, name="treasury")

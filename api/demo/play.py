@@ -16,6 +16,7 @@ from typing import Final
 from api.app import Services
 from api.demo import provider, season
 from api.demo.accounts import TREASURY, VALIDATOR_HOTKEY
+from api.demo.machines import Machines
 from api.demo.season import NETUID, NETWORK, ROUNDS, TRACK, Window
 from api.demo.world import TOKENIZER, DemoError, World
 from api.following import beside_at
@@ -29,14 +30,13 @@ from evaluation.runners.port import RunningServer
 from ledger.application import Ledger, Unit
 from ledger.codes import VoidCause
 from ledger.commands.arena import adopt_policy, open_arena, pause, resume
-from ledger.commands.causes import after, after_transfer
 from ledger.commands.copies import find_copies
-from ledger.commands.money import record_balances
 from ledger.commands.thrones import vacate_departed
-from ledger.decisions.rental import Rental
+from ledger.commands.treasury import close_period, convert, observe_price, observe_statement
 from ledger.decisions.treasury import Treasury
-from ledger.keys import ArenaKey, natural_id, treasury_id
+from ledger.keys import ArenaKey, contest_id, treasury_id
 from ledger.queries.contests import contests, last_seed_block, open_contests
+from ledger.queries.periods import closing_at, periods
 from ledger.queries.submissions import of_fingerprints_shared, queue, submissions
 from ledger.queries.weights import (
     burn_uid_eligible,
@@ -45,11 +45,11 @@ from ledger.queries.weights import (
     vector_in_force,
 )
 from ledger.store.logs import head_of
+from ledger.units import RAO_PER_TAO, Rao
 
 OPERATOR: Final = "operator"
 TREASURER: Final = "treasurer"
 SECOND_TREASURER: Final = "second treasurer"
-BUYBACK_RAO: Final = 2_000_000_000
 BUYBACK_MAX_PRICE_RAO: Final = 60_000_000
 
 Say = Callable[[str], None]
@@ -99,6 +99,7 @@ class Season:
         self._ledger = self._open()
         with services.at(NETWORK, NETUID) as scope:
             held, beside = registry(scope), beside_at(scope)
+        self._machines = Machines(self._ledger, OPERATOR, self._time_s)
         self._reader = BlockReader(world.chain, self._ledger, held, beside)
         self._publisher = WeightPublisher(
             world.chain, world.chain, self._ledger, validator_hotkey=VALIDATOR_HOTKEY
@@ -186,11 +187,17 @@ class Season:
             what = f"round {number}: {window.name}"
             do = self._with(self._round, window)
             steps.append(Step(window.start, window.end - 1, what, do))
-            do = self._with(self._end_rental, window)
+            do = self._with(self._machines.give_back, window)
             steps.append(Step(window.end, window.end, "the rented machine goes back", do))
         for _, label, _, _, reported_at in season.CONVERSIONS:
             do = self._with(self._report_conversion, label)
             steps.append(Step(reported_at, reported_at, f"a conversion is booked ({label})", do))
+        for block, price in season.PRICES:
+            do = self._with(self._observe_price, price)
+            steps.append(Step(block, block, "the price of TAO is recorded", do))
+        invoice = self._with(self._machines.invoice, ROUNDS[0])
+        at = season.INVOICE_AT
+        steps.append(Step(at, at, "the provider's bill is held against the meter", invoice))
         opening = season.OPENS_AT
         steps.append(Step(opening, opening, "the provider's statement", self._provider_balance))
         for end in season.PERIODS_END:
@@ -244,7 +251,7 @@ class Season:
     # -- rounds ---------------------------------------------------------------------------------
 
     def _round(self, window: Window) -> None:
-        self._start_rental(window)
+        self._machines.start(window)
         while not self._completed(window):
             self._advance_to(self._head() + 1)
             if self._head() >= window.end:
@@ -274,6 +281,8 @@ class Season:
         attempts = self._attempts(window)
         died = any(line["void_cause"] == VoidCause.BASELINE_FAILED.value for line in attempts)
         kill = window.baseline_dies and not died
+        contest = contest_id(self._ledger.arena, TRACK, seed_block)
+        self._machines.begin(window, contest, seed_block)
         outcome = self._desk.run(
             TRACK,
             waiting,
@@ -282,6 +291,7 @@ class Season:
             on_progress=self._watch.contest,
             on_server=_killing_the_baseline if kill else _leaving_it_alone,
         )
+        self._machines.end(window, contest)
         with self._services.at(NETWORK, NETUID) as scope:
             registered = {hotkey for hotkey, _ in registry(scope).values()}
         vacate_departed(self._ledger, registered)
@@ -289,42 +299,6 @@ class Season:
         self._watch.say(f"attempt with seed block {seed_block}: {outcome.status}{cause}")
         if outcome.status == "void":
             self._watch.say(f"  {outcome.detail}")
-
-    # -- rentals --------------------------------------------------------------------------------
-
-    def _rental(self, unit: Unit, window: Window) -> Rental:
-        return unit.get(Rental, natural_id("demo rental", self._ledger.arena, window.start))
-
-    def _start_rental(self, window: Window) -> None:
-        started_at_s = self._time_s(window.start)
-
-        def work(unit: Unit) -> None:
-            rental = self._rental(unit, window)
-            rental.request(
-                unit.context,
-                provider=provider.NAME,
-                tier=provider.TIER,
-                max_usd_micros_per_hour=provider.USD_MICROS_PER_HOUR,
-                contest_id=None,
-            )
-            rental.start(
-                after(unit, rental),
-                instance=f"demo-{window.start}",
-                usd_micros_per_hour=provider.USD_MICROS_PER_HOUR,
-                started_at_s=started_at_s,
-            )
-
-        self._ledger.decide(work)
-
-    def _end_rental(self, window: Window) -> None:
-        ended_at_s = self._time_s(window.end)
-
-        def work(unit: Unit) -> None:
-            rental = self._rental(unit, window)
-            rental.end(after(unit, rental), ended_at_s, "the round is over")
-            rental.book_cost(after(unit, rental), window.end)
-
-        self._ledger.decide(work)
 
     def _time_s(self, block: int) -> int:
         return (self._world.chain.block(block).timestamp_ms or 0) // 1_000
@@ -344,53 +318,66 @@ class Season:
 
     def _report_conversion(self, label: str) -> None:
         block, _, rao, usd_micros, _ = next(row for row in season.CONVERSIONS if row[1] == label)
-        extrinsic_hash = self._world.chain.labels[label].extrinsic_hash
+        convert(
+            self._ledger,
+            sold_rao=rao,
+            bought_usd_micros=usd_micros,
+            usd_micros_per_tao=usd_micros * RAO_PER_TAO // rao,
+            provider=provider.NAME,
+            source="exchange confirmation",
+            reference=self._world.chain.labels[label].extrinsic_hash,
+            about_block=block,
+            actor=TREASURER,
+        )
 
-        def work(unit: Unit) -> None:
-            unit.get(Treasury, treasury_id(unit.context.arena)).convert(
-                after_transfer(unit, extrinsic_hash),
-                reference=extrinsic_hash,
-                sold_rao=rao,
-                bought_usd_micros=usd_micros,
-                usd_micros_per_tao=usd_micros * 1_000_000_000 // rao,
-                provider=provider.NAME,
-                source="exchange confirmation",
-                about_block=block,
-                actor=TREASURER,
-            )
-
-        self._ledger.decide(work)
+    def _observe_price(self, usd_micros_per_tao: int) -> None:
+        observe_price(
+            self._ledger,
+            usd_micros_per_tao=usd_micros_per_tao,
+            source="exchange",
+            about_block=self._head(),
+        )
 
     def _provider_balance(self) -> None:
         block = self._head()
-        statement = provider.statement_usd_micros(block)
-        record_balances(
-            self._ledger, (("USD", provider.NAME, statement, "provider"),), about_block=block
+        observe_statement(
+            self._ledger,
+            provider=provider.NAME,
+            usd_micros=provider.statement_usd_micros(block),
+            statement=f"statement at block {block}",
+            about_block=block,
+            actor=TREASURER,
         )
 
     def _close_period(self) -> None:
         block = self._head()
+        treasury = self._ledger.load(Treasury, treasury_id(self._ledger.arena))
+        if treasury.closed_to_block == block:
+            return
         self._reader.observe_balances()
         self._provider_balance()
-
-        def work(unit: Unit) -> None:
-            unit.get(Treasury, treasury_id(unit.context.arena)).close_period(
-                unit.context, block, season.OPENS_AT, TREASURER
-            )
-
-        self._ledger.decide(work)
+        with self._services.at(NETWORK, NETUID) as scope:
+            found = closing_at(scope, block)
+        close_period(self._ledger, found, TREASURER)
+        proposed = Rao(found.proposed_buyback_rao or 0)
+        self._watch.say(f"period {found.number}: a buyback of {proposed} is proposed")
 
     def _buyback(self) -> None:
-        def plan(unit: Unit) -> None:
+        """What the closed periods proposed is bought back and burned, all at once."""
+        with self._services.at(NETWORK, NETUID) as scope:
+            proposed = sum(line.proposed_buyback_rao or 0 for line in periods(scope))
+
+        def plan(unit: Unit) -> int:
             treasury = unit.get(Treasury, treasury_id(unit.context.arena))
             if not treasury.buybacks:
-                treasury.plan_buyback(unit.context, BUYBACK_RAO, BUYBACK_MAX_PRICE_RAO, TREASURER)
+                treasury.plan_buyback(unit.context, proposed, BUYBACK_MAX_PRICE_RAO, TREASURER)
             unit.because(treasury.buybacks[1].planned)
             treasury.approve_buyback(unit.context, 1, SECOND_TREASURER)
+            return treasury.buybacks[1].planned.max_rao
 
-        self._ledger.decide(plan)
+        amount = self._ledger.decide(plan)
         desk = Desk(self._world.chain, self._ledger, TREASURY, VALIDATOR_HOTKEY)
-        desk.execute(1, amount_rao=BUYBACK_RAO)
+        desk.execute(1, amount_rao=amount)
 
 
 def _leaving_it_alone(_role: str, _server: RunningServer) -> None:

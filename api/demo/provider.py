@@ -11,10 +11,18 @@ from typing import Final
 from api.demo.season import CONVERSIONS, ROUNDS, Window
 
 NAME: Final = "shadeform"
-TIER: Final = "8x H200"
+OFFER: Final = "denvr:h200x8"
+REGION: Final = "us-east"
+ATTEMPT_S: Final = 120
+"""How long an attempt uses its machine, by the provider's clock."""
 OPENING_USD_MICROS: Final = 2_000_000_000
 USD_MICROS_PER_HOUR: Final = 24_800_000
 BLOCK_S: Final = 12
+
+
+def instance_of(window: Window) -> str:
+    """The provider's own name of a round's machine."""
+    return f"demo-{window.start}"
 
 
 def seconds_of(window: Window) -> int:

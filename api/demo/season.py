@@ -95,6 +95,11 @@ CONVERSIONS: Final = (
     (1_210, TRANSFER_LATE, 3 * RAO_PER_TAO, 945_000_000, 1_380),
 )
 
+PRICES: Final = ((1_150, 318_500_000), (1_300, 316_000_000), (ENDS_AT, 322_250_000))
+"""What a TAO costs in millionths of a dollar where a period ends: (block, price)."""
+INVOICE_AT: Final = 1_145
+"""When the provider's bill for the first round's machine arrives."""
+
 VECTOR_BLOCKS: Final = (
     *(1_002, 1_075, 1_100, 1_142, PAUSED_AT, RESUMED_AT, 1_190, KING_LEAVES_AT),
     *(1_225, 1_265, AUDIT_AT, 1_325, 1_365, 1_390),

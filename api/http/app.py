@@ -16,11 +16,12 @@ from api.app import Services
 from api.http.errors import MalformedParameterError
 from api.http.guard import Guard, on_error
 from api.http.parameters import refuse_unknown
-from api.http.routes import arena, emissions, health, submissions, treasury, weights
+from api.http.routes import arena, books, emissions, health, submissions, treasury, weights
 from api.http.schema import openapi_of
 from api.pages.routes import router as pages
 from ledger.addresses import AddressFormError
 from ledger.application import UnknownArenaError
+from ledger.queries.costs import UnknownCostError
 from ledger.queries.payouts import UnknownAccountError
 from ledger.queries.scope import BlockOutOfRangeError, ViewBehindError
 
@@ -31,6 +32,7 @@ _TOLD: Final[tuple[type[Exception], ...]] = (
     AddressFormError,
     UnknownArenaError,
     UnknownAccountError,
+    UnknownCostError,
     BlockOutOfRangeError,
     ViewBehindError,
     DBAPIError,
@@ -50,7 +52,7 @@ def create_app(services: Services) -> FastAPI:
         dependencies=[Depends(refuse_unknown)],
     )
     app.state.services = services
-    for module in (health, arena, weights, emissions, treasury, submissions):
+    for module in (health, arena, weights, emissions, treasury, books, submissions):
         app.include_router(module.router)
     app.include_router(pages)
     for kind in _TOLD:

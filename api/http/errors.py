@@ -33,7 +33,14 @@ UNEXPECTED: Final = Told(
 )
 
 _ABOUT_THE_QUESTION: Final = frozenset(
-    {"unknown_arena", "block_out_of_range", "unknown_address", "malformed_parameter", "view_behind"}
+    {
+        "unknown_arena",
+        "block_out_of_range",
+        "unknown_address",
+        "unknown_contest",
+        "malformed_parameter",
+        "view_behind",
+    }
 )
 """Codes whose sentence is for whoever asked. Any other failure of a read is a defect here."""
 

@@ -35,7 +35,7 @@ _HEADERS: Final = {
 
 _ERRORS: Final = {
     404: "unknown arena (`unknown_arena`), a block that is not in the log (`block_out_of_range`) "
-    "or an address that is nowhere in it (`unknown_address`)",
+    "or an address or contest that is nowhere in it (`unknown_address`, `unknown_contest`)",
     422: "a malformed or unknown parameter (`malformed_parameter`)",
     500: "a defect here (`internal_error`)",
     503: "the database does not answer (`database_unreachable`), another program holds its lock "

@@ -172,6 +172,14 @@ def refunded_without_a_reason(old: PaymentRefundedV1) -> PaymentRefunded:
     return PaymentRefunded(**msgspec.structs.asdict(old), reason="")
 
 
+@fact("payment.contributed.v1")
+class PaymentContributed(Fact, frozen=True, kw_only=True):
+    """An unclaimed payment is somebody's gift: it pays no fee, and nobody claims it."""
+
+    contributor: str
+    actor: str
+
+
 @fact("payment.expired.v1")
 class PaymentExpired(Fact, frozen=True, kw_only=True):
     """Nobody claimed the payment while policy allowed it (R10). The money stays visible."""
@@ -195,13 +203,17 @@ class Payment(Aggregate):
     claims: int = 0
     refund_decided: RefundDecided | None = None
     refunded: bool = False
+    contributed: bool = False
     expired: bool = False
 
     @property
     def taken_by(self) -> str | None:
-        """What it served: a submission's id, ``refunded`` where the money went back, else None."""
+        """What it served: a submission's id, ``refunded`` where the money went back,
+        ``contributed`` where it was a gift, else None."""
         if self.refunded:
             return "refunded"
+        if self.contributed:
+            return "contributed"
         return None if self.consumed_by is None else str(self.consumed_by)
 
     def see(self, context: Context, fact_key: str, **content: object) -> None:
@@ -218,6 +230,9 @@ class Payment(Aggregate):
         deposit = self._deposit(context, f"pay for {submission_id}")
         if self.refunded:
             msg = f"payment {self.id} was refunded and pays for nothing"
+            raise DecisionRefusedError(msg)
+        if self.contributed:
+            msg = f"payment {self.id} was contributed and pays for nothing"
             raise DecisionRefusedError(msg)
         if self.consumed_by is None:
             return self.record(
@@ -288,10 +303,29 @@ class Payment(Aggregate):
             reason=reason,
         )
 
+    def contribute(self, context: Context, contributor: str, actor: str) -> None:
+        """Call it a gift, so that it pays no fee; saying so again is a no-op."""
+        self._deposit(context, "be contributed")
+        if self.contributed:
+            return
+        if self.taken_by is not None or self.refund_decided is not None:
+            msg = f"payment {self.id} is not unclaimed money, so it cannot be a contribution"
+            raise DecisionRefusedError(msg)
+        if self.claim is not None:
+            msg = f"payment {self.id} is claimed by who paid it; decide that first"
+            raise DecisionRefusedError(msg)
+        self.record(
+            context,
+            PaymentContributed,
+            f"payment-contributed:{self.id}",
+            contributor=contributor,
+            actor=actor,
+        )
+
     def expire(self, context: Context, age_blocks: int) -> None:
         """Nobody claimed it in time; expiring it twice, or a claimed one, changes nothing."""
         self._deposit(context, "expire")
-        if self.consumed_by is None and not self.expired and not self.refunded:
+        if self.taken_by is None and not self.expired:
             self.record(
                 context, PaymentExpired, f"payment-expired:{self.id}", age_blocks=age_blocks
             )
@@ -330,6 +364,8 @@ class Payment(Aggregate):
                 self.consumed_by = fact.submission_id
             case PaymentRefunded():
                 self.refunded = True
+            case PaymentContributed():
+                self.contributed = True
             case PaymentExpired():
                 self.expired = True
             case _:

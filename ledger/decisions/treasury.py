@@ -138,7 +138,9 @@ class PeriodClosed(Fact, frozen=True, kw_only=True):
     What it came to by the rule "rental first" (:mod:`ledger.rules.surplus`): the fees earned and
     the rental due, the price that values it, with its source and block, the deficit carried in, and
     then either a surplus, of which a buyback is proposed, or a deficit carried on. All None in
-    version 1, which did not say. The price is None where no rental was due.
+    version 1, which did not say. The price is None where no rental was due, reserve and proposal
+    where the closing balance was not known. ``counted_to_position`` is the last position of the log
+    that was counted: what was recorded after it counts in the next period.
     """
 
     number: int
@@ -156,6 +158,7 @@ class PeriodClosed(Fact, frozen=True, kw_only=True):
     deficit_rao: int | None = None
     reserve_rao: int | None = None
     proposed_buyback_rao: int | None = None
+    counted_to_position: int | None = None
 
 
 @upcast("treasury.period_closed.v1")
@@ -196,7 +199,7 @@ class Treasury(Aggregate):
     closed_to_block: int | None = None
     periods: int = 0
     deficit_rao: int | None = None
-    """The deficit that the last closed period carries on; None where it did not say."""
+    """The deficit carried on by the last period that said what it came to; None before one did."""
     matched: HashTrieMap[tuple[str, int], int] = HashTrieMap()
     """The buyback that an extrinsic, by block hash and index, was matched to."""
 
@@ -596,7 +599,8 @@ class Treasury(Aggregate):
             case PeriodClosed():
                 self.closed_to_block = fact.to_block
                 self.periods = fact.number
-                self.deficit_rao = fact.deficit_rao
+                if fact.fees_rao is not None:
+                    self.deficit_rao = fact.deficit_rao
             case _:
                 msg = f"a treasury cannot take a {fact.topic}"
                 raise TypeError(msg)

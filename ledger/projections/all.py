@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.projections.contests import ContestsProjection
+from ledger.projections.costs import CostsProjection
 from ledger.projections.emissions import EmissionsProjection
 from ledger.projections.gaps import GapsProjection
 from ledger.projections.journal import JournalProjection
 from ledger.projections.payouts import PayoutsProjection
+from ledger.projections.periods import PeriodsProjection
 from ledger.projections.reigns import ReignsProjection
 from ledger.projections.runner import Projection
 from ledger.projections.submissions import SubmissionsProjection
@@ -27,4 +29,6 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     GapsProjection(),
     TreasuryProjection(),
     SubnetProjection(),
+    PeriodsProjection(),
+    CostsProjection(),
 )

@@ -23,6 +23,7 @@ from ledger.decisions.buybacks import (
 from ledger.decisions.payment import (
     CreditRedeemed,
     PaymentConsumed,
+    PaymentContributed,
     PaymentCredited,
     PaymentExpired,
     PaymentRefunded,
@@ -212,6 +213,8 @@ def _fold_payment(rows: Rows, position: int, fact: Fact) -> None:
             )
         case PaymentRefunded():
             rows.put(payments, position, identity, status="refunded")
+        case PaymentContributed():
+            rows.put(payments, position, identity, status="contributed")
         case PaymentExpired():
             rows.put(payments, position, identity, status="expired")
         case _:
@@ -327,6 +330,7 @@ _FOLDS: Final[dict[type[Fact], Callable[[Rows, int, Any], None]]] = {
         _fold_payment: (
             CreditRedeemed,
             PaymentConsumed,
+            PaymentContributed,
             PaymentCredited,
             PaymentExpired,
             PaymentRefunded,

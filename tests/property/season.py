@@ -336,6 +336,10 @@ class Season:
             rental.start(
                 after(unit, rental), instance="i", usd_micros_per_hour=8_000, started_at_s=10
             )
+            if rental.ended is None and one:
+                contest = uuid5(NAMESPACE, f"rented-for-{two}")
+                rental.begin_contest(after(unit, rental), contest, 20)
+                rental.end_contest(after(unit, rental), contest, 20 + one)
             rental.end(after(unit, rental), 10 + 60 * one, "done")
             rental.book_cost(after(unit, rental), unit.block)
             rental.match_invoice(after(unit, rental), "inv", str(two), one)

@@ -20,7 +20,7 @@ from tests.unit.ledger.scenes import Scene
 
 ROOTS = {
     *("arena.opened.v1", "arena.policy_adopted.v1", "arena.paused.v1", "arena.resumed.v1"),
-    *("seen.block.v1", "seen.balance.v1", "seen.conflict.v1"),
+    *("seen.block.v1", "seen.balance.v2", "seen.conflict.v1"),
     *("treasury.converted.v1", "treasury.buyback_planned.v2", "treasury.period_closed.v2"),
     "rental.requested.v2",
 }

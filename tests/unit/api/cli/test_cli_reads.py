@@ -55,6 +55,8 @@ SAME: list[tuple[list[str], str]] = [
         ["treasury", "journal", "--account", "assets:treasury", "--from-block", "105"],
         f"{ARENA}/treasury/journal?account=assets:treasury&from_block=105",
     ),
+    (["treasury", "periods"], f"{ARENA}/treasury/periods"),
+    (["treasury", "costs"], f"{ARENA}/treasury/costs"),
     (["treasury", "--payments"], f"{ARENA}/payments"),
     (["treasury", "--payments", "--unclaimed"], f"{ARENA}/payments?unclaimed=true"),
     (["payouts", ALICE], f"{ARENA}/payouts/{ALICE}"),

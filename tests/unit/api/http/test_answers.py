@@ -41,6 +41,7 @@ ARENA = "/v1/arenas/demo/14"
 LISTS = (
     "weights/sent",
     "treasury/journal",
+    "treasury/periods",
     "payments",
     "submissions",
     "queue",
@@ -56,6 +57,7 @@ ENDPOINTS = (
     "emissions",
     "treasury",
     "treasury/reconcile",
+    "treasury/costs",
     f"payouts/{DAVE}",
     *LISTS,
 )
@@ -311,7 +313,7 @@ def test_health_says_how_far_each_view_is(client: TestClient) -> None:
     (arena,) = found["arenas"]
     assert (found["status"], arena["arena"]["head_block"]) == ("ok", HEAD)
     assert {view["behind"] for view in arena["views"]} == {0}
-    assert len(arena["views"]) == 10
+    assert len(arena["views"]) == 12
     assert client.get("/v1/arenas").json()["arenas"] == [arena["arena"]]
 
 
@@ -326,8 +328,10 @@ def test_the_openapi_document_describes_every_endpoint(client: TestClient) -> No
     document = client.get("/v1/openapi.json").json()
     described = {f"{ARENA}/{path}" for path in (*ENDPOINTS, "weights/status")}
     described |= {"/v1/health", "/v1/arenas"}
+    described |= {f"{ARENA}/treasury/costs/{what}/77" for what in ("contests", "submissions")}
+    ids = {"contest_id": 77, "submission_id": 77}
     paths = {
-        path.format(network="demo", netuid=14, address=DAVE): item["get"]
+        path.format(network="demo", netuid=14, address=DAVE, **ids): item["get"]
         for path, item in document["paths"].items()
     }
     assert set(paths) == described
@@ -373,3 +377,25 @@ def test_other_sites_may_read(client: TestClient) -> None:
 
 def test_validators_are_known_addresses(client: TestClient) -> None:
     assert answer(client, f"payouts/{VALIDATOR}")["dividends_alpha"] == 82 * ALPHA
+
+
+def test_the_cost_of_a_contest_and_of_a_submission_are_those_of_the_list(
+    client: TestClient,
+) -> None:
+    listed = answer(client, "treasury/costs")
+    rented = [one for one in listed["contests"]["items"] if one["usd_micros"] is not None]
+    assert [one["usd_micros"] for one in rented] == [24_000_000]
+    one = answer(client, f"treasury/costs/contests/{rented[0]['contest_id']}")
+    assert rented[0] in one["attempts"]
+    arm = next(arm for arm in rented[0]["arms"] if arm["submission_id"])
+    own = answer(client, f"treasury/costs/submissions/{arm['submission_id']}")["submission"]
+    assert arm["usd_micros"] in [part["usd_micros"] for part in own["parts"]]
+    assert own["fee_rao"] == FEE_RAO
+    assert own["fee_usd_micros"] is None  # no price is known
+
+
+@pytest.mark.parametrize("what", ["contests", "submissions"])
+def test_a_cost_of_what_is_not_there_is_not_found(client: TestClient, what: str) -> None:
+    found = client.get(f"{ARENA}/treasury/costs/{what}/77")
+    assert found.status_code == 404
+    assert found.json()["error"]["code"] == "unknown_contest"
