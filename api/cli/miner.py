@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from api.cli import claims
 from api.cli.options import (
     ArchiveNode,
     Database,
@@ -56,6 +57,7 @@ def register(app: typer.Typer) -> None:
     )
     commands.command("quote")(quote)
     commands.command("commit")(commit)
+    claims.register_with_miner(commands)
     app.add_typer(commands, name="miner")
 
 

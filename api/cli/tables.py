@@ -324,6 +324,30 @@ PAYMENTS: Final[Layout] = (
             Column("call", "outer_call"),
             Column("remarks", "remarks", Kind.PROSE),
             Column("submission", "submission_id", Kind.ID),
+            Column("claim", "claim_state"),
+            Column("wants", "claim_wants"),
+            Column("credit of", "credit_of", Kind.ID),
+            Column("decided by", "decided_by"),
+            Column("reason", "reason", Kind.PROSE),
+        ),
+    ),
+)
+
+CLAIMS: Final[Layout] = (
+    Section(
+        "Claims of payments (TAO)",
+        (
+            Column("payment", "extrinsic_hash", Kind.ID),
+            Column("block", "block", Kind.NUMBER),
+            Column("amount", "amount_rao", Kind.TAO),
+            Column("claimant", "sender", Kind.ID),
+            Column("number", "claim_number", Kind.NUMBER),
+            Column("wants", "claim_wants"),
+            Column("for hotkey", "claim_hotkey", Kind.ID),
+            Column("claim", "claim_state"),
+            Column("payment is", "status"),
+            Column("decided by", "decided_by"),
+            Column("reason", "reason", Kind.PROSE),
         ),
     ),
 )

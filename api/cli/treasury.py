@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli import buyback, read
+from api.cli import buyback, claims, read
 
 
 def register(app: typer.Typer) -> None:
@@ -12,4 +12,5 @@ def register(app: typer.Typer) -> None:
     commands = typer.Typer()
     commands.callback(invoke_without_command=True)(read.treasury)
     commands.add_typer(buyback.commands(), name="buyback")
+    claims.register_with_treasury(commands)
     app.add_typer(commands, name="treasury")

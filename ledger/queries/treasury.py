@@ -1,4 +1,4 @@
-"""The treasury: reconciled periods, the journal's balances, payments, buybacks and rentals."""
+"""The treasury: reconciled periods, the journal's balances, buybacks and rentals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from ledger.books.reconcile import (
 )
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
+from ledger.queries import payments as ask_payments
 from ledger.queries.scope import Scope, plain
+
+payments = ask_payments.payments
+"""The payments are one of the treasury's books, too."""
 
 
 class BreakLine(msgspec.Struct, frozen=True):
@@ -90,16 +94,6 @@ def account_balances(scope: Scope) -> list[dict[str, Any]]:
     )
     return [
         {"account": account, "asset": asset, "amount": amount} for account, asset, amount in found
-    ]
-
-
-def payments(scope: Scope, *, unclaimed_only: bool = False) -> list[dict[str, Any]]:
-    """Payments to the treasury in the order of the chain; those nobody claimed stay visible."""
-    rows = sorted(scope.rows(view.payments), key=lambda row: (row["block"], row["extrinsic_index"]))
-    return [
-        {**plain(row), "remarks": msgspec.json.decode(row["remarks"], type=list[str])}
-        for row in rows
-        if not unclaimed_only or row["status"] in {"unclaimed", "expired"}
     ]
 
 
