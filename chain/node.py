@@ -409,8 +409,6 @@ class NodeChain:
     def owner_cut(self, block: Block, netuid: int) -> int | None:
         """What an epoch in ``block`` paid to the subnet's owner, by :mod:`chain.node_owner_cut`."""
         before = read_cut_state(self._node, netuid, block.parent_hash)
-        if before.leased:
-            return None
         own = cut_of(read_emission(self._node, netuid, block.hash), before.cut_u16)
         if not pending_since(before, own):
             earlier = read_pending(self._node, netuid, self._hash_of(block.number - 2))

@@ -12,36 +12,31 @@ the recorded season (runtime 293), whose owner's stake grew by exactly that at i
 
 ``SubnetAlphaOutEmission`` is left as it was where a block emits nothing to the subnet. So it is
 believed only where the pending cut shows that blocks before b were paid by it: all since the last
-epoch, or at least the one before b. Else the cut is not known. Nor is it where the subnet is leased
-(``SubnetUidToLeaseId``), for then a part of it goes on to others.
+epoch, or at least the one before b. Else the cut is not known. Where the subnet is leased, what
+goes on to others is taken out of the stake afterwards and is no part of this.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from chain.node_connection import NodeConnection
-from chain.node_subnet import SUBTENSOR, Item, read_items
-
-if TYPE_CHECKING:
-    from chain.node_decoder import Decoder
+from chain.node_subnet import Item, read_items
 
 _FRACTION_BITS: Final = 32
 _U16_MAX: Final = 65_535
-LEASE: Final = "SubnetUidToLeaseId"
 
 
 class CutState(NamedTuple):
     """What the state of the block before an epoch's says of the cut.
 
     ``pending`` is alpha in 10^-9, ``blocks`` how many the last epoch was ago, ``cut_u16`` the
-    owner's part in 65,535ths; ``leased`` whether others share in it.
+    owner's part in 65,535ths.
     """
 
     pending: int
     blocks: int
     cut_u16: int
-    leased: bool
 
 
 def cut_of(emission: int, cut_u16: int) -> int:
@@ -66,7 +61,7 @@ def read_cut_state(node: NodeConnection, netuid: int, block_hash: str) -> CutSta
         ],
         block_hash,
     )
-    return CutState(int(pending), int(blocks), int(cut), _is_leased(node, netuid, block_hash))
+    return CutState(int(pending), int(blocks), int(cut))
 
 
 def read_emission(node: NodeConnection, netuid: int, block_hash: str) -> int:
@@ -79,14 +74,3 @@ def read_pending(node: NodeConnection, netuid: int, block_hash: str) -> int:
     """The owner's cut that waits for the next epoch."""
     (pending,) = read_items(node, [Item("PendingOwnerCut", (netuid,))], block_hash)
     return int(pending)
-
-
-def _is_leased(node: NodeConnection, netuid: int, block_hash: str) -> bool:
-    """False too where the runtime knows no leases."""
-
-    def read(runtime: Decoder) -> bool:
-        if runtime.get_metadata_storage_function(SUBTENSOR, LEASE) is None:
-            return False
-        return bool(runtime.value(SUBTENSOR, LEASE, [netuid], block_hash).value is not None)
-
-    return node.ask_at(f"{SUBTENSOR}.{LEASE}", block_hash, read)
