@@ -36,10 +36,7 @@ if TYPE_CHECKING:
     from api.settings import Settings
     from ledger.application import Ledger
     from ledger.keys import ArenaKey
-    from ledger.rules.claims import SignedClaim
 
-MAX_CLAIMS_BYTES: Final = 1_048_576
-"""How large a file of claims may be."""
 LEDGER_TIMEOUT_S: Final = 30.0
 
 PaymentName = Annotated[
@@ -119,10 +116,12 @@ def claim(
     settings = settings_of(database, network, netuid)
     keys = chains.wallet(wallet, "default", wallet_path)
     if ledger is not None:
+        from api.claim_files import document_of
+
         arena, name = _arena_of(ledger, settings), _extrinsic_hash(payment)
         signed = sign_claim(keys.signer("coldkey"), arena, name, wants, hotkey)
         check_claim(signed)
-        show(_document(signed), (), OutputFormat.JSON)
+        show(document_of(signed), (), OutputFormat.JSON)
         return
     from ledger.commands.claims import record_claim
     from ledger.decisions.base import DecisionRefusedError
@@ -182,10 +181,11 @@ def import_claims(
     database: Database = None,
 ) -> None:
     """Record claims that were handed in: each one's signature is checked first, of all of them."""
+    from api.claim_files import read_claims
     from chain.claims import check_claim
     from ledger.commands.claims import record_claim
 
-    handed_in = _read(file)
+    handed_in = read_claims(file)
     settings = settings_of(database, network, netuid)
     with _ledger(settings) as (services, log):
         for signed in handed_in:
@@ -431,52 +431,3 @@ def _extrinsic_hash(name: str) -> str:
         msg = "without a database a payment is named by its extrinsic's hash, 0x and 64 hex digits"
         raise typer.BadParameter(msg)
     return found
-
-
-def _document(signed: SignedClaim) -> dict[str, Any]:
-    return {
-        "arena": str(signed.arena),
-        "payment": signed.payment,
-        "wants": signed.wants,
-        "hotkey": signed.hotkey,
-        "claimant": signed.claimant,
-        "signature": signed.signature,
-    }
-
-
-def _read(file: Path) -> list[SignedClaim]:
-    import msgspec
-
-    from api.errors import InputFileError, read_text_file
-    from ledger.keys import ArenaKey
-    from ledger.rules.claims import SignedClaim, Wants
-
-    class HandedIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-        arena: str
-        payment: str
-        wants: Wants
-        hotkey: str | None
-        claimant: str
-        signature: str
-
-    text = read_text_file(file, max_bytes=MAX_CLAIMS_BYTES)
-    if len(text.encode()) > MAX_CLAIMS_BYTES:
-        msg = f"the file '{file}' is larger than {MAX_CLAIMS_BYTES} bytes; split it"
-        raise InputFileError(msg)
-    try:
-        found = msgspec.json.decode(text, type=HandedIn | list[HandedIn])
-        several = found if isinstance(found, list) else [found]
-        return [
-            SignedClaim(
-                ArenaKey.parse(one.arena),
-                one.payment,
-                one.wants,
-                one.hotkey,
-                one.claimant,
-                one.signature,
-            )
-            for one in several
-        ]
-    except (msgspec.MsgspecError, ValueError) as error:
-        msg = f"the file '{file}' holds no claims as 'miner claim' prints them: {error}"
-        raise InputFileError(msg) from error
