@@ -307,6 +307,15 @@ QUOTE: Final[Layout] = (
         rows=lambda data: [data["hotkey"]] if data["hotkey"] else [],
         only_if_any=True,
     ),
+    Section(
+        "Unused credits: the hotkey's next commit names one of these, and nothing is paid",
+        (
+            Column("payment_tx", "payment_tx", Kind.ID),
+            Column("payment_block", "payment_block", Kind.ID),
+        ),
+        rows=lambda data: data["credits"],
+        only_if_any=True,
+    ),
 )
 
 PAYMENTS: Final[Layout] = (

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from api.claim_files import document_of
+from api.cli import policies
 from chain.claims import sign_claim
 from chain.simulated import Transfer, account
 from ledger.decisions.payment import PaymentClaimed, PaymentRefunded
@@ -139,6 +140,35 @@ def test_a_refund_and_a_credit_by_hand(place: Any, run: Run) -> None:
     assert (credited["status"], credited["credit_of"]) == ("credited", MINER)
     assert (credited["decided_by"], credited["reason"]) == ("ann", "our fault")
     assert unclaimed(run) == []
+    quoted = run(
+        *("miner", "quote", "--image", "r/m:v1", "--digest", "sha256:" + "ab" * 32),
+        *("--hotkey", MINER, "--format", "json"),
+    )
+    assert json.loads(quoted.stdout)["credits"] == [
+        {"payment_tx": name, "payment_block": second["block_hash"]}
+    ]
+
+
+def test_without_a_database_the_signed_claim_is_printed(
+    place: Any, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    genesis = place.ledger.arena.genesis
+    monkeypatch.setattr(policies, "policy_from_api", lambda *_, **__: (None, genesis))
+    first, _ = unclaimed(run)
+    printed = said(
+        run,
+        *("miner", "claim", first["extrinsic_hash"], "--wants", "refund"),
+        *("--wallet", "payer", "--ledger", "http://127.0.0.1:1"),
+    )
+    assert place.ledger.newest(PaymentClaimed) is None
+    file = tmp_path / "claim.json"
+    file.write_text(printed)
+    assert "is recorded" in said(run, "treasury", "claims", "import", str(file))
+    by_place = run(
+        *("miner", "claim", "102-1", "--wants", "refund"),
+        *("--wallet", "payer", "--ledger", "http://127.0.0.1:1"),
+    )
+    assert by_place.exit_code == 2
 
 
 @pytest.mark.parametrize(
