@@ -14,7 +14,6 @@ from typing import Final
 
 from ledger.application import Unit
 from ledger.decisions.payment import Payment, PaymentSeen
-from ledger.store.logs import head_of, position_at, read_page
 
 EXPIRY_BLOCKS: Final = 100
 """How often, in blocks, and so how late at most: 20 minutes."""
@@ -28,27 +27,7 @@ def expire_payments(unit: Unit, *, before: int) -> None:
     oldest = max(entry.policy.fee.payment_max_age_blocks for entry in unit.arena.policies)
     first = before // EXPIRY_BLOCKS * EXPIRY_BLOCKS - oldest
     last = now * EXPIRY_BLOCKS - oldest
-    for seen in _payments_recorded(unit, first, last):
+    # One of a gap that was filled later was recorded then, and is looked at that much later.
+    for seen in unit.ledger.recorded(PaymentSeen, first, last):
         payment = unit.get(Payment, seen.originator_id)
         payment.expire(unit.context.because(seen), unit.block - seen.block)
-
-
-def _payments_recorded(unit: Unit, first: int, last: int) -> list[PaymentSeen]:
-    """The payments recorded while the arena stood at a block from ``first`` on and before ``last``.
-
-    One of a gap that was filled later was recorded then, and is looked at that much later.
-    """
-    found: list[PaymentSeen] = []
-    with unit.ledger.engine.connect() as connection:
-        head = head_of(connection, unit.context.arena)
-        if head is None:
-            return found
-        after = position_at(connection, head.log_id, first - 1)
-        upto = position_at(connection, head.log_id, last - 1)
-        while after < upto:
-            page = read_page(
-                connection, head.log_id, after=after, upto=upto, topics=[PaymentSeen.topic]
-            )
-            found += [one.fact for one in page.facts if isinstance(one.fact, PaymentSeen)]
-            after = page.upto
-    return found
