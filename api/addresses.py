@@ -6,9 +6,9 @@ from typing import Final
 
 from sqlalchemy import Column, Select, select
 
+from ledger.projections.payments import payments
 from ledger.projections.payouts import addresses as paid
 from ledger.projections.submissions import submissions
-from ledger.projections.treasury import payments
 from ledger.projections.weights import neurons, published, subnet_owner
 from ledger.queries.payouts import UnknownAccountError
 from ledger.queries.scope import Scope

@@ -255,10 +255,13 @@ class JournalLine(msgspec.Struct, frozen=True):
 
 
 class PaymentLine(msgspec.Struct, frozen=True):
-    """A payment to the treasury: unclaimed, consumed, credited, refunded or expired.
+    """A payment to the treasury, and what became of it.
 
+    ``status`` is unclaimed, expired, consumed, credited, refund decided, refunded or contributed.
     ``extrinsic_hash`` and ``block_hash`` are what a commit names as ``payment_tx`` and
-    ``payment_block``; ``remarks`` are those of its direct children, text or ``0x`` hex.
+    ``payment_block``; ``remarks`` are those of its direct children, text or ``0x`` hex. The claim
+    is the newest one, open, granted, refused or lapsed; ``credit_of`` is the hotkey that has an
+    unused credit of it, ``decided_by`` and ``reason`` are of the newest decision about it.
     """
 
     payment_id: str
@@ -274,6 +277,14 @@ class PaymentLine(msgspec.Struct, frozen=True):
     submission_id: str | None
     hotkey: str | None
     overpaid_rao: RaoInt | None
+    claim_number: int | None
+    claim_wants: str | None
+    claim_hotkey: str | None
+    claim_state: str | None
+    credit_of: str | None
+    decided_by: str | None
+    reason: str | None
+    refund_extrinsic_hash: str | None
 
 
 class Payouts(msgspec.Struct, frozen=True):

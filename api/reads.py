@@ -42,6 +42,7 @@ from api.status import arena_line, status_of
 from ledger.addresses import require_ss58
 from ledger.projections import weights as weights_view
 from ledger.queries import contests as ask_contests
+from ledger.queries import payments as ask_payments
 from ledger.queries import reigns as ask_reigns
 from ledger.queries import submissions as ask_submissions
 from ledger.queries import treasury as ask_treasury
@@ -271,7 +272,7 @@ def journal(scope: Scope, window: Window, asked: ask_treasury.Asked) -> Listing[
 
 def payments(scope: Scope, window: Window, *, unclaimed_only: bool) -> Listing[PaymentLine]:
     """The payments to the treasury, or those nobody claimed."""
-    found = ask_treasury.payments(scope, unclaimed_only=unclaimed_only)
+    found = ask_payments.payments(scope, unclaimed_only=unclaimed_only)
     return window.listing(scope, shaped(PaymentLine, found))
 
 
@@ -285,3 +286,9 @@ def policy(scope: Scope) -> PolicyView:
         digest=found.digest(),
         policy=msgspec.json.decode(found.canonical_json(), type=dict[str, Any]),
     )
+
+
+def claims(scope: Scope, window: Window, *, open_only: bool) -> Listing[PaymentLine]:
+    """The payments that were claimed, or those whose claim is not decided yet."""
+    found = ask_payments.claims(scope, open_only=open_only)
+    return window.listing(scope, shaped(PaymentLine, found))

@@ -11,6 +11,7 @@ from uuid import UUID
 from chain.beside import Beside, held_weights, pool_of, touched_locks, treasury_staked
 from chain.burns import alpha_burns, registration_costs
 from chain.commits import failed_left_out, sealed_commits
+from chain.earnings import earned_of
 from chain.holders import drift, move_on, subnet_owner_after
 from chain.payments import (
     gather_payment,
@@ -70,6 +71,7 @@ def gather(
     if left_out := failed_left_out(block, netuid):
         detail = f"{left_out} more failed commits of block {block.number} are listed nowhere"
         alerts.append(("failed_commits_left_out", detail))
+    earned = () if epoch is None else earned_of(chain, netuid, block, epoch, treasury, alerts)
     look = epoch is not None or treasury_staked(block, treasury)
     return BlockFacts(
         number=block.number,
@@ -88,6 +90,7 @@ def gather(
         registrations=registration_costs(block, netuid),
         epoch=None if epoch is None else _paid(epoch),
         pool=pool_of(chain, netuid, block.hash) if look else None,
+        earned=earned,
         weights=held_weights(chain, netuid, block, registry, beside, all_of_them=epoch is not None),
         treasury_alpha=_alpha(chain, netuid, block, treasury, beside, alerts) if look else None,
         locks=touched_locks(chain, netuid, block, beside),

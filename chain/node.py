@@ -36,6 +36,13 @@ from chain.node_decode import (
     timestamp_ms,
 )
 from chain.node_epoch import split_emission
+from chain.node_owner_cut import (
+    cut_of,
+    pending_since,
+    read_cut_state,
+    read_emission,
+    read_pending,
+)
 from chain.node_subnet import (
     Item,
     last_update_of,
@@ -398,6 +405,16 @@ class NodeChain:
             for neuron, part in zip(neurons, parts, strict=True)
         )
         return Epoch(block=block.ref, rows=tuple(rows), previous_block=int(previous))
+
+    def owner_cut(self, block: Block, netuid: int) -> int | None:
+        """What an epoch in ``block`` paid to the subnet's owner, by :mod:`chain.node_owner_cut`."""
+        before = read_cut_state(self._node, netuid, block.parent_hash)
+        own = cut_of(read_emission(self._node, netuid, block.hash), before.cut_u16)
+        if not pending_since(before, own):
+            earlier = read_pending(self._node, netuid, self._hash_of(block.number - 2))
+            if before.pending - earlier != own:
+                return None
+        return before.pending + own
 
     def balance_rao(self, address: str, block_hash: str) -> int:
         """Free balance from ``System.Account``, in rao; an address never seen holds zero."""

@@ -209,6 +209,10 @@ class Nodes:
         """What was paid at ``block`` if an epoch of the subnet ran in it, else None."""
         return self._ask(f"the epoch of {block.number}", lambda node: node.epoch(block, netuid))
 
+    def owner_cut(self, block: Block, netuid: int) -> int | None:
+        """What the epoch that ran in ``block`` paid to the subnet's owner, None where unknown."""
+        return self._ask(f"the cut at {block.number}", lambda node: node.owner_cut(block, netuid))
+
     def balance_rao(self, address: str, block_hash: str) -> int:
         """Free TAO of an address in the state of that block, in rao."""
         return self._ask("a balance", lambda node: node.balance_rao(address, block_hash))

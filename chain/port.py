@@ -360,6 +360,13 @@ class ChainReader(Protocol):
         """What was paid at ``block`` if an epoch of the subnet ran in it, else None."""
         ...
 
+    def owner_cut(self, block: Block, netuid: int) -> int | None:
+        """What the epoch that ran in ``block`` paid to the subnet's owner as stake, in 10^-9 alpha.
+
+        To whoever owned the subnet in the parent's state. None where the chain does not tell.
+        """
+        ...
+
     def balance_rao(self, address: str, block_hash: str) -> int:
         """Free TAO of an address in the state of that block, in rao."""
         ...

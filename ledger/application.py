@@ -26,7 +26,15 @@ from ledger.observations import BlockObserved, FactConflictSeen
 from ledger.store.bulk import newest_versions
 from ledger.store.codec import FactMapper, stored
 from ledger.store.conflicts import BlockOrderError, FactConflictError, HeadMovedError
-from ledger.store.logs import NO_BLOCK, LogHead, head_of, known_fact, newest_facts
+from ledger.store.logs import (
+    NO_BLOCK,
+    LogHead,
+    head_of,
+    known_fact,
+    newest_facts,
+    position_at,
+    read_page,
+)
 from ledger.store.recorder import ArenaRecorder
 from ledger.store.snapshots import SNAPSHOT_EVERY, load_aggregate, save_snapshot
 
@@ -196,6 +204,23 @@ class Ledger(Application[UUID]):
                 if isinstance(fact, kind) and where(fact):
                     return fact
         return None
+
+    def recorded(self, kind: type[FactT], from_block: int, before_block: int) -> list[FactT]:
+        """The facts of a type recorded while the arena stood at one of these blocks, in order."""
+        found: list[FactT] = []
+        with self.engine.connect() as connection:
+            head = head_of(connection, self.arena)
+            if head is None or before_block <= from_block:
+                return found
+            after = position_at(connection, head.log_id, from_block - 1)
+            upto = position_at(connection, head.log_id, before_block - 1)
+            while after < upto:
+                page = read_page(
+                    connection, head.log_id, after=after, upto=upto, topics=[kind.topic]
+                )
+                found += [one.fact for one in page.facts if isinstance(one.fact, kind)]
+                after = page.upto
+        return found
 
     # -- writing ----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from api.cli import claims
 from api.cli.options import (
     ArchiveNode,
     Database,
@@ -56,6 +57,7 @@ def register(app: typer.Typer) -> None:
     )
     commands.command("quote")(quote)
     commands.command("commit")(commit)
+    claims.register_with_miner(commands)
     app.add_typer(commands, name="miner")
 
 
@@ -97,6 +99,9 @@ def quote(
     answer = _quoted(fee, image, digest, hotkey)
     if node and hotkey is not None:
         answer["hotkey"] = _standing(node, timeout_s, settings.netuid, hotkey, genesis, fee.fee_rao)
+    answer["credits"] = []
+    if hotkey is not None and policy is None and ledger is None:
+        answer["credits"] = _credits(settings, hotkey)
     show(answer, QUOTE, output_format)
 
 
@@ -234,6 +239,20 @@ def _quoted(fee: FeePolicy, image: str, digest: str, hotkey: str | None) -> dict
 
     found = quoted(fee, image=image, digest=digest, hotkey=hotkey)
     return {**asdict(found), "passes": found.passes, "hotkey": None}
+
+
+def _credits(settings: Any, hotkey: str) -> list[dict[str, Any]]:
+    """The payments that the hotkey's next commit may name instead of paying."""
+    from ledger.queries.payments import unused_credits
+
+    with (
+        opened(settings) as services,
+        services.at(settings.network, settings.netuid) as scope,
+    ):
+        return [
+            {"payment_tx": line["extrinsic_hash"], "payment_block": line["block_hash"]}
+            for line in unused_credits(scope, hotkey)
+        ]
 
 
 def _standing(

@@ -307,6 +307,15 @@ QUOTE: Final[Layout] = (
         rows=lambda data: [data["hotkey"]] if data["hotkey"] else [],
         only_if_any=True,
     ),
+    Section(
+        "Unused credits: the hotkey's next commit names one of these, and nothing is paid",
+        (
+            Column("payment_tx", "payment_tx", Kind.ID),
+            Column("payment_block", "payment_block", Kind.ID),
+        ),
+        rows=lambda data: data["credits"],
+        only_if_any=True,
+    ),
 )
 
 PAYMENTS: Final[Layout] = (
@@ -324,6 +333,30 @@ PAYMENTS: Final[Layout] = (
             Column("call", "outer_call"),
             Column("remarks", "remarks", Kind.PROSE),
             Column("submission", "submission_id", Kind.ID),
+            Column("claim", "claim_state"),
+            Column("wants", "claim_wants"),
+            Column("credit of", "credit_of", Kind.ID),
+            Column("decided by", "decided_by"),
+            Column("reason", "reason", Kind.PROSE),
+        ),
+    ),
+)
+
+CLAIMS: Final[Layout] = (
+    Section(
+        "Claims of payments (TAO)",
+        (
+            Column("payment", "extrinsic_hash", Kind.ID),
+            Column("block", "block", Kind.NUMBER),
+            Column("amount", "amount_rao", Kind.TAO),
+            Column("claimant", "sender", Kind.ID),
+            Column("number", "claim_number", Kind.NUMBER),
+            Column("wants", "claim_wants"),
+            Column("for hotkey", "claim_hotkey", Kind.ID),
+            Column("claim", "claim_state"),
+            Column("payment is", "status"),
+            Column("decided by", "decided_by"),
+            Column("reason", "reason", Kind.PROSE),
         ),
     ),
 )

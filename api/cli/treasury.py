@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api.cli import buyback, read, treasury_book, treasury_close, treasury_reconcile
+from api.cli import buyback, claims, read, treasury_book, treasury_close, treasury_reconcile
 
 
 def register(app: typer.Typer) -> None:
@@ -15,4 +15,5 @@ def register(app: typer.Typer) -> None:
     commands.add_typer(buyback.commands(), name="buyback")
     treasury_book.register(commands)
     treasury_close.register(commands)
+    claims.register_with_treasury(commands)
     app.add_typer(commands, name="treasury")

@@ -120,7 +120,9 @@ class _Drawn:
 
     def _refund(self, unit: Unit, number: int) -> None:
         payment = self._see(unit, number, self._random.randrange(1, FEE_RAO))
-        payment.refund(unit.context, number, made_hash("refund", number), "bench")
+        sent = made_hash("refund", number)
+        payment.decide_refund(unit.context, "bench", "nobody claimed it")
+        payment.refund(unit.context, number, sent, f"out:{ARENA}:{sent}:0")
 
     def _network_fee(self, unit: Unit, number: int) -> None:
         unit.observe(

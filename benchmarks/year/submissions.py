@@ -198,7 +198,9 @@ class Submissions:
         def end(unit: Unit) -> None:
             payment = unit.get(Payment, paid.id)
             if sent_back:
-                payment.refund(unit.context, tick.number, made_hash("refund", paid.tx), "op")
+                sent = made_hash("refund", paid.tx)
+                payment.decide_refund(unit.context, "op", "nobody claimed it")
+                payment.refund(unit.context, tick.number, sent, f"out:{ARENA}:{sent}:0")
             else:
                 payment.expire(unit.context, tick.number - paid.block)
 

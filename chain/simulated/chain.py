@@ -208,6 +208,14 @@ class SimulatedChain:
             before = WorldView(parent).latest_epoch()
             return Epoch(block.ref, latest.rows, before.block if before else 0)
 
+    def owner_cut(self, block: Block, netuid: int) -> int | None:
+        """What the epoch in ``block`` paid to the owner; None where its file does not say."""
+        with self._answering("owner_cut"):
+            latest = self._at(block.hash).latest_epoch()
+            if latest is None or latest.block != block.number or netuid != self._genesis.netuid:
+                return None
+            return latest.owner_cut_alpha
+
     def balance_rao(self, address: str, block_hash: str) -> int:
         """Free TAO of an address, in rao."""
         with self._answering("balance_rao"):

@@ -44,10 +44,14 @@ class Revealed(msgspec.Struct, frozen=True):
 
 
 class LatestEpoch(msgspec.Struct, frozen=True):
-    """The rows of the newest epoch and the block it ran in."""
+    """The rows of the newest epoch and the block it ran in, and what it paid to the owner.
+
+    ``owner_cut_alpha`` is None in files of before it was kept.
+    """
 
     block: int
     rows: tuple[EpochRow, ...]
+    owner_cut_alpha: int | None = None
 
 
 class Total(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ledger.rules.payload import CommitPayload, MalformedPayload
 from ledger.rules.payments import PaymentEvidence
@@ -134,6 +134,14 @@ class EpochPaid:
 
 
 @dataclass(frozen=True, slots=True)
+class AlphaEarnedFound:
+    """What an epoch put under the treasury's coldkey, in 10^-9 alpha."""
+
+    how: Literal["incentive", "dividends", "owner_cut"]
+    alpha: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommitFound:
     """A commit that became known in the block, with what the chain showed about its payment.
 
@@ -241,6 +249,8 @@ class BlockFacts:
     epoch: EpochPaid | None = None
     pool: PoolSeen | None = None
     treasury_alpha: int | None = None
+    earned: tuple[AlphaEarnedFound, ...] = ()
+    """What the block's epoch paid to the treasury, as far as that can be told."""
     weights: tuple[HeldWeights, ...] = ()
     locks: tuple[LockSeen, ...] = ()
     commits: tuple[CommitFound, ...] = ()

@@ -13,8 +13,11 @@ from ledger.application import Ledger, Unit
 from ledger.commands.alerts import note_alert
 from ledger.commands.block_facts import BlockFacts
 from ledger.commands.commits import record_commit, record_sealed
+from ledger.commands.earnings import record_earned
+from ledger.commands.expiry import expire_payments
 from ledger.commands.gaps import note_gap
 from ledger.commands.money import note_balances, record_money
+from ledger.commands.refunds import match_new_transfers
 from ledger.commands.registry import record_registry
 from ledger.commands.subnet import record_subnet
 from ledger.keys import block_key
@@ -50,6 +53,8 @@ def record_block(ledger: Ledger, facts: BlockFacts) -> None:
             note_alert(unit, "runtime_upgraded", detail)
         record_registry(unit, facts)
         record_money(unit, facts)
+        record_earned(unit, facts)
+        match_new_transfers(unit)
         if anew is not None:
             note_balances(unit, anew.balances, about_block=facts.number)
             if anew.unknown:
@@ -59,6 +64,7 @@ def record_block(ledger: Ledger, facts: BlockFacts) -> None:
             record_commit(unit, facts, commit)
         for sealed in facts.sealed:
             record_sealed(unit, facts, sealed)
+        expire_payments(unit, before=before)
         for kind, detail in facts.alerts:
             note_alert(unit, kind, detail)
 

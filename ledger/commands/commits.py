@@ -15,6 +15,7 @@ from ledger.decisions.proof import Proof
 from ledger.decisions.submission import CommitSeen, Submission
 from ledger.keys import block_key, filled_key, payment_id, proof_id, submission_id
 from ledger.observations import SealedCommitSeen
+from ledger.policy import FeePolicy
 from ledger.rules.payload import CommitPayload, MalformedPayload
 from ledger.rules.payments import (
     CommitFacts,
@@ -36,6 +37,21 @@ FORGIVEN_BY_CREDIT: Final = frozenset(
     }
 )
 """What a credit makes good: the payment served an earlier submission, with another digest."""
+
+FORGIVEN_BY_GRANT: Final = FORGIVEN_BY_CREDIT | {
+    RefusalCode.WRONG_DESTINATION,
+    RefusalCode.TRANSFER_NOT_EXECUTED,
+    RefusalCode.AMOUNT_TOO_SMALL,
+    RefusalCode.AMBIGUOUS_REMARKS,
+    RefusalCode.COLDKEY_UNKNOWN,
+    RefusalCode.SIGNER_NOT_OWNER,
+    RefusalCode.NOT_BATCH_ALL,
+    RefusalCode.NO_TREASURY_TRANSFER,
+    RefusalCode.REMARK_MISSING,
+}
+"""What a credit out of unclaimed money makes good: a person said that this money pays for this
+hotkey, so how it was sent, by whom and with which remark no longer matters (R4 to R7). What came in
+must cover the fee all the same, whichever call moved it (decision 0033)."""
 
 
 def record_commit(unit: Unit, facts: BlockFacts, commit: CommitFound) -> None:
@@ -175,9 +191,7 @@ def _judge(
     credit = payment is not None and payment.credit_of == commit.hotkey
     taken_by = payment.taken_by if payment is not None and not credit else None
     verdict = judge_payment(commit, evidence.consumed(taken_by), fee)
-    if isinstance(verdict, PaymentRefused) and not (
-        credit and set(verdict.codes) <= FORGIVEN_BY_CREDIT
-    ):
+    if isinstance(verdict, PaymentRefused) and not _forgiven(unit, verdict, payment, commit, fee):
         submission.refuse(unit.context, verdict.codes, _sentence(commit, verdict))
         return
     if payment is None:
@@ -192,6 +206,22 @@ def _judge(
         taken.overpaid_rao if isinstance(taken, PaymentConsumed) else 0,
         by_credit=not paid,
     )
+
+
+def _forgiven(
+    unit: Unit,
+    verdict: PaymentRefused,
+    payment: Payment | None,
+    commit: CommitFacts,
+    fee: FeePolicy,
+) -> bool:
+    """Whether a credit of the hotkey makes good all that is wrong with its payment."""
+    if payment is None or payment.credit_of != commit.hotkey:
+        return False
+    if not payment.granted_to(commit.hotkey):
+        return set(verdict.codes) <= FORGIVEN_BY_CREDIT
+    came_rao = payment.deposit(unit.context, "pay").amount_rao
+    return came_rao >= fee.fee_rao and set(verdict.codes) <= FORGIVEN_BY_GRANT
 
 
 def _payment_of(

@@ -12,7 +12,9 @@ from ledger.application import Ledger, Unit
 from ledger.commands.alerts import note_alert
 from ledger.commands.block_facts import BlockFacts, Gap
 from ledger.commands.commits import record_commit, record_sealed
+from ledger.commands.earnings import record_earned
 from ledger.commands.money import record_money
+from ledger.commands.refunds import match_new_transfers
 from ledger.commands.subnet import record_subnet
 from ledger.decisions.base import DecisionRefusedError
 from ledger.keys import block_key, filled_key, opening_key
@@ -57,6 +59,8 @@ def fill_block(ledger: Ledger, facts: BlockFacts) -> bool:
         filled = observe_filled(unit, facts)
         unit.because(filled)
         record_money(unit, facts)
+        record_earned(unit, facts)
+        match_new_transfers(unit)
         record_subnet(unit, facts)
         for commit in sorted(facts.commits, key=lambda found: found.order):
             record_commit(unit, facts, commit)

@@ -1,7 +1,10 @@
 """A payment: TAO that reached an arena's treasury, and the one submission it pays for.
 
 Identity: genesis, block hash, extrinsic index. Defends R8 of DOMAIN 2: consumed at most once in the
-whole installation, except by a credit, which is used once and by the same hotkey.
+whole installation, except by a credit, which is used once and by the same hotkey. Money that nobody
+consumed can be claimed by the coldkey that paid: back, or as a credit for a hotkey. What was
+consumed, credited, promised back or given away is no longer there to be claimed, so a payment is
+never worth more than what came in (decision 0033).
 
 One extrinsic can pay the treasuries of several arenas: each arena's log sees what reached its own,
 and still only one submission among all of them takes the payment.
@@ -116,7 +119,8 @@ class PaymentClaimed(Fact, frozen=True, kw_only=True):
     """Who paid wants an unclaimed payment back, or as a credit for a hotkey.
 
     ``number`` counts a payment's claims from 1. ``claimant`` is the coldkey that paid, and
-    ``signature`` is its over the claim's text (:func:`ledger.rules.claims.claim_text`).
+    ``signature`` is its over the claim's text (:func:`ledger.rules.claims.claim_text`), in ``0x``
+    hex: that it holds is checked before it is recorded, and can be by whoever reads the log.
     """
 
     number: int
@@ -174,9 +178,10 @@ def refunded_without_a_reason(old: PaymentRefundedV1) -> PaymentRefunded:
 
 @fact("payment.contributed.v1")
 class PaymentContributed(Fact, frozen=True, kw_only=True):
-    """An unclaimed payment is somebody's gift: it pays no fee, and nobody claims it."""
+    """The payment was a gift: a contribution was booked that names its extrinsic."""
 
     contributor: str
+    reference: str
     actor: str
 
 
@@ -185,6 +190,10 @@ class PaymentExpired(Fact, frozen=True, kw_only=True):
     """Nobody claimed the payment while policy allowed it (R10). The money stays visible."""
 
     age_blocks: int
+
+
+Taken = Literal["refunded", "refund decided", "contributed", "credited"]
+"""What money serves that no submission has."""
 
 
 class Payment(Aggregate):
@@ -200,6 +209,7 @@ class Payment(Aggregate):
     """The last credit that was given, used or not."""
     claim: PaymentClaimed | None = None
     """The claim nobody has decided yet."""
+    last_claim: PaymentClaimed | None = None
     claims: int = 0
     refund_decided: RefundDecided | None = None
     refunded: bool = False
@@ -207,14 +217,26 @@ class Payment(Aggregate):
     expired: bool = False
 
     @property
-    def taken_by(self) -> str | None:
-        """What it served: a submission's id, ``refunded`` where the money went back,
-        ``contributed`` where it was a gift, else None."""
+    def served(self) -> Taken | None:
+        """What its money serves besides a submission; None while it serves nothing else."""
         if self.refunded:
             return "refunded"
+        if self.refund_decided is not None:
+            return "refund decided"
         if self.contributed:
             return "contributed"
-        return None if self.consumed_by is None else str(self.consumed_by)
+        return "credited" if self.consumed_by is None and self.credited is not None else None
+
+    @property
+    def taken_by(self) -> str | None:
+        """What it served: a submission's id, or what else became of the money; None if nothing."""
+        return self.served if self.consumed_by is None else str(self.consumed_by)
+
+    def granted_to(self, hotkey: str) -> bool:
+        """Whether it is a credit of the hotkey that no submission has paid with at all yet."""
+        return self.consumed_by is None and self.credit_of == hotkey
+
+    # -- seen and consumed ------------------------------------------------------------------
 
     def see(self, context: Context, fact_key: str, **content: object) -> None:
         """Take note of what reached the arena's treasury; seeing it again is a no-op."""
@@ -226,15 +248,21 @@ class Payment(Aggregate):
     def consume(
         self, context: Context, submission_id: UUID, hotkey: str, fee_rao: int
     ) -> PaymentConsumed | CreditRedeemed:
-        """Pay for one submission, or redeem the credit of its hotkey; refused the second time."""
-        deposit = self._deposit(context, f"pay for {submission_id}")
-        if self.refunded:
-            msg = f"payment {self.id} was refunded and pays for nothing"
-            raise DecisionRefusedError(msg)
-        if self.contributed:
-            msg = f"payment {self.id} was contributed and pays for nothing"
-            raise DecisionRefusedError(msg)
+        """Pay for one submission, or redeem the credit of its hotkey; refused the second time.
+
+        An open claim lapses with it: the money was unclaimed until now.
+        """
+        deposit = self.deposit(context, f"pay for {submission_id}")
         if self.consumed_by is None:
+            served = self.served
+            if served is not None and not self.granted_to(hotkey):
+                msg = f"payment {self.id} was {served} and pays for nothing of {hotkey}"
+                raise DecisionRefusedError(msg)
+            if fee_rao > deposit.amount_rao:
+                msg = (
+                    f"payment {self.id} is of {deposit.amount_rao} rao and cannot pay {fee_rao} rao"
+                )
+                raise DecisionRefusedError(msg)
             return self.record(
                 context,
                 PaymentConsumed,
@@ -284,53 +312,182 @@ class Payment(Aggregate):
             reason=cause if reason is None else reason,
         )
 
+    # -- unclaimed money --------------------------------------------------------------------
+
+    def make_claim(
+        self,
+        context: Context,
+        *,
+        claimant: str,
+        wants: Literal["refund", "credit"],
+        hotkey: str | None,
+        signature: str,
+    ) -> PaymentClaimed:
+        """Claim unclaimed money. The same claim while it is open, or its signature, is a no-op.
+
+        That the signature holds is for whoever can check one to say before.
+        """
+        deposit = self.deposit(context, "be claimed")
+        if (wants == "credit") != (hotkey is not None):
+            msg = "a claim of a credit names the hotkey it is for, and a claim of a refund none"
+            raise DecisionRefusedError(msg)
+        if claimant != deposit.sender:
+            msg = f"payment {self.id} came from {deposit.sender}, so {claimant} cannot claim it"
+            raise DecisionRefusedError(msg)
+        last = self.last_claim
+        if last is not None and last.signature == signature:
+            return last
+        if self.claim is not None and (wants, hotkey) == (self.claim.wants, self.claim.hotkey):
+            return self.claim
+        self._must_be_unclaimed("be claimed")
+        if self.claim is not None:
+            msg = f"claim {self.claim.number} of payment {self.id} is not decided yet; wait for it"
+            raise DecisionRefusedError(msg)
+        number = self.claims + 1
+        return self.record(
+            context,
+            PaymentClaimed,
+            f"payment-claimed:{self.id}:{number}",
+            number=number,
+            claimant=claimant,
+            wants=wants,
+            hotkey=hotkey,
+            signature=signature,
+        )
+
+    def refuse_claim(self, context: Context, decided_by: str, reason: str) -> ClaimRefused:
+        """Refuse the open claim; the money stays unclaimed."""
+        claim = self.open_claim()
+        return self.record(
+            context,
+            ClaimRefused,
+            f"claim-refused:{self.id}:{claim.number}",
+            number=claim.number,
+            decided_by=decided_by,
+            reason=reason,
+        )
+
+    def grant_claim(
+        self, context: Context, decided_by: str, reason: str
+    ) -> RefundDecided | PaymentCredited:
+        """Grant the open claim: what it wants is decided."""
+        claim = self.open_claim()
+        if claim.hotkey is None:
+            return self.decide_refund(context, decided_by, reason)
+        return self.give_credit(context, claim.hotkey, decided_by, reason)
+
+    def give_credit(
+        self, context: Context, hotkey: str, decided_by: str, reason: str
+    ) -> PaymentCredited:
+        """Let the hotkey's next submission pay with unclaimed money; the same again is a no-op.
+
+        Refused while a claim wants something else: that is decided first.
+        """
+        self.deposit(context, "be credited")
+        if self.granted_to(hotkey) and self.credited is not None:
+            return self.credited
+        self._must_be_unclaimed("be credited")
+        claim = self.claim
+        if claim is not None and claim.hotkey != hotkey:
+            raise self._claimed_otherwise(claim)
+        return self.record(
+            context,
+            PaymentCredited,
+            f"payment-credited:{self.id}:unclaimed",
+            submission_id=None,
+            hotkey=hotkey,
+            cause="by_hand" if claim is None else "claimed",
+            fee_rao=0,
+            decided_by=decided_by,
+            reason=reason,
+        )
+
+    def decide_refund(self, context: Context, decided_by: str, reason: str) -> RefundDecided:
+        """Decide that all of it goes back to who sent it; deciding so again is a no-op.
+
+        Refused while a claim wants something else: that is decided first.
+        """
+        deposit = self.deposit(context, "be refunded")
+        if self.refund_decided is not None and not self.refunded:
+            return self.refund_decided
+        self._must_be_unclaimed("be refunded")
+        if self.claim is not None and self.claim.wants != "refund":
+            raise self._claimed_otherwise(self.claim)
+        return self.record(
+            context,
+            RefundDecided,
+            f"refund-decided:{self.id}",
+            amount_rao=deposit.amount_rao,
+            destination=deposit.sender,
+            decided_by=decided_by,
+            reason=reason,
+        )
+
     def refund(
-        self, context: Context, block: int, extrinsic_hash: str, actor: str, reason: str = ""
+        self, context: Context, block: int, extrinsic_hash: str, transfer_key: str
     ) -> PaymentRefunded:
-        """Record that all that came to the arena's treasury went back, unclaimed."""
-        deposit = self._deposit(context, "be refunded")
-        if self.taken_by is not None:
-            msg = f"payment {self.id} is not unclaimed money, so it cannot be refunded"
+        """Match the decided refund to the one transfer that carried it out.
+
+        ``transfer_key`` is the fact key of that transfer, and the fact's key is made of it: no
+        other refund can name the same transfer.
+        """
+        self.deposit(context, "be refunded")
+        decided = self.refund_decided
+        if decided is None or self.refunded:
+            what = "was refunded already" if self.refunded else "has no refund that was decided"
+            msg = f"payment {self.id} {what}"
             raise DecisionRefusedError(msg)
         return self.record(
             context,
             PaymentRefunded,
-            f"payment-refunded:{self.id}",
-            amount_rao=deposit.amount_rao,
+            f"payment-refunded:{transfer_key}",
+            amount_rao=decided.amount_rao,
             block=block,
             extrinsic_hash=extrinsic_hash,
-            actor=actor,
-            reason=reason,
+            actor=decided.decided_by,
+            reason=decided.reason,
         )
 
-    def contribute(self, context: Context, contributor: str, actor: str) -> None:
-        """Call it a gift, so that it pays no fee; saying so again is a no-op."""
-        self._deposit(context, "be contributed")
+    def contribute(
+        self, context: Context, *, amount_rao: int, contributor: str, reference: str, actor: str
+    ) -> None:
+        """Make the whole payment a gift; doing so again is a no-op.
+
+        The contribution's own fact moves the money from unclaimed payments to contributions.
+        """
+        deposit = self.deposit(context, "be a contribution")
         if self.contributed:
             return
-        if self.taken_by is not None or self.refund_decided is not None:
-            msg = f"payment {self.id} is not unclaimed money, so it cannot be a contribution"
-            raise DecisionRefusedError(msg)
+        self._must_be_unclaimed("be a contribution")
         if self.claim is not None:
-            msg = f"payment {self.id} is claimed by who paid it; decide that first"
+            raise self._claimed_otherwise(self.claim)
+        if amount_rao != deposit.amount_rao:
+            msg = (
+                f"payment {self.id} is of {deposit.amount_rao} rao, so {amount_rao} rao of it "
+                "cannot be a contribution; book all of it"
+            )
             raise DecisionRefusedError(msg)
         self.record(
             context,
             PaymentContributed,
             f"payment-contributed:{self.id}",
             contributor=contributor,
+            reference=reference,
             actor=actor,
         )
 
     def expire(self, context: Context, age_blocks: int) -> None:
         """Nobody claimed it in time; expiring it twice, or a claimed one, changes nothing."""
-        self._deposit(context, "expire")
+        self.deposit(context, "expire")
         if self.taken_by is None and not self.expired:
             self.record(
                 context, PaymentExpired, f"payment-expired:{self.id}", age_blocks=age_blocks
             )
 
-    def _deposit(self, context: Context, what: str) -> PaymentSeen:
+    # -- inside -----------------------------------------------------------------------------
+
+    def deposit(self, context: Context, what: str) -> PaymentSeen:
+        """What reached the treasury of the arena; refuses ``what`` where nothing did."""
         deposit = self.deposits.get(str(context.arena))
         if deposit is None:
             msg = (
@@ -338,6 +495,27 @@ class Payment(Aggregate):
             )
             raise DecisionRefusedError(msg)
         return deposit
+
+    def open_claim(self) -> PaymentClaimed:
+        """The claim that waits to be decided; refuses where none does."""
+        if self.claim is None:
+            msg = f"payment {self.id} has no open claim"
+            raise DecisionRefusedError(msg)
+        return self.claim
+
+    def _must_be_unclaimed(self, what: str) -> None:
+        if self.consumed_by is not None:
+            msg = f"payment {self.id} paid for submission {self.consumed_by}, so it cannot {what}"
+            raise DecisionRefusedError(msg)
+        if self.served is not None:
+            msg = f"payment {self.id} is {self.served} already, so it cannot {what}"
+            raise DecisionRefusedError(msg)
+
+    def _claimed_otherwise(self, claim: PaymentClaimed) -> DecisionRefusedError:
+        wanted = "a refund" if claim.hotkey is None else f"a credit for {claim.hotkey}"
+        return DecisionRefusedError(
+            f"claim {claim.number} of payment {self.id} wants {wanted}; grant or refuse it first"
+        )
 
     def apply(self, fact: Fact) -> None:
         """Change the state by one fact."""
@@ -347,8 +525,10 @@ class Payment(Aggregate):
             case PaymentConsumed():
                 self.consumed_by = fact.submission_id
                 self.fee_rao = fact.fee_rao
+                self.credit_of = None
+                self.claim = None
             case PaymentClaimed():
-                self.claim = fact
+                self.claim = self.last_claim = fact
                 self.claims = fact.number
             case ClaimRefused():
                 self.claim = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Text
 
 from ledger.books import accounts
@@ -20,15 +19,6 @@ from ledger.decisions.buybacks import (
     BuybackPlanned,
     BuybackSent,
 )
-from ledger.decisions.payment import (
-    CreditRedeemed,
-    PaymentConsumed,
-    PaymentContributed,
-    PaymentCredited,
-    PaymentExpired,
-    PaymentRefunded,
-    PaymentSeen,
-)
 from ledger.decisions.rental import (
     RentalCostBooked,
     RentalEnded,
@@ -40,6 +30,7 @@ from ledger.decisions.rental import (
 from ledger.decisions.treasury import PeriodClosed
 from ledger.facts import Fact
 from ledger.observations import AlphaBurnSeen, BalanceObserved, TreasuryTransferSeen
+from ledger.projections.payments import PAYMENT_FACTS, fold_payment, payments
 from ledger.projections.rows import Rows
 from ledger.projections.tables import appended, versioned
 
@@ -67,25 +58,6 @@ periods: Final = appended(
     Column("from_block", BigInteger, nullable=False),
     Column("to_block", BigInteger, nullable=False),
     Column("actor", Text, nullable=False),
-)
-
-payments: Final = versioned(
-    "treasury_payments",
-    [Column("payment_id", Text, primary_key=True)],
-    [
-        Column("block", BigInteger, nullable=False),
-        Column("block_hash", Text, nullable=False),
-        Column("extrinsic_index", Integer, nullable=False),
-        Column("extrinsic_hash", Text, nullable=False),
-        Column("sender", Text, nullable=False),
-        Column("amount_rao", BigInteger, nullable=False),
-        Column("outer_call", Text, nullable=False),
-        Column("remarks", Text, nullable=False),
-        Column("status", Text, nullable=False),
-        Column("submission_id", Text),
-        Column("hotkey", Text),
-        Column("overpaid_rao", BigInteger),
-    ],
 )
 
 buybacks: Final = versioned(
@@ -171,54 +143,6 @@ def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
             )
         case _:
             pass  # not the outside's
-
-
-def _fold_payment(rows: Rows, position: int, fact: Fact) -> None:
-    identity = str(fact.originator_id)
-    match fact:
-        case PaymentSeen():
-            rows.put_new(
-                payments,
-                position,
-                identity,
-                block=fact.block,
-                block_hash=fact.block_hash,
-                extrinsic_index=fact.extrinsic_index,
-                extrinsic_hash=fact.extrinsic_hash,
-                sender=fact.sender,
-                amount_rao=fact.amount_rao,
-                outer_call=fact.outer_call,
-                remarks=msgspec.json.encode(fact.remarks).decode(),
-                status="unclaimed",
-            )
-        case PaymentConsumed():
-            rows.put(
-                payments,
-                position,
-                identity,
-                status="consumed",
-                submission_id=str(fact.submission_id),
-                hotkey=fact.hotkey,
-                overpaid_rao=fact.overpaid_rao,
-            )
-        case PaymentCredited():
-            rows.put(payments, position, identity, status="credited", hotkey=fact.hotkey)
-        case CreditRedeemed():
-            rows.put(
-                payments,
-                position,
-                identity,
-                status="consumed",
-                submission_id=str(fact.submission_id),
-            )
-        case PaymentRefunded():
-            rows.put(payments, position, identity, status="refunded")
-        case PaymentContributed():
-            rows.put(payments, position, identity, status="contributed")
-        case PaymentExpired():
-            rows.put(payments, position, identity, status="expired")
-        case _:
-            pass  # not a payment's
 
 
 def _fold_rental(rows: Rows, position: int, fact: Fact) -> None:
@@ -327,15 +251,7 @@ _FOLDS: Final[dict[type[Fact], Callable[[Rows, int, Any], None]]] = {
     kind: fold
     for fold, kinds in {
         _fold_outside: (AlphaBurnSeen, BalanceObserved, PeriodClosed, TreasuryTransferSeen),
-        _fold_payment: (
-            CreditRedeemed,
-            PaymentConsumed,
-            PaymentContributed,
-            PaymentCredited,
-            PaymentExpired,
-            PaymentRefunded,
-            PaymentSeen,
-        ),
+        fold_payment: PAYMENT_FACTS,
         _fold_rental: (
             RentalCostBooked,
             RentalEnded,

@@ -24,6 +24,7 @@ from ledger.books.lines import (
 from ledger.books.reconcile import Known
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
+from ledger.projections.payments import payments
 from ledger.projections.weights import policies
 from ledger.queries.scope import Scope
 from ledger.store.schema import events
@@ -258,7 +259,7 @@ def _claims(scope: Scope, gifts: list[BookedLine]) -> list[ClaimedDeposit]:
     if not gifts:
         return []
     status: dict[str, str] = {}
-    for row in scope.rows(view.payments):
+    for row in scope.rows(payments):
         if row["status"] not in {"unclaimed", "expired"}:
             status[row["extrinsic_hash"]] = row["status"]
     return [

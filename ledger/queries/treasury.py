@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from sqlalchemy import and_, func, or_, select
 
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
+from ledger.queries import payments as ask_payments
 from ledger.queries.reconciling import (
     AdjustmentLine,
     BreakLine,
@@ -34,6 +34,9 @@ __all__ = [
     "rentals",
     "treasury_lines",
 ]
+
+payments = ask_payments.payments
+"""The payments are one of the treasury's books, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +123,6 @@ def account_balances(scope: Scope) -> list[dict[str, Any]]:
     )
     return [
         {"account": account, "asset": asset, "amount": amount} for account, asset, amount in found
-    ]
-
-
-def payments(scope: Scope, *, unclaimed_only: bool = False) -> list[dict[str, Any]]:
-    """Payments to the treasury in the order of the chain; those nobody claimed stay visible."""
-    rows = sorted(scope.rows(view.payments), key=lambda row: (row["block"], row["extrinsic_index"]))
-    return [
-        {**plain(row), "remarks": msgspec.json.decode(row["remarks"], type=list[str])}
-        for row in rows
-        if not unclaimed_only or row["status"] in {"unclaimed", "expired"}
     ]
 
 

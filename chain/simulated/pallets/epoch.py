@@ -83,7 +83,7 @@ def run_epoch(run: Execution) -> None:
             world.add_stake(neuron.coldkey, neuron.hotkey, staked)
     world.add_total(Total.INCENTIVE_BURNED_ALPHA, burned)
     world.add_total(Total.UNPAID_ALPHA, split.unpaid_alpha)
-    world.set_epoch(LatestEpoch(run.number, tuple(rows)))
+    world.set_epoch(LatestEpoch(run.number, tuple(rows), split.owner_cut_alpha))
     run.emit(
         "SubtensorModule",
         "EpochRan",

@@ -402,4 +402,9 @@ def _credit(ledger: Ledger, key: UUID, submission: UUID, hotkey: str) -> None:
 
 
 def _refund(ledger: Ledger, key: UUID, number: int) -> None:
-    ledger.decide(lambda unit: unit.get(Payment, key).refund(unit.context, number, "0x", "op"))
+    def work(unit: Unit) -> None:
+        payment = unit.get(Payment, key)
+        payment.decide_refund(unit.context, "op", "asked for")
+        payment.refund(unit.context, number, "0x", f"out:{key}")
+
+    ledger.decide(work)

@@ -127,7 +127,7 @@ def seen_payment(amount_rao: int = 10) -> Payment:
 
 def test_a_payment_not_in_the_log_pays_for_nothing() -> None:
     refused(lambda: Payment(ONE).consume(AT, TWO, "A", 1), "is not in the log")
-    refused(lambda: Payment(ONE).refund(AT, 1, "0x", "op"), "is not in the log")
+    refused(lambda: Payment(ONE).decide_refund(AT, "op", "why"), "is not in the log")
     refused(lambda: Payment(ONE).expire(AT, 9), "is not in the log")
 
 
@@ -135,7 +135,7 @@ def test_a_payment_is_consumed_once() -> None:
     payment = seen_payment()
     payment.consume(AT, TWO, "A", 7)
     refused(lambda: payment.consume(AT, THREE, "A", 7), f"paid for submission {TWO} already")
-    refused(lambda: payment.refund(AT, 1, "0x", "op"), "not unclaimed money")
+    refused(lambda: payment.decide_refund(AT, "op", "why"), "paid for submission")
     refused(lambda: payment.credit(AT, THREE, "A", "x"), "did not pay for submission")
     payment.expire(AT, 99)
     assert PaymentExpired.topic not in kinds(payment)
@@ -143,15 +143,19 @@ def test_a_payment_is_consumed_once() -> None:
 
 def test_a_refunded_payment_pays_for_nothing() -> None:
     payment = seen_payment()
-    assert payment.refund(AT, 1, "0x", "op").amount_rao == 10
+    refused(lambda: payment.refund(AT, 1, "0x", "out:1"), "no refund that was decided")
+    payment.decide_refund(AT, "op", "why")
+    refused(lambda: payment.consume(AT, TWO, "A", 7), "was refund decided")
+    assert payment.refund(AT, 1, "0x", "out:1").amount_rao == 10
     refused(lambda: payment.consume(AT, TWO, "A", 7), "was refunded")
-    refused(lambda: payment.refund(AT, 1, "0x", "op"), "not unclaimed money")
+    refused(lambda: payment.refund(AT, 1, "0x", "out:2"), "refunded already")
+    refused(lambda: payment.decide_refund(AT, "op", "why"), "is refunded already")
 
 
 def test_an_expired_payment_stays_claimable_and_refundable() -> None:
     claims: list[Callable[[Payment], object]] = [
         lambda payment: payment.consume(AT, TWO, "A", 7),
-        lambda payment: payment.refund(AT, 1, "0x", "op"),
+        lambda payment: payment.decide_refund(AT, "op", "why"),
     ]
     for claim in claims:
         payment = seen_payment()

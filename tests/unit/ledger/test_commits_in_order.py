@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
+from ledger.application import Unit
 from ledger.codes import VoidCause
 from ledger.commands.block_facts import Deposit, Gap, SealedFound, SeenAnew
 from ledger.commands.blocks import record_block
@@ -133,9 +134,13 @@ def test_all_that_an_older_extrinsic_brought_is_seen_when_a_commit_names_it(scen
 
 def test_a_refunded_payment_is_used_and_the_other_rules_are_still_named(scene: Scene) -> None:
     paid = scene.pay("A", "a")
-    scene.ledger.decide(
-        lambda unit: unit.get(Payment, paid.id).refund(unit.context, scene.head, "0x", "op")
-    )
+
+    def send_back(unit: Unit) -> None:
+        payment = unit.get(Payment, paid.id)
+        payment.decide_refund(unit.context, "op", "asked for")
+        payment.refund(unit.context, scene.head, "0x", "out:1")
+
+    scene.ledger.decide(send_back)
     scene.block(commits=(commit(paid, payload=paid.payload(digest("b"))),))
     (refused,) = scene.facts(SubmissionRefused)
     assert refused.codes == ("remark_mismatch", "payment_already_used")

@@ -50,7 +50,7 @@ def test_the_simulated_chain_is_a_chain(tmp_path: Path) -> None:
     with opened(tmp_path) as simulated:
         chain: Chain = simulated  # the type checker's proof; what follows is the runtime's
         methods = [name for name in dir(Chain) if not name.startswith("_")]
-        assert len(methods) == 19
+        assert len(methods) == 20
         assert all(callable(getattr(chain, name)) for name in methods)
 
 
