@@ -122,9 +122,9 @@ def beancount_journal(
             yield f"  {beancount_account(posting.account)}  {number} {commodity_of(amount.asset)}\n"
     yield "\n"
     # A balance is that of the beginning of its day; "~ 0" leaves it no tolerance.
-    for (account, asset), value in sorted(held.items()):
+    for (name, asset), value in sorted(_with_parts(held).items()):
         amount_text = f"{quantity(value, asset)} ~ 0 {commodity_of(asset)}"
-        yield f"{last + timedelta(days=1)} balance {beancount_account(account)}  {amount_text}\n"
+        yield f"{last + timedelta(days=1)} balance {name}  {amount_text}\n"
 
 
 def hledger_journal(
@@ -158,6 +158,19 @@ def hledger_journal(
         nothing = f"{quantity(0, asset)} {_hledger_commodity(asset)}"
         said = f"{quantity(value, asset)} {_hledger_commodity(asset)}"
         yield f"    {hledger_account(account)}  {nothing} = {said}\n"
+
+
+def _with_parts(held: Balances) -> Balances:
+    """By Beancount's name what an account holds together with its parts, as its balances do."""
+    names = {(beancount_account(account), asset): value for (account, asset), value in held.items()}
+    sums = dict.fromkeys(names, 0)
+    for (name, asset), value in names.items():
+        parts = name.split(":")
+        for length in range(1, len(parts) + 1):
+            above = (":".join(parts[:length]), asset)
+            if above in sums:
+                sums[above] += value
+    return sums
 
 
 def _in_order(bookings: Sequence[Booking]) -> list[Booking]:

@@ -43,7 +43,7 @@ class Told:
         """Entitled, paid, withheld, misdirected and lost of a hotkey in one epoch."""
         holders, incentive = self.epochs[block]
         got = dict(zip(holders, incentive, strict=True))
-        vector = {uid: named for uid, named in self.in_force(block).items() if uid != 0}
+        vector = {uid: named for uid, named in self.in_force(block).items() if uid and named[1]}
         entitled = sum(
             floor(Fraction(ppm, 1_000_000) * sum(incentive))
             for named, ppm in vector.values()
