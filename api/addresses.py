@@ -7,14 +7,15 @@ from typing import Final
 from sqlalchemy import Column, Select, select
 
 from ledger.projections.payments import payments
-from ledger.projections.payouts import addresses as paid
+from ledger.projections.payouts import accounts as paid
 from ledger.projections.submissions import submissions
 from ledger.projections.weights import neurons, published, subnet_owner
 from ledger.queries.payouts import UnknownAccountError
 from ledger.queries.scope import Scope
 
 _NAMING: Final[tuple[Column[str], ...]] = (
-    paid.c.address,
+    paid.c.hotkey,
+    paid.c.coldkey,
     neurons.c.hotkey,
     neurons.c.coldkey,
     submissions.c.hotkey,

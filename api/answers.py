@@ -16,7 +16,7 @@ from msgspec import Meta
 from ledger.books.lights import Light
 from ledger.queries.comparison import ExplainedUid, ValidatorLine
 from ledger.queries.emissions import EpochLine, RampPoint
-from ledger.queries.payouts import PayoutLine
+from ledger.queries.payouts import PayoutLine, PayoutPeriod
 from ledger.queries.standing import GapLine
 from ledger.queries.treasury import TreasuryLine
 
@@ -288,7 +288,10 @@ class PaymentLine(msgspec.Struct, frozen=True):
 
 
 class Payouts(msgspec.Struct, frozen=True):
-    """A statement by hotkey or coldkey: sums over all its lines, and a page of them."""
+    """A statement by hotkey or coldkey: sums over all its lines, and a page of them.
+
+    By period it has ``periods`` and no lines; ``periods`` is null otherwise.
+    """
 
     address: str
     block: BlockInt
@@ -297,10 +300,17 @@ class Payouts(msgspec.Struct, frozen=True):
     paid_alpha: AlphaInt
     withheld_alpha: AlphaInt
     dividends_alpha: AlphaInt
+    difference_alpha: AlphaInt
+    misdirected_alpha: AlphaInt
+    lost_alpha: AlphaInt
+    paid_rao: RaoInt | None
+    dividends_rao: RaoInt | None
+    unpriced_alpha: AlphaInt
     total: int
     limit: int
     offset: int
     lines: Sequence[PayoutLine]
+    periods: Sequence[PayoutPeriod] | None = None
 
 
 class SubmissionLine(msgspec.Struct, frozen=True):

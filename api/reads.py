@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -49,7 +49,13 @@ from ledger.queries import treasury as ask_treasury
 from ledger.queries.comparison import WeightsStatus, compared, explained
 from ledger.queries.comparison import weights_status as ask_weights_status
 from ledger.queries.emissions import epochs, ramp_now
-from ledger.queries.payouts import payouts_page, totals
+from ledger.queries.payouts import (
+    PayoutLine,
+    PayoutPeriod,
+    by_period,
+    payouts_page,
+    totals,
+)
 from ledger.queries.scope import Scope
 from ledger.queries.weights import (
     SentVector,
@@ -62,6 +68,10 @@ from ledger.queries.weights import (
 from ledger.store.logs import LogHead
 
 ItemT = TypeVar("ItemT")
+
+
+PayoutsBy = Literal["epoch", "period"]
+"""How a statement is laid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,26 +159,44 @@ def emissions(scope: Scope, window: Window) -> Emissions:
     )
 
 
-def payouts(scope: Scope, window: Window, address: str) -> Payouts:
-    """The statement of a hotkey or coldkey.
+def payouts(
+    scope: Scope,
+    window: Window,
+    address: str,
+    *,
+    by: PayoutsBy = "epoch",
+    within: tuple[int, int] | None = None,
+) -> Payouts:
+    """The statement of a hotkey or coldkey, by epoch or by period.
 
-    Raises :class:`~ledger.queries.payouts.UnknownAccountError` for an address that is nowhere in
+    ``within`` narrows it to the epochs after a block, up to and with another. Raises
+    :class:`~ledger.queries.payouts.UnknownAccountError` for an address that is nowhere in
     the log: "earned nothing" and "mistyped" must not read alike; and
     :class:`~ledger.addresses.AddressFormError` for what is no address.
     """
     require_ss58(address)
-    summed = totals(scope, address)
-    if not summed["total"]:
+    summed = totals(scope, address, within)
+    if not summed.total:
         require_known(scope, address)
-    lines = payouts_page(scope, address=address, limit=window.offset + window.limit).lines
+    lines: Sequence[PayoutLine] = ()
+    periods: Sequence[PayoutPeriod] | None = None
+    given = msgspec.structs.asdict(summed)
+    if by == "period":
+        found = by_period(scope, address, within)
+        given["total"], periods = len(found), window.cut(found)
+    else:
+        upto = window.offset + window.limit
+        page = payouts_page(scope, address=address, limit=upto, within=within)
+        lines = window.cut(page.lines)
     return Payouts(
         address=address,
         block=scope.block,
         position=scope.position,
-        **summed,
+        **given,
         limit=window.limit,
         offset=window.offset,
-        lines=window.cut(lines),
+        lines=lines,
+        periods=periods,
     )
 
 

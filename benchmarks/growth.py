@@ -32,7 +32,7 @@ from ledger.decisions.treasury import Treasury
 from ledger.facts import Fact
 from ledger.keys import arena_id, treasury_id
 from ledger.projections.all import PROJECTIONS
-from ledger.projections.payouts import addresses, payouts
+from ledger.projections.payouts import accounts, payouts
 from ledger.projections.rebuilding import rebuild
 from ledger.queries import payouts as payout_queries
 from ledger.queries.scope import Scope, scope_at
@@ -250,6 +250,42 @@ def _vector(connection: Connection) -> Operation:
 
 
 @benchmark(
+    "cost of the statement of one hotkey of 256 at 1,000,000 events, a year, over 10,000",
+    goal=_HIGHEST,
+    better="lower",
+)
+def statement_year() -> Measurement:
+    """Its sums, by period too, with values in TAO; of all epochs, and of the first half of them."""
+    long, short = _years_with_views()
+    with long.engine.connect() as one, short.engine.connect() as other:
+        on_long, on_short = _statements(one), _statements(other)
+        return _measured("a statement", {name: (on_long[name], on_short[name]) for name in on_long})
+
+
+def _statements(connection: Connection) -> dict[str, Operation]:
+    head = _head(connection)
+    _, _, hotkey, coldkey = _middle_payout(connection)
+    middle = (OPENED_AT + head.effective_block) // 2
+
+    def summed(address: str, within: tuple[int, int] | None = None) -> Operation:
+        return lambda: timed(
+            lambda: payout_queries.totals(scope_at(connection, head, None), address, within)
+        )
+
+    def periods(address: str) -> Operation:
+        return lambda: timed(
+            lambda: payout_queries.by_period(scope_at(connection, head, None), address)
+        )
+
+    return {
+        "a hotkey's sums": summed(hotkey),
+        "its first half's": summed(hotkey, (-1, middle)),
+        "by period": periods(hotkey),
+        "a coldkey's by period": periods(coldkey),
+    }
+
+
+@benchmark(
     f"cost of a page of {PAGE_LINES} payouts at 1,000,000 events over 10,000",
     goal=_HIGHEST,
     better="lower",
@@ -257,7 +293,7 @@ def _vector(connection: Connection) -> Operation:
 def growth_payouts() -> Measurement:
     """The first page and one from the middle: of everybody, of a hotkey and of a coldkey.
 
-    Of the lines alone. A statement's sums over all of an address's lines grow with their number.
+    Of the lines alone; ``statement_year`` has a statement's sums.
     """
     if not hasattr(payout_queries, "payouts_page"):
         msg = "payouts cannot be asked for page by page yet; it needs payouts_page"
@@ -295,13 +331,11 @@ def _pages(connection: Connection) -> dict[str, Operation]:
 
 def _middle_payout(connection: Connection) -> tuple[int, int, str, str]:
     """Place, hotkey and coldkey of a validator's payout from the middle; it stays all year."""
-    hot, cold = addresses.alias("hot"), addresses.alias("cold")
     last = connection.execute(select(func.max(payouts.c.position))).scalar_one()
     query = (
-        select(payouts.c.position, payouts.c.line, hot.c.address, cold.c.address)
-        .join(hot, hot.c.number == payouts.c.hotkey)
-        .join(cold, cold.c.number == payouts.c.coldkey)
-        .where(hot.c.log_id == 1, cold.c.log_id == 1)
+        select(payouts.c.position, payouts.c.line, accounts.c.hotkey, accounts.c.coldkey)
+        .join(accounts, accounts.c.number == payouts.c.account)
+        .where(accounts.c.log_id == 1)
         .where(payouts.c.log_id == 1, payouts.c.position >= last // 2, payouts.c.uid == 1)
         .order_by(payouts.c.position, payouts.c.line)
         .limit(1)

@@ -25,13 +25,12 @@ from benchmarks.measuring import RUN, CannotMeasureError, Ratio, in_child, inter
 from benchmarks.movements.drawn import movements
 from benchmarks.movements.texts import (
     Balances,
-    beancount_account,
     beancount_journal,
-    commodity_of,
     hledger_journal,
     smallest_units,
 )
 from benchmarks.registry import Measurement, benchmark
+from ledger.books.plain_names import beancount_account, commodity_of, hledger_account
 from ledger.facts import Fact
 from ledger.store.codec import encode
 from ledger.store.database import open_engine
@@ -57,9 +56,7 @@ def journal_vs_hledger() -> Measurement:
         journal = given.folder / "movements.journal"
         _write(journal, hledger_journal(given.facts))
         command = [program, "-f", str(journal), "balance", "--flat", "--no-total", "-O", "json"]
-        return _compared(
-            given, lambda: hledger_balances(_ran(command)), lambda account: account, version
-        )
+        return _compared(given, lambda: hledger_balances(_ran(command)), hledger_account, version)
 
 
 @benchmark(

@@ -23,6 +23,7 @@ from api.cli import (
     miner,
     read,
     serve,
+    statements,
     treasury,
     weights,
 )
@@ -66,7 +67,7 @@ def _options(
 
 
 for module in (
-    *(read, weights, treasury, miner, contest),
+    *(read, statements, weights, treasury, miner, contest),
     *(arena, database, serve, demo, ingest, evaluate),
 ):
     module.register(app)

@@ -34,7 +34,6 @@ def register(app: typer.Typer) -> None:
     for command in (
         status,
         emissions,
-        payouts,
         submissions,
         reigns,
         contests,
@@ -128,31 +127,6 @@ def treasury(
     else:
         query, layout = (lambda scope: reads.treasury(scope, window)), tables.TREASURY
     _read(query, layout, at_block, output_format, network, netuid, database)
-
-
-def payouts(
-    address: Annotated[str, typer.Argument(help="A hotkey, or a coldkey for all of its hotkeys.")],
-    limit: Limit = DEFAULT_LIMIT,
-    offset: Offset = 0,
-    at_block: AtBlock = None,
-    output_format: Format = OutputFormat.TABLE,
-    network: Network = None,
-    netuid: Netuid = None,
-    database: Database = None,
-) -> None:
-    """A statement: entitled against paid, epoch by epoch."""
-    from api import reads
-
-    window = reads.Window(limit, offset)
-    _read(
-        lambda scope: reads.payouts(scope, window, address),
-        tables.PAYOUTS,
-        at_block,
-        output_format,
-        network,
-        netuid,
-        database,
-    )
 
 
 def reigns(

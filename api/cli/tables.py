@@ -361,33 +361,6 @@ CLAIMS: Final[Layout] = (
     ),
 )
 
-PAYOUTS: Final[Layout] = (
-    _one(
-        "Statement (alpha)",
-        Column("address", "address", Kind.ID),
-        Column("up to block", "block", Kind.NUMBER),
-        Column("entitled", "entitled_alpha", Kind.ALPHA),
-        Column("paid", "paid_alpha", Kind.ALPHA),
-        Column("withheld", "withheld_alpha", Kind.ALPHA),
-        Column("dividends", "dividends_alpha", Kind.ALPHA),
-    ),
-    Section(
-        "Epochs (alpha)",
-        (
-            Column("epoch", "epoch_block", Kind.NUMBER),
-            Column("UID", "uid", Kind.NUMBER),
-            Column("hotkey", "hotkey", Kind.ID),
-            Column("vector of", "vector_block", Kind.NUMBER),
-            Column("share", "share_ppm", Kind.PPM),
-            Column("entitled", "entitled_alpha", Kind.ALPHA),
-            Column("paid", "paid_alpha", Kind.ALPHA),
-            Column("withheld", "withheld_alpha", Kind.ALPHA),
-            Column("dividends", "dividends_alpha", Kind.ALPHA),
-        ),
-        lambda data: data["lines"],
-    ),
-)
-
 _SUBMISSION_COLUMNS: Final = (
     Column("block", "block", Kind.NUMBER),
     Column("track", "track"),

@@ -6,18 +6,28 @@ writes them with the drivers' bulk statements; nothing of it touches the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
-from ledger.projections.statements import SMALLEST_BOUND, Statements, statements_of
+from ledger.projections.statements import (
+    BIGGEST_BOUND,
+    SMALLEST_BOUND,
+    Statements,
+    statements_of,
+)
 from ledger.projections.tables import keys_of
 from ledger.store.many_rows import execute_each, insert_rows
 
 MAX_KEPT_ROWS: Final = 2_000
 """So many rows kept from page to page, and those that were not asked for since then are let go."""
+
+MAX_KEPT_THINGS: Final = 50_000
+
+NEWEST_AT_ONCE: Final = 64
+"""How many rows :meth:`Rows.newest_first` reads in one go."""
 
 Key = tuple[Any, ...]
 Values = tuple[Any, ...]
@@ -53,6 +63,8 @@ class Rows:
         self._lines: dict[tuple[Table, int], int] = {}
         self.memo: dict[str, Any] = {}
         """What a fold remembers of its own rows in a form quicker to ask; let go with the rows."""
+        self.kept: dict[Any, Any] = {}
+        """The same, let go only beyond :data:`MAX_KEPT_THINGS`: for what takes long to read."""
 
     # -- what a fold asks and says ----------------------------------------------------------
 
@@ -134,6 +146,24 @@ class Rows:
         buffer += [(log_id, position, number, *row) for number, row in enumerate(rows, line)]
         self._lines[table, position] = line + len(buffer) - before
 
+    def newest_first(self, table: Table, column: str, value: Any) -> Iterator[Mapping[str, Any]]:
+        """The rows of an appended table with that value that earlier pages wrote, newest first.
+
+        Stop as soon as you have what you look for: it reads :data:`NEWEST_AT_ONCE` at a time.
+        """
+        statements = self._statements(table)
+        newest_first = statements.newest_first(column)
+        place = (BIGGEST_BOUND - 1, 0)
+        while True:
+            asked = (self._log_id, value, place[0], *place, NEWEST_AT_ONCE)
+            found = self._connection.exec_driver_sql(newest_first, asked).all()
+            for row in found:
+                by_name = dict(zip(statements.columns, row, strict=True))
+                place = (by_name["position"], by_name["line"])
+                yield by_name
+            if len(found) < NEWEST_AT_ONCE:
+                return
+
     # -- what the runner does ---------------------------------------------------------------
 
     def use(self, connection: Connection) -> None:
@@ -170,6 +200,8 @@ class Rows:
             self._older, self._newest = self._newest, {}
             self._whole.clear()
             self.memo.clear()
+        if len(self.kept) > MAX_KEPT_THINGS:
+            self.kept.clear()
 
     # -- inside -----------------------------------------------------------------------------
 

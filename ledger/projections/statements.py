@@ -36,6 +36,7 @@ class Statements:
 
     def __init__(self, table: Table, dialect: str, suffix: str) -> None:
         self.table = table
+        self._dialect, self._suffix = dialect, suffix
         self.columns = tuple(str(column.name) for column in table.columns)
         self.insertion = Insertion.into(table, dialect, suffix)
         self.bounds = {
@@ -61,6 +62,21 @@ class Statements:
         self.newest = f"SELECT {chosen} FROM {name} WHERE {same} ORDER BY since DESC LIMIT 1"  # noqa: S608
         self.all_current = f"SELECT {chosen} FROM {name} WHERE log_id = {one} AND until IS NULL"  # noqa: S608
         self.end = f"UPDATE {name} SET until = {one} WHERE {same} AND since = {one}"  # noqa: S608
+
+    def newest_first(self, column: str) -> str:
+        """Rows of an appended table with one value of ``column``, before a place, newest first.
+
+        Asked with the log, the value, the place's position, that again and its line, and a limit.
+        """
+        table = self.table
+        one, name = parameter(self._dialect), quoted(table.name + self._suffix)
+        chosen = ", ".join(map(quoted, self.columns))
+        # Constants only: names of our own tables and columns, quoted.
+        return (
+            f"SELECT {chosen} FROM {name} WHERE log_id = {one} AND {quoted(column)} = {one} "  # noqa: S608
+            f"AND position <= {one} AND (position < {one} OR line < {one}) "
+            f"ORDER BY position DESC, line DESC LIMIT {one}"
+        )
 
     def whole(self, kept: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         """``changes`` over what is kept, in the order of the table's columns.

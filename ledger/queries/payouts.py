@@ -1,13 +1,35 @@
-"""Statements: entitled against paid, per epoch, for a hotkey or all hotkeys of a coldkey."""
+"""Statements: entitled against paid, per epoch and period, for a hotkey or all of a coldkey's."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, Select, func, literal_column, select, tuple_
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Integer,
+    RowMapping,
+    Select,
+    and_,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+    union,
+    values,
+)
 
 from ledger.projections import payouts as view
+from ledger.projections.payout_sums import NO_SUMS, SUM_NAMES, Sums, added, read_sums, sums_of
+from ledger.projections.payout_sums import value_rao as worth
+from ledger.projections.subnet import prices
+from ledger.projections.treasury import periods as treasury_periods
 from ledger.queries.scope import Scope
 
 
@@ -16,7 +38,13 @@ class UnknownAccountError(LookupError):
 
 
 class PayoutLine(msgspec.Struct, frozen=True):
-    """One hotkey in one epoch; alpha in 10^-9."""
+    """One hotkey in one epoch; alpha in 10^-9, values in rao.
+
+    ``misdirected_alpha`` of what was paid was meant for the hotkey ``meant_for`` (None: it was to
+    be burned); ``lost_alpha`` was meant for this one and went to ``lost_to``. The values are
+    ``paid_alpha`` and ``dividends_alpha`` at ``price_rao`` a whole alpha, the pool's own price in
+    the state of block ``price_block``, each floored; None where no price was known.
+    """
 
     epoch_block: int
     uid: int | None
@@ -28,6 +56,46 @@ class PayoutLine(msgspec.Struct, frozen=True):
     paid_alpha: int
     withheld_alpha: int
     dividends_alpha: int
+    difference_alpha: int
+    misdirected_alpha: int
+    meant_for: str | None
+    lost_alpha: int
+    lost_to: str | None
+    price_rao: int | None
+    price_block: int | None
+    paid_rao: int | None
+    dividends_rao: int | None
+
+
+class PayoutSums(msgspec.Struct, frozen=True):
+    """What lines come to; ``difference_alpha`` is entitled less paid.
+
+    The values are None where one of the epochs that paid has no price; ``unpriced_alpha`` is what
+    was paid in such, dividends included.
+    """
+
+    total: int
+    entitled_alpha: int
+    paid_alpha: int
+    withheld_alpha: int
+    dividends_alpha: int
+    difference_alpha: int
+    misdirected_alpha: int
+    lost_alpha: int
+    paid_rao: int | None
+    dividends_rao: int | None
+    unpriced_alpha: int
+
+
+class PayoutPeriod(PayoutSums, frozen=True):
+    """The same of the epochs after ``from_block``, up to and with ``to_block``.
+
+    ``period`` is the treasury's; None of what no period covers: before the first, or the open one.
+    """
+
+    period: int | None
+    from_block: int
+    to_block: int
 
 
 class PayoutsPage(msgspec.Struct, frozen=True):
@@ -49,65 +117,244 @@ class Statement(msgspec.Struct, frozen=True):
     lines: tuple[PayoutLine, ...]
 
 
+Range = tuple[int, int]
+"""After the first block, up to and with the second."""
+
+
 def statement(scope: Scope, address: str) -> Statement:
     """The statement of a hotkey, or of everything paid to a coldkey."""
     summed = totals(scope, address)
     return Statement(
         address=address,
         block=scope.block,
-        entitled_alpha=summed["entitled_alpha"],
-        paid_alpha=summed["paid_alpha"],
-        withheld_alpha=summed["withheld_alpha"],
-        dividends_alpha=summed["dividends_alpha"],
+        entitled_alpha=summed.entitled_alpha,
+        paid_alpha=summed.paid_alpha,
+        withheld_alpha=summed.withheld_alpha,
+        dividends_alpha=summed.dividends_alpha,
         lines=payouts_page(scope, address=address).lines,
     )
 
 
-def totals(scope: Scope, address: str) -> dict[str, int]:
-    """The sums of an address's lines by column, and how many there are (``total``).
+# -- sums -------------------------------------------------------------------------------------
 
-    Summed where they lie, in a time that grows with how many there are.
+
+def totals(scope: Scope, address: str, within: Range | None = None) -> PayoutSums:
+    """The sums of an address's lines, of all or of the epochs within a range.
+
+    In a time that does not grow with how many there are.
     """
-    table = view.payouts
-    names = ("entitled_alpha", "paid_alpha", "withheld_alpha", "dividends_alpha")
-    sums = select(
-        *(func.coalesce(func.sum(table.c[name]), 0) for name in names), func.count()
-    ).where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
-    number = number_of(scope, address)
-    of_hotkey = sums.where(_rare(scope, table.c.hotkey == number))
-    of_coldkey = sums.where(
-        table.c.hotkey.in_(_hotkeys_of(scope, number)),
-        table.c.coldkey == number,
-        table.c.hotkey != number,  # an address that is both is counted above
+    chosen = within or (-1, scope.block)
+    (summed,) = _sums_within(scope, address, [chosen])
+    return PayoutSums(**_named(summed))
+
+
+def by_period(scope: Scope, address: str, within: Range | None = None) -> list[PayoutPeriod]:
+    """The sums of an address's lines by the treasury's periods, oldest first.
+
+    Periods that nothing of it lies in are left out.
+    """
+    first, last = within or (-1, scope.block)
+    ranges = [
+        (number, max(first, start), min(last, end))
+        for number, start, end in treasury_ranges(scope)
+        if start < last and end > first
+    ]
+    found = _sums_within(scope, address, [(start, end) for _, start, end in ranges])
+    return [
+        PayoutPeriod(period=number, from_block=start, to_block=end, **_named(sums))
+        for (number, start, end), sums in zip(ranges, found, strict=True)
+        if any(sums)
+    ]
+
+
+def treasury_ranges(scope: Scope) -> list[tuple[int | None, int, int]]:
+    """The treasury's periods, and what lies before and behind them (None), up to the scope."""
+    table = treasury_periods
+    closed = (
+        select(table.c.number, table.c.from_block, table.c.to_block)
+        .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
+        .order_by(table.c.number)
     )
-    rows = [scope.connection.execute(query).one() for query in (of_hotkey, of_coldkey)]
-    summed = (sum(map(int, column)) for column in zip(*rows, strict=True))
-    return dict(zip((*names, "total"), summed, strict=True))
+    ranges: list[tuple[int | None, int, int]] = []
+    end = -1
+    for number, from_block, to_block in scope.connection.execute(closed):
+        if not ranges and from_block > -1:
+            ranges.append((None, -1, from_block))
+        ranges.append((number, from_block, to_block))
+        end = to_block
+    if end < scope.block:
+        ranges.append((None, end, scope.block))
+    return ranges
+
+
+def _named(sums: Sums) -> dict[str, Any]:
+    by_name: dict[str, Any] = dict(zip(SUM_NAMES, sums, strict=True))
+    by_name["total"] = by_name.pop("lines")
+    by_name["difference_alpha"] = by_name["entitled_alpha"] - by_name["paid_alpha"]
+    if by_name["unpriced_alpha"]:
+        by_name["paid_rao"] = by_name["dividends_rao"] = None
+    return by_name
+
+
+def _sums_within(scope: Scope, address: str, ranges: list[Range]) -> list[Sums]:
+    blocks = sorted({block for bounds in ranges for block in bounds if block >= 0})
+    numbers = account_numbers(scope, address)
+    upto = _sums_upto(scope, numbers, blocks) if blocks and numbers else {}
+    late = list(_late_lines(scope, numbers)) if numbers else []
+    found = []
+    for start, end in ranges:
+        before = tuple(-amount for amount in upto.get(start, NO_SUMS))
+        sums = added(upto.get(end, NO_SUMS), before)
+        for block, own in late:
+            if start < block <= end:
+                sums = added(sums, own)
+        found.append(sums)
+    return found
+
+
+def _sums_upto(scope: Scope, numbers: list[int], blocks: list[int]) -> dict[int, Sums]:
+    """Per block the sums of the accounts' lines of epochs up to it, but for those read late.
+
+    Of each account the newest line with sums, and the few lines behind it (see payout_sums).
+    """
+    log_id = scope.head.log_id
+    lines, epochs = view.payouts, _epochs_now(scope)
+    earlier, epoch = view.payouts.alias("earlier"), view.epochs.alias("epoch")
+    asked = values(column("block", BigInteger), name="asked").data([(block,) for block in blocks])
+    bounds = asked.cte("asked")
+    own = values(column("number", Integer), name="own").data([(number,) for number in numbers])
+    accounts = own.cte("accounts")
+    # Lines lie in the order of their epochs, so up to a block is up to a position.
+    upto = (
+        select(epoch.c.since)
+        .where(epoch.c.log_id == log_id, epoch.c.late.is_(False))
+        .where(epoch.c.epoch_block <= bounds.c.block, epoch.c.since <= scope.position)
+        .order_by(epoch.c.epoch_block.desc(), epoch.c.since.desc())
+        .limit(1)
+        .correlate(bounds)
+        .scalar_subquery()
+    )
+    placed = select(bounds.c.block, upto.label("position")).cte("placed")
+    summed = (
+        select(func.max(earlier.c.position))
+        .where(earlier.c.log_id == log_id, earlier.c.account == accounts.c.number)
+        .where(earlier.c.position <= placed.c.position, earlier.c.sums.is_not(None))
+        .correlate(accounts, placed)
+        .scalar_subquery()
+    )
+    starts = (
+        select(accounts.c.number, placed.c.block, placed.c.position, summed.label("start"))
+        .select_from(accounts.join(placed, true()))
+        .cte("starts")
+    )
+    query = (
+        select(starts.c.block, starts.c.number, lines, epochs.c.price_rao)
+        .select_from(starts)
+        .join(
+            lines,
+            and_(
+                lines.c.log_id == log_id,
+                lines.c.account == starts.c.number,
+                lines.c.position >= starts.c.start,
+                lines.c.position <= starts.c.position,
+            ),
+        )
+        .join(epochs, epochs.c.epoch_block == lines.c.epoch_block)
+        .where(epochs.c.late.is_(False))
+        .order_by(starts.c.block, starts.c.number, lines.c.position, lines.c.line)
+    )
+    upto_block: dict[int, Sums] = {}
+    seen: set[tuple[int, int]] = set()
+    for row in scope.connection.execute(query).mappings():
+        block, key = row["block"], (row["block"], row["number"])
+        sums = upto_block.get(block, NO_SUMS)
+        if key not in seen:
+            seen.add(key)
+            sums = added(sums, read_sums(row["sums"]))
+        upto_block[block] = added(sums, sums_of(dict(row), row["price_rao"]))
+    return upto_block
+
+
+def _late_lines(scope: Scope, numbers: list[int]) -> Iterator[tuple[int, Sums]]:
+    """Epoch's block and sums of each line that was read late, out of a gap."""
+    late, lines = view.epochs, view.payouts
+    query = (
+        select(lines)
+        .join(
+            late,
+            and_(
+                late.c.log_id == lines.c.log_id,
+                late.c.since == lines.c.position,
+                late.c.epoch_block == lines.c.epoch_block,
+            ),
+        )
+        .where(late.c.log_id == scope.head.log_id, late.c.late, late.c.since <= scope.position)
+        .where(lines.c.account.in_(numbers))
+    )
+    for row in scope.connection.execute(query).mappings():
+        price, _ = price_at(scope, row["epoch_block"])
+        yield row["epoch_block"], sums_of(dict(row), price)
+
+
+def price_at(scope: Scope, block: int) -> tuple[int | None, int | None]:
+    """The newest price of the pool about a block at or before ``block``, and which block's."""
+    query = (
+        select(prices.c.price, prices.c.about_block)
+        .where(prices.c.log_id == scope.head.log_id, prices.c.position <= scope.position)
+        .where(prices.c.pair == view.PRICE_PAIR, prices.c.source == view.PRICE_SOURCE)
+        .where(prices.c.about_block <= block)
+        .order_by(prices.c.about_block.desc(), prices.c.position.desc())
+        .limit(1)
+    )
+    found = scope.connection.execute(query).first()
+    return (found.price, found.about_block) if found else (None, None)
+
+
+def _epochs_now(scope: Scope) -> CTE | Any:
+    """The versions of the epochs' rows that hold at the scope's position."""
+    table = view.epochs
+    return (
+        select(table.c.epoch_block, table.c.late, table.c.price_rao, table.c.price_block)
+        .where(table.c.log_id == scope.head.log_id, table.c.since <= scope.position)
+        .where(or_(table.c.until.is_(None), table.c.until > scope.position))
+        .subquery("epochs")
+    )
+
+
+def account_numbers(scope: Scope, address: str) -> list[int]:
+    """The numbers an address has in the view: as a hotkey, and of all hotkeys of a coldkey."""
+    table = view.accounts
+    own = select(table.c.number).where(table.c.log_id == scope.head.log_id)
+    either = union(own.where(table.c.hotkey == address), own.where(table.c.coldkey == address))
+    return list(scope.connection.execute(either).scalars())
+
+
+def hotkey_accounts(scope: Scope, hotkey: str) -> list[int]:
+    """The numbers of a hotkey's accounts, one for each coldkey it had."""
+    table = view.accounts
+    query = select(table.c.number).where(
+        table.c.log_id == scope.head.log_id, table.c.hotkey == hotkey
+    )
+    return list(scope.connection.execute(query).scalars())
+
+
+# -- lines ------------------------------------------------------------------------------------
 
 
 def paid_dividends(scope: Scope) -> dict[str, int]:
     """The hotkeys that the newest epoch paid dividends to, with the block of that epoch."""
-    table, names = view.payouts, view.addresses
+    table, names = view.payouts, view.accounts
     seen = (table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
     newest = select(func.max(table.c.position)).where(*seen).scalar_subquery()
     query = (
-        select(names.c.address, table.c.epoch_block)
+        select(names.c.hotkey, table.c.epoch_block)
         .join(
             names,
-            (names.c.log_id == table.c.log_id) & (names.c.number == table.c.hotkey),
+            (names.c.log_id == table.c.log_id) & (names.c.number == table.c.account),
         )
         .where(*seen, table.c.position == newest, table.c.dividends_alpha > 0)
     )
-    return {row.address: row.epoch_block for row in scope.connection.execute(query)}
-
-
-def number_of(scope: Scope, address: str) -> int:
-    """The number an address has in the view; 0, which nobody has, for one that is not in it."""
-    table = view.addresses
-    query = select(table.c.number).where(
-        table.c.log_id == scope.head.log_id, table.c.address == address
-    )
-    return scope.connection.execute(query).scalar() or 0
+    return {row.hotkey: row.epoch_block for row in scope.connection.execute(query)}
 
 
 def payouts_page(
@@ -116,48 +363,37 @@ def payouts_page(
     address: str | None = None,
     after: tuple[int, int] | None = None,
     limit: int | None = None,
+    within: Range | None = None,
 ) -> PayoutsPage:
     """Payout lines, oldest first: of a hotkey or a coldkey, or of everybody.
 
     At most ``limit`` of those that lie after ``after``, a position and a line of the log: what a
-    page costs does not grow with what lies before or behind it.
+    page costs does not grow with what lies before or behind it. ``within`` leaves out the epochs of
+    other blocks.
     """
     table = view.payouts
     query = _lines(scope).limit(limit)
     if after is not None:
         query = query.where(table.c.position >= after[0])
         query = query.where(tuple_(table.c.position, table.c.line) > tuple_(*after))
-    owned = [None] if address is None else _of(scope, address)
+    if within is not None:
+        query = query.where(table.c.epoch_block > within[0], table.c.epoch_block <= within[1])
     found: dict[tuple[int, int], RowMapping] = {}
-    for condition in owned:
+    for condition in _of(scope, address):
         own = query if condition is None else query.where(condition)
         for row in scope.connection.execute(own).mappings():
             found[row["position"], row["line"]] = row
     places = sorted(found)[:limit]
-    lines = tuple(_line(found[place]) for place in places)
+    lines = tuple(_line(scope, found[place]) for place in places)
     return PayoutsPage(lines, places[-1] if places else None)
 
 
-def _of(scope: Scope, address: str) -> list[ColumnElement[bool]]:
-    """The conditions of an address's lines, each of which the index of hotkeys answers.
-
-    As a hotkey, and as the coldkey of each hotkey that ever paid to it.
-    """
-    table, number = view.payouts, number_of(scope, address)
-    hotkeys = scope.connection.execute(_hotkeys_of(scope, number)).scalars().all()
-    own = _rare(scope, table.c.hotkey == number)
-    paid_to = [
-        _rare(scope, table.c.hotkey == hotkey) & (table.c.coldkey == number) for hotkey in hotkeys
-    ]
-    return [own, *paid_to]
-
-
-def _hotkeys_of(scope: Scope, coldkey: int) -> Select[tuple[int]]:
-    """The numbers of the hotkeys that ever paid to a coldkey, by its number."""
-    table = view.owners
-    return select(table.c.hotkey).where(
-        table.c.log_id == scope.head.log_id, table.c.coldkey == coldkey
-    )
+def _of(scope: Scope, address: str | None) -> Iterable[ColumnElement[bool] | None]:
+    """The conditions of an address's lines, each of which the index of accounts answers."""
+    if address is None:
+        return (None,)
+    numbers: Collection[int] = account_numbers(scope, address)
+    return [_rare(scope, view.payouts.c.account == number) for number in numbers]
 
 
 def _rare(scope: Scope, condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -170,13 +406,28 @@ def _rare(scope: Scope, condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 def _lines(scope: Scope) -> Select[Any]:
     """The view's rows at this position, with addresses for their numbers."""
-    table = view.payouts
-    hot, cold = view.addresses.alias("hot"), view.addresses.alias("cold")
-    others = [column for column in table.c if column.name not in {"hotkey", "coldkey"}]
+    table, epochs = view.payouts, _epochs_now(scope)
+    own, meant, lost = (view.accounts.alias(name) for name in ("own", "meant", "lost"))
+    hidden = {"account", "meant_for", "lost_to", "sums"}
+    others = [column for column in table.c if column.name not in hidden]
+    same = own.c.log_id == table.c.log_id
     return (
-        select(*others, hot.c.address.label("hotkey"), cold.c.address.label("coldkey"))
-        .join(hot, (hot.c.log_id == table.c.log_id) & (hot.c.number == table.c.hotkey))
-        .outerjoin(cold, (cold.c.log_id == table.c.log_id) & (cold.c.number == table.c.coldkey))
+        select(
+            *others,
+            own.c.hotkey.label("hotkey"),
+            func.nullif(own.c.coldkey, "").label("coldkey"),
+            meant.c.hotkey.label("meant_for"),
+            lost.c.hotkey.label("lost_to"),
+            epochs.c.late,
+            epochs.c.price_rao,
+            epochs.c.price_block,
+        )
+        .join(own, same & (own.c.number == table.c.account))
+        .outerjoin(
+            meant, and_(meant.c.log_id == table.c.log_id, meant.c.number == table.c.meant_for)
+        )
+        .outerjoin(lost, and_(lost.c.log_id == table.c.log_id, lost.c.number == table.c.lost_to))
+        .join(epochs, epochs.c.epoch_block == table.c.epoch_block)
         .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
         .order_by(table.c.position, table.c.line)
     )
@@ -187,5 +438,17 @@ def all_payouts(scope: Scope) -> list[PayoutLine]:
     return list(payouts_page(scope).lines)
 
 
-def _line(row: RowMapping) -> PayoutLine:
-    return PayoutLine(**{name: row[name] for name in PayoutLine.__struct_fields__})
+def _line(scope: Scope, row: RowMapping) -> PayoutLine:
+    given = dict(row)
+    for name in ("log_id", "position", "line"):
+        del given[name]
+    if given.pop("late"):
+        given["price_rao"], given["price_block"] = price_at(scope, row["epoch_block"])
+    price = given["price_rao"]
+    known = price is not None
+    return PayoutLine(
+        **given,
+        difference_alpha=row["entitled_alpha"] - row["paid_alpha"],
+        paid_rao=worth(row["paid_alpha"], price) if known else None,
+        dividends_rao=worth(row["dividends_alpha"], price) if known else None,
+    )

@@ -21,7 +21,7 @@ from ledger.facts import Fact
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.projections import payouts as view
 from ledger.projections.tables import rows_at
-from ledger.queries.payouts import number_of
+from ledger.queries.payouts import hotkey_accounts
 from ledger.queries.scope import Scope
 from ledger.queries.weights import vector_in_force
 from ledger.rules.weights import ShareReason
@@ -71,7 +71,7 @@ def payout_path(scope: Scope, hotkey: str, epoch_block: int) -> list[Fact]:
     """
     table = view.payouts
     query = rows_at(table, scope.head.log_id, scope.position).where(
-        table.c.hotkey == number_of(scope, hotkey), table.c.epoch_block == epoch_block
+        table.c.account.in_(hotkey_accounts(scope, hotkey)), table.c.epoch_block == epoch_block
     )
     row = scope.connection.execute(query).mappings().first()
     if row is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from api import reads
 from api.answers import Emissions, Payouts
@@ -14,6 +14,7 @@ from api.http.schema import described
 router = APIRouter(prefix="/v1/arenas/{network}/{netuid}", tags=["emission"])
 
 Address = Annotated[str, Path(description="a hotkey or a coldkey, SS58 of format 42")]
+By = Annotated[reads.PayoutsBy, Query(description="lines by epoch, or sums by period")]
 
 
 @router.get(
@@ -33,10 +34,12 @@ def emissions(ask: Ask, page: Paged) -> Response:
     "/payouts/{address}",
     summary="Statement",
     description="Per epoch what a hotkey was entitled to by the vector in force and what it was "
-    "paid, in 10^-9 alpha; for a coldkey, everything paid to it. An address that was never paid "
-    "has an empty statement; one that is nowhere in the log is an error.",
+    "paid, in 10^-9 alpha and at the epoch's price in rao; for a coldkey, over all hotkeys while "
+    "they were its. What was paid to another than the vector meant is told on both their lines. By "
+    "period it has sums for each of the treasury's periods instead of lines. An address that was "
+    "never paid has an empty statement; one that is nowhere in the log is an error.",
     responses=described(Payouts),
 )
-def payouts(ask: Ask, page: Paged, address: Address) -> Response:
+def payouts(ask: Ask, page: Paged, address: Address, by: By = "epoch") -> Response:
     """The statement of a hotkey or a coldkey."""
-    return ask.answer(lambda scope: reads.payouts(scope, page, address))
+    return ask.answer(lambda scope: reads.payouts(scope, page, address, by=by))

@@ -18,14 +18,13 @@ from benchmarks.measuring import Ratio, interleaved
 from benchmarks.movements.drawn import movements
 from benchmarks.movements.texts import (
     Balances,
-    beancount_account,
     beancount_journal,
-    commodity_of,
     hledger_journal,
     smallest_units,
 )
 from benchmarks.year.mix import ARENA
 from ledger.application import Ledger
+from ledger.books.plain_names import beancount_account, commodity_of
 from ledger.books.postings import MONEY_FACTS, entry_of
 from ledger.facts import Fact
 from ledger.store.codec import FactMapper
@@ -57,7 +56,7 @@ def test_there_are_exactly_so_many_movements_and_of_every_asset(
     facts: list[Fact], balances: Balances
 ) -> None:
     assert sum(type(fact) in MONEY_FACTS for fact in facts) == AMOUNT
-    assert {commodity for _, commodity in balances} == {"TAO", "USD", "ALPHA"}
+    assert {commodity for _, commodity in balances} == {"TAO", "USD", "ALPHA14"}
 
 
 def test_the_log_takes_every_movement(facts: list[Fact], tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_coldkey_of_very_many_hotkeys_has_its_statement(scene: Scene) -> None:
     assert found.paid_alpha == 2 * (sum(amounts) - 1)
     assert found.withheld_alpha == 2 * 1 + 7
     assert len(found.lines) == 2 * many + 1
-    assert scene.read(lambda scope: totals(scope, "whale"))["total"] == len(found.lines)
+    assert scene.read(lambda scope: totals(scope, "whale")).total == len(found.lines)
 
 
 def test_pages_follow_each_other_without_gap_or_repetition(scene: Scene) -> None:

@@ -88,7 +88,7 @@ def test_weights_and_payouts_in_mid_history_only_search(season: Season) -> None:
     found = steps(engine, [(sql, at) for sql, at in said if "FROM logs" not in sql])
     assert len(said) > 20
     assert costly(found) == []
-    assert any("ix_payouts_log_id_hotkey_position" in step for step in found)
+    assert any("ix_payouts_log_id_account_position" in step for step in found)
 
 
 def test_loading_an_aggregate_and_reading_the_log_only_search(season: Season) -> None:
