@@ -41,6 +41,7 @@ from ledger.addresses import require_ss58
 from ledger.projections import weights as weights_view
 from ledger.queries import contests as ask_contests
 from ledger.queries import reigns as ask_reigns
+from ledger.queries import rentals as ask_rentals
 from ledger.queries import submissions as ask_submissions
 from ledger.queries import treasury as ask_treasury
 from ledger.queries.comparison import WeightsStatus, compared, explained
@@ -231,7 +232,7 @@ def treasury(scope: Scope, window: Window) -> TreasuryAnswer:
         lines=window.part(ask_treasury.treasury_lines(scope)),
         balances=window.part(shaped(AccountBalance, ask_treasury.account_balances(scope))),
         buybacks=window.part(shaped(BuybackLine, ask_treasury.buybacks(scope))),
-        rentals=window.part(shaped(RentalLine, ask_treasury.rentals(scope))),
+        rentals=window.part(shaped(RentalLine, ask_rentals.rentals(scope))),
     )
 
 

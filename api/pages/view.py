@@ -13,6 +13,7 @@ from ledger.projections.weights import policies
 from ledger.queries.contests import contests
 from ledger.queries.emissions import EpochLine, epochs
 from ledger.queries.reigns import reigns
+from ledger.queries.rentals import rentals
 from ledger.queries.scope import Scope
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import (
@@ -20,7 +21,6 @@ from ledger.queries.treasury import (
     account_balances,
     buybacks,
     payments,
-    rentals,
     treasury_lines,
 )
 from ledger.queries.weights import (

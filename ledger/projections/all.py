@@ -10,6 +10,7 @@ from ledger.projections.gaps import GapsProjection
 from ledger.projections.journal import JournalProjection
 from ledger.projections.payouts import PayoutsProjection
 from ledger.projections.reigns import ReignsProjection
+from ledger.projections.rentals import RentalsProjection
 from ledger.projections.runner import Projection
 from ledger.projections.submissions import SubmissionsProjection
 from ledger.projections.subnet import SubnetProjection
@@ -26,5 +27,6 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     JournalProjection(),
     GapsProjection(),
     TreasuryProjection(),
+    RentalsProjection(),
     SubnetProjection(),
 )

@@ -1,4 +1,4 @@
-"""The treasury: reconciled periods, the journal's balances, payments, buybacks and rentals."""
+"""The treasury: reconciled periods, the journal's balances, payments and buybacks."""
 
 from __future__ import annotations
 
@@ -106,12 +106,6 @@ def payments(scope: Scope, *, unclaimed_only: bool = False) -> list[dict[str, An
 def buybacks(scope: Scope) -> list[dict[str, Any]]:
     """Every buyback and how far it came."""
     return [plain(row) for row in scope.rows(view.buybacks)]
-
-
-def rentals(scope: Scope) -> list[dict[str, Any]]:
-    """Every rental with its meter and cost."""
-    rows = sorted(scope.rows(view.rentals), key=lambda row: row["started_at_s"] or 0)
-    return [plain(row) for row in rows]
 
 
 def _line(line: AssetLine) -> TreasuryLine:

@@ -21,10 +21,11 @@ from ledger.queries.contests import contests
 from ledger.queries.emissions import epochs, ramp_now
 from ledger.queries.payouts import all_payouts
 from ledger.queries.reigns import reigns
+from ledger.queries.rentals import invoice_lines, rentals
 from ledger.queries.scope import scope_at
 from ledger.queries.submissions import queue, submissions
 from ledger.queries.subnet import alerts, burns, held_digests, locks, pools, prices
-from ledger.queries.treasury import account_balances, buybacks, payments, rentals, treasury_lines
+from ledger.queries.treasury import account_balances, buybacks, payments, treasury_lines
 from ledger.queries.weights import sent_vectors, vector_view
 from ledger.store.database import open_engine
 from ledger.store.logs import all_heads
@@ -35,7 +36,7 @@ from tests.unit.ledger.scenes import TRACK, Scene
 
 QUESTIONS: tuple[Callable[..., Any], ...] = (
     *(vector_view, sent_vectors, submissions, contests, reigns, ramp_now, epochs, all_payouts),
-    *(treasury_lines, account_balances, payments, buybacks, rentals),
+    *(treasury_lines, account_balances, payments, buybacks, rentals, invoice_lines),
     *(alerts, burns, held_digests, locks, pools, prices),
 )
 
