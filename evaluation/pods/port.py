@@ -132,7 +132,9 @@ class Provider(Protocol):
     def create(self, offer: Offer, request: UUID, *, volume: str | None = None) -> Instance:
         """Ask for a machine under the tag of ``request``. Never asked twice by itself.
 
-        :class:`RefusedError` where nothing was made, :class:`UnansweredError` where one may run.
+        What the answer does not say, as a price, is None; :meth:`state` may say it.
+        :class:`RefusedError` where nothing was made, :class:`UnansweredError` where one may run:
+        :meth:`listed` says so by its tag before anything is asked for again.
         """
 
     def state(self, instance: str) -> Instance:
@@ -142,7 +144,10 @@ class Provider(Protocol):
         """Ask to end a machine; one that is gone already is no error."""
 
     def listed(self) -> Sequence[Instance]:
-        """Every machine of the account that is not gone, ours and others', over all pages."""
+        """Every machine of the account that is not gone, ours and others', over all pages.
+
+        Each once. Fields that cannot be read are None here, so that one hides no other.
+        """
 
     def create_volume(self, gigabytes: int, region: str, request: UUID) -> Volume:
         """Ask for a volume under the tag of ``request``; raises as :meth:`create`."""
