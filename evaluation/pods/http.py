@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from decimal import Decimal
+from concurrent.futures import CancelledError
+from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 DEADLINE_S: Final = 30.0
 """For one call as a whole: looking up the name, connecting, sending, every byte of the answer."""
 CONNECT_S: Final = 10.0
+SPARE_S: Final = 5.0
+"""For ending what ran into its deadline."""
 TRIES: Final = 3
 """How often a GET or a DELETE is made while there is no clear answer; a POST is made once."""
 PAUSE_S: Final = 1.0
@@ -107,6 +111,7 @@ class Api:
         self._header = header
         self._deadline_s = deadline_s
         self._sleep = sleep
+        self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -125,18 +130,24 @@ class Api:
 
         ``by`` is that of several questions that belong together, as the pages of one list.
         """
-        return self._again("GET", path, params, self.by() if by is None else by)
+        until = self.by() if by is None else by
+        return self._again("GET", path, params, until, self._json)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send once and return the answered JSON, None for an empty answer.
 
         :class:`RefusedError` only where nothing can have been done.
         """
-        return self._once("POST", path, None, body, self.by())
+        what = f"POST {path}"
+        return self._json(self._once("POST", path, None, body, self.by()), what)
 
-    def delete(self, path: str) -> Any:
-        """Delete what is at ``path``; asked again as :meth:`get`."""
-        return self._again("DELETE", path, None, self.by())
+    def tell(self, path: str) -> None:
+        """As :meth:`post`, for what has no answer but yes or no: its words are not read."""
+        self._once("POST", path, None, None, self.by())
+
+    def delete(self, path: str) -> None:
+        """Delete what is at ``path``; asked again as :meth:`get`, its words are not read."""
+        self._again("DELETE", path, None, self.by(), _unread)
 
     def pause(self, turn: int) -> None:
         """Wait before another try; ``turn`` counts from 1."""
@@ -147,6 +158,7 @@ class Api:
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(_end_all(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
@@ -158,15 +170,23 @@ class Api:
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _again(self, method: str, path: str, params: Mapping[str, str] | None, by: float) -> Any:
+    def _again(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        by: float,
+        read: Callable[[bytes, str], ResultT],
+    ) -> ResultT:
+        what = f"{method} {path}"
         for turn in range(1, TRIES):
             try:
-                return self._once(method, path, params, None, by)
+                return read(self._once(method, path, params, None, by), what)
             except (UnansweredError, _TooManyError):
                 if time.monotonic() + PAUSE_S * turn >= by:
                     raise
                 self.pause(turn)
-        return self._once(method, path, params, None, by)
+        return read(self._once(method, path, params, None, by), what)
 
     def _once(
         self,
@@ -175,13 +195,15 @@ class Api:
         params: Mapping[str, str] | None,
         body: Mapping[str, Any] | None,
         by: float,
-    ) -> Any:
+    ) -> bytes:
+        """What a 2xx says; everything else raises."""
         what = f"{method} {path}"
-        status, content = self._run(self._send(method, path, params, body), what, by)
+        status, sent = self._run(self._send(method, path, params, body), what, by)
+        # Also where the key comes back as a name, which may be recorded.
+        content = sent.replace(self._key.encode(), HIDDEN.encode())
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            return self._json(content, what)
-        said = self._said(content)
-        message = f"{self.provider} answered HTTP {status} to {what}{said}"
+            return content
+        message = f"{self.provider} answered HTTP {status} to {what}{self._said(content)}"
         if status == HTTPStatus.NOT_FOUND:
             raise NotFoundError(message, status)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -207,6 +229,7 @@ class Api:
             # machine would get lost without need.
             httpx.AsyncClient(
                 timeout=httpx.Timeout(self._deadline_s, connect=min(CONNECT_S, self._deadline_s)),
+                verify=self._trusted(),
                 follow_redirects=False,  # the key must not follow one to another host
                 trust_env=False,
                 headers={**headers, name: before + self._key},
@@ -216,6 +239,14 @@ class Api:
             ) as response,
         ):
             return response.status_code, await self._bounded(response, what)
+
+    def _trusted(self) -> ssl.SSLContext:
+        # Made once: reading the certificates of all authorities takes longer than a call.
+        if self._tls is None:
+            import httpx
+
+            self._tls = httpx.create_ssl_context(trust_env=False)
+        return self._tls
 
     async def _bounded(self, response: httpx.Response, what: str) -> bytes:
         content = bytearray()
@@ -239,7 +270,8 @@ class Api:
 
         future = asyncio.run_coroutine_threadsafe(timed(), self._running())
         try:
-            return future.result()
+            # The loop keeps the deadline; this is for the case that it was just stopped.
+            return future.result(max(0.0, by - time.monotonic()) + SPARE_S)
         except ProviderError:
             raise
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -253,6 +285,9 @@ class Api:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             # Its text may hold what a stranger sent; its type says enough.
             msg = f"{self.provider} gave no answer to {what} ({type(error).__name__})"
+            raise UnansweredError(msg) from None
+        except CancelledError:
+            msg = f"{self.provider} was asked {what} while its client was closed"
             raise UnansweredError(msg) from None
         except BaseException:
             future.cancel()
@@ -276,7 +311,7 @@ class Api:
         try:
             return json.loads(
                 content,
-                parse_float=Decimal,
+                parse_float=_decimal,
                 parse_constant=_no_number,
                 object_pairs_hook=_once_each,
             )
@@ -327,6 +362,26 @@ def _root_of(provider: str, base_url: str) -> str:
         )
         raise ValueError(msg)
     return base_url.rstrip("/")
+
+
+async def _end_all() -> None:
+    """Whoever still waits learns that nothing will come."""
+    others = [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
+    for one in others:
+        one.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _unread(_: bytes, __: str) -> None:
+    return None
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that no decimal can have; not a ValueError
+        msg = "a number is too large"
+        raise ValueError(msg) from None
 
 
 def _no_number(name: str) -> None:

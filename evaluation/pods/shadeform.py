@@ -137,7 +137,7 @@ class Shadeform:
     def stop(self, instance: str) -> None:
         """As :meth:`evaluation.pods.port.Provider.stop`: sent once; the caller asks again."""
         try:
-            self._api.post(f"/instances/{segment(instance)}/delete")
+            self._api.tell(f"/instances/{segment(instance)}/delete")
         except NotFoundError:
             if self.state(instance).state != "gone":
                 raise
@@ -158,7 +158,7 @@ class Shadeform:
     def delete_volume(self, volume: str) -> None:
         """As :meth:`evaluation.pods.port.Provider.delete_volume`."""
         try:
-            self._api.post(f"/volumes/{segment(volume)}/delete")
+            self._api.tell(f"/volumes/{segment(volume)}/delete")
         except NotFoundError:
             if any(one.volume == volume for one in self.volumes()):
                 raise

@@ -207,7 +207,7 @@ class Targon:
         # Only what was asked for is read on: it must be whole then.
         if spec.maybe_whole("gpu_count", 0, 1_024) != count or gpu is None:
             return []
-        if not row.maybe_whole("available", -MAX_COUNT, MAX_COUNT):
+        if (row.maybe_whole("available", -MAX_COUNT, MAX_COUNT) or 0) <= 0:
             return []
         price = row.dollars("cost_per_hour")
         if price is None:
@@ -218,7 +218,7 @@ class Targon:
         path = f"/workloads/{segment(uid)}"
         for turn in range(1, DEPLOY_TRIES + 1):
             try:
-                self._api.post(f"{path}/deploy")
+                self._api.tell(f"{path}/deploy")
             except RefusedError:
                 self._clear(uid)
                 raise

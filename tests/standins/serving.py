@@ -186,6 +186,9 @@ def _handler(
                     closing.wait(HANG_S)
                 case "reset":
                     pass
+                case "slow":
+                    closing.wait(fault["wait_s"])
+                    return False
                 case "status":
                     body = fault.get("body", {"error": "as it was told to"})
                     self._send(fault["status"], body)

@@ -85,7 +85,8 @@ class World:
         Nothing done: ``hang``, ``reset`` (closed without an answer), ``status`` (with ``status``
         and ``body``), ``garbage`` (``body`` as an answer), ``drip`` and ``drip_head`` (a byte now
         and then), ``endless``. Done: ``lost`` (closed without an answer), ``lost_slow`` (no
-        answer, still open), ``status_after``, ``edit`` (``value`` at ``path`` of the answer).
+        answer, still open), ``status_after``, ``edit`` (``value`` at ``path`` of the answer),
+        ``slow`` (a right answer, ``wait_s`` late).
         """
         self.state["faults"].append({"on": on, "kind": kind, "times": times, **details})
 
