@@ -214,6 +214,7 @@ class RentalLine(msgspec.Struct, frozen=True):
     instance: str | None
     address: str | None
     assumed: str | None
+    came_up: bool
     max_usd_micros_per_hour: UsdMicrosInt
     offered_usd_micros_per_hour: UsdMicrosInt | None
     usd_micros_per_hour: UsdMicrosInt | None

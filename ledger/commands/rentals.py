@@ -343,13 +343,13 @@ def _note(unit: Unit, own: Rental, found: Found, billed: Billed, now_s: int) -> 
             usd_micros_per_hour=found.usd_micros_per_hour,
             created_at_s=now_s,
         )
-    if own.started is not None:
-        if found.usd_micros_per_hour is not None:
-            own.reprice(after(unit, own), found.usd_micros_per_hour, now_s)
-        return
     stated = found.started_at_s is not None and found.usd_micros_per_hour is not None
-    if stated or found.runs:
+    if own.started is None and (stated or found.runs):
         _start(unit, own, found, billed)
+    if own.started is not None and found.usd_micros_per_hour is not None:
+        own.reprice(after(unit, own), found.usd_micros_per_hour, now_s)
+    if own.started is not None and found.runs:
+        own.reach(after(unit, own), found.address, now_s)
 
 
 def _start_assumed(unit: Unit, own: Rental, billed: Billed) -> bool:
@@ -383,7 +383,6 @@ def _start(unit: Unit, own: Rental, found: Found, billed: Billed) -> bool:
         step_s=billed.step_s,
         step_usd_micros=billed.step_usd_micros,
         settlement=billed.settlement,
-        address=found.address,
         assumed=tuple(assumed),
     )
     return True

@@ -100,10 +100,9 @@ class RentalStartedV1(Fact, frozen=True, kw_only=True):
 class RentalStarted(Fact, frozen=True, kw_only=True):
     """The provider gave a machine; the meter runs from ``started_at_s`` (its clock, Unix).
 
-    It bills begun steps of ``step_s`` seconds and rounds up to ``step_usd_micros``. ``address`` is
-    where it is reached (``user@host:port``), None while that is not known. ``assumed`` names what
-    the provider never stated: ``price`` (what was offered stands for it) and ``start`` (when it was
-    asked for, or found, stands for it).
+    It bills begun steps of ``step_s`` seconds and rounds up to ``step_usd_micros``. ``assumed``
+    names what the provider never stated: ``price`` (what was offered stands for it) and ``start``
+    (when it was asked for, or found, stands for it).
     """
 
     instance: str
@@ -112,7 +111,6 @@ class RentalStarted(Fact, frozen=True, kw_only=True):
     step_s: int = 1
     step_usd_micros: int = 1
     settlement: Settlement = "prepaid"
-    address: str | None = None
     assumed: tuple[str, ...] = ()
 
 
@@ -120,6 +118,14 @@ class RentalStarted(Fact, frozen=True, kw_only=True):
 def started_by_the_second(old: RentalStartedV1) -> RentalStarted:
     """Every provider was prepaid and billed by the second then."""
     return RentalStarted(**msgspec.structs.asdict(old))
+
+
+@fact("rental.reached.v1")
+class RentalReached(Fact, frozen=True, kw_only=True):
+    """The machine is up. ``address`` is where it is reached, None where its provider says none."""
+
+    address: str | None
+    reached_at_s: int
 
 
 @fact("rental.repriced.v1")
@@ -270,6 +276,7 @@ class Rental(Aggregate):
     refused: RentalRefused | None = None
     created: RentalCreated | None = None
     started: RentalStarted | None = None
+    reached: RentalReached | None = None
     prices: tuple[PriceFrom, ...] = ()
     contest: RentalContestBegan | None = None
     """The contest it works for now."""
@@ -338,6 +345,18 @@ class Rental(Aggregate):
         self._must(self.requested is not None, "start before it was requested")
         if self.started is None:
             self.record(context, RentalStarted, f"rental-started:{self.id}", **content)
+
+    def reach(self, context: Context, address: str | None, reached_at_s: int) -> None:
+        """It is up; an address that was said already, or none any more, is a no-op."""
+        self._must(self.started is not None and self.ended is None, "be reached: it does not run")
+        if self.reached is None or address not in {None, self.reached.address}:
+            self.record(
+                context,
+                RentalReached,
+                f"rental-reached:{self.id}:{self.version}",
+                address=address,
+                reached_at_s=reached_at_s,
+            )
 
     def reprice(self, context: Context, usd_micros_per_hour: int, from_s: int) -> None:
         """The provider asks another price from now on; the same price again is a no-op."""
@@ -555,6 +574,8 @@ class Rental(Aggregate):
             case RentalStarted():
                 self.started, self.refused = fact, None
                 self.prices = (PriceFrom(fact.started_at_s, fact.usd_micros_per_hour),)
+            case RentalReached():
+                self.reached = fact
             case RentalRepriced():
                 self.prices = (*self.prices, PriceFrom(fact.from_s, fact.usd_micros_per_hour))
             case RentalContestBegan():
@@ -573,13 +594,17 @@ class Rental(Aggregate):
             case RentalInvoiceMatched():
                 line = (fact.invoice, fact.line)
                 self.invoiced = {**self.invoiced, line: fact.billed_usd_micros}
-            case VolumeCreated() | VolumeDeleted():
-                exists = isinstance(fact, VolumeCreated)
-                self.volumes = {**self.volumes, fact.volume: exists}
-            case VolumeRequested():
-                self.volume_asked = fact
+            case VolumeRequested() | VolumeCreated() | VolumeDeleted():
+                self._apply_volume(fact)
             case RentalOrphanStopped():
                 pass  # evidence beside the meter; no rule depends on it
             case _:
                 msg = f"a rental cannot take a {fact.topic}"
                 raise TypeError(msg)
+
+    def _apply_volume(self, fact: VolumeRequested | VolumeCreated | VolumeDeleted) -> None:
+        if isinstance(fact, VolumeRequested):
+            self.volume_asked = fact
+        else:
+            exists = isinstance(fact, VolumeCreated)
+            self.volumes = {**self.volumes, fact.volume: exists}

@@ -15,6 +15,7 @@ from ledger.decisions.rental import (
     RentalEnded,
     RentalInvoiceMatched,
     RentalOrphanStopped,
+    RentalReached,
     RentalRefused,
     RentalRepriced,
     RentalRequested,
@@ -47,6 +48,7 @@ rentals: Final = versioned(
         Column("instance", Text),
         Column("address", Text),
         Column("assumed", Text),
+        Column("came_up", Boolean, nullable=False),
         Column("max_usd_micros_per_hour", BigInteger, nullable=False),
         Column("offered_usd_micros_per_hour", BigInteger),
         Column("usd_micros_per_hour", BigInteger),
@@ -113,12 +115,13 @@ def _of_rental(rows: Rows, position: int, fact: Fact) -> None:
                 "lost": False,
                 "reason": None,
                 "instance": fact.instance,
-                "address": fact.address,
                 "assumed": ", ".join(fact.assumed) or None,
                 "usd_micros_per_hour": fact.usd_micros_per_hour,
                 "started_at_s": fact.started_at_s,
                 "settlement": fact.settlement,
             }
+        case RentalReached():
+            changes = {"came_up": True, "address": fact.address}
         case RentalContestBegan():
             changes = {"works_for": str(fact.contest_id)}
         case RentalContestEnded():
@@ -152,6 +155,7 @@ def _requested(fact: RentalRequested) -> dict[str, Any]:
         "status": "requested",
         "adopted": fact.adopted,
         "lost": False,
+        "came_up": False,
         "max_usd_micros_per_hour": fact.max_usd_micros_per_hour,
         "offered_usd_micros_per_hour": fact.offered_usd_micros_per_hour,
         "requested_by": fact.requested_by,
@@ -222,6 +226,7 @@ class RentalsProjection:
         RentalEnded,
         RentalInvoiceMatched,
         RentalOrphanStopped,
+        RentalReached,
         RentalRefused,
         RentalRepriced,
         RentalRequested,

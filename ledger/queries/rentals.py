@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import RowMapping
 
 from ledger.projections import rentals as view
 from ledger.queries.scope import Scope, plain
@@ -17,15 +19,19 @@ NOTHING_RUNS = frozenset({"refused", "booked"})
 class Reliability(msgspec.Struct, frozen=True):
     """What became of the machines asked for by one offer of a provider, so far.
 
-    ``started`` came up; ``refused`` were answered with no; ``lost`` never got an answer.
+    ``stopped``: it came up, and went when we stopped it. ``refused`` were answered with no;
+    ``failed`` were made and never came up; ``lost`` never got an answer; ``vanished`` came up and
+    went by themselves. The rest of the ``requests`` is open.
     """
 
     provider: str
     offer: str
-    requests: int
-    started: int
-    refused: int
-    lost: int
+    requests: int = 0
+    stopped: int = 0
+    refused: int = 0
+    failed: int = 0
+    lost: int = 0
+    vanished: int = 0
 
 
 def rentals(scope: Scope) -> list[dict[str, Any]]:
@@ -56,19 +62,32 @@ def open_rentals(scope: Scope) -> list[UUID]:
 
 def reliability(scope: Scope) -> list[Reliability]:
     """How the providers' offers did so far; what nobody asked for is not counted."""
-    counts: dict[tuple[str, str], list[int]] = {}
+    counts: dict[tuple[str, str], Counter[str]] = {}
     for row in scope.rows(view.rentals):
         if row["adopted"] or row["offer"] is None:
             continue
-        count = counts.setdefault((row["provider"], row["offer"]), [0, 0, 0, 0])
-        count[0] += 1
-        count[1] += row["started_at_s"] is not None
-        refused = row["status"] == "refused"
-        count[2] += refused and not row["lost"]
-        count[3] += refused and row["lost"]
-    return [Reliability(*key, *count) for key, count in sorted(counts.items())]
+        count = counts.setdefault((row["provider"], row["offer"]), Counter())
+        count["requests"] += 1
+        became = _became(row)
+        if became is not None:
+            count[became] += 1
+    return [
+        msgspec.convert({"provider": provider, "offer": offer, **count}, Reliability)
+        for (provider, offer), count in sorted(counts.items())
+    ]
+
+
+def _became(row: RowMapping) -> str | None:
+    if row["status"] == "refused":
+        return "lost" if row["lost"] else "refused"
+    if row["ended_at_s"] is None:
+        return None
+    if not row["came_up"]:
+        return "failed"
+    return "stopped" if row["stops"] else "vanished"
 
 
 def invoice_lines(scope: Scope) -> list[dict[str, Any]]:
     """Every line of a provider's invoice, and the rental that it bills, None where none is."""
-    return [plain(row) for row in scope.rows(view.invoice_lines)]
+    # `line` is a place of a row elsewhere, which is why it is hidden from plain rows.
+    return [{**plain(row), "line": row["line"]} for row in scope.rows(view.invoice_lines)]

@@ -22,7 +22,7 @@ VERSIONED = {
         """
             provider:text tier:text offer:text? region:text? round:text? contest_id:text?
             status:text adopted:bool lost:bool found_by:text? reason:text? instance:text?
-            address:text? assumed:text? max_usd_micros_per_hour:big
+            address:text? assumed:text? came_up:bool max_usd_micros_per_hour:big
             offered_usd_micros_per_hour:big? usd_micros_per_hour:big? reprices:int
             requested_by:text? requested_at_s:big? started_at_s:big? ended_at_s:big?
             works_for:text? stops:int volumes_left:int seconds:big? billed_seconds:big?

@@ -353,6 +353,7 @@ class Season:
             if rental.ended is None:
                 rental.request_volume(after(unit, rental), 10, 10)
                 rental.create_volume(after(unit, rental), "v", 11)
+                rental.reach(after(unit, rental), "root@pods:22", 12)
                 rental.begin_contest(after(unit, rental), identity, 12)
                 rental.reprice(after(unit, rental), 7_000, 20)
                 rental.send_stop(after(unit, rental), "done", 10 + 60 * one)

@@ -32,6 +32,7 @@ def test_a_machine_is_rented_works_for_a_contest_and_is_booked_to_the_second(
     assert desk.stop(rented.rental, "the round is over").over
     assert renting.topics() == [
         *("rental_budget.reserved", "rental.requested", "rental.created", "rental.started"),
+        "rental.reached",
         *("rental.contest_began", "rental.contest_ended", "rental.stop_sent", "rental.ended"),
         *("rental.cost_booked", "rental_budget.settled"),
     ]

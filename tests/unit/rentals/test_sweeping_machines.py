@@ -61,7 +61,7 @@ def test_a_request_without_a_machine_counts_as_lost_after_the_grace_and_not_befo
     assert whats(renting) == ["counts as lost"]
     assert [held.usd_micros for held in renting.budget().held.values()] == [0]
     (one,) = renting.scene.read(reliability)
-    assert (one.requests, one.started, one.refused, one.lost) == (1, 0, 0, 1)
+    assert (one.requests, one.stopped, one.lost) == (1, 0, 1)
 
 
 def test_a_machine_of_a_lost_request_that_turns_up_is_metered_stopped_and_booked(
