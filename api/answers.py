@@ -188,21 +188,52 @@ class BuybackLine(msgspec.Struct, frozen=True):
     detail: str | None
 
 
+UnixSeconds = Annotated[int, Meta(description="Unix time of the provider, s")]
+OurSeconds = Annotated[int, Meta(description="Unix time of our clock, s")]
+
+
 class RentalLine(msgspec.Struct, frozen=True):
-    """A rented machine, its meter in whole seconds and its cost."""
+    """A rented machine, its meter in whole seconds and its cost.
+
+    ``status``: requested, refused, created, running, stopping, ended or booked. ``lost`` were asked
+    for without an answer, ``adopted`` found running without a request. ``assumed`` names what the
+    provider never stated of its meter. ``works_for`` is the contest it serves now.
+    """
 
     rental_id: str
     provider: str
     tier: str
+    offer: str | None
+    region: str | None
+    round: str | None
     contest_id: str | None
     status: str
+    adopted: bool
+    lost: bool
+    found_by: str | None
+    reason: str | None
     instance: str | None
+    address: str | None
+    assumed: str | None
+    came_up: bool
+    max_usd_micros_per_hour: UsdMicrosInt
+    offered_usd_micros_per_hour: UsdMicrosInt | None
     usd_micros_per_hour: UsdMicrosInt | None
+    reprices: int
+    requested_by: str | None
+    requested_at_s: OurSeconds | None
+    started_at_s: UnixSeconds | None
+    ended_at_s: UnixSeconds | None
+    works_for: str | None
+    stops: int
+    volumes_left: int
     seconds: int | None
+    billed_seconds: int | None
+    settlement: str | None
     cost_usd_micros: UsdMicrosInt | None
+    corrected_usd_micros: UsdMicrosInt
     billed_usd_micros: UsdMicrosInt | None
-    started_at_s: Annotated[int, Meta(description="Unix time of the provider, s")] | None
-    ended_at_s: Annotated[int, Meta(description="Unix time of the provider, s")] | None
+    about_block: BlockInt | None
 
 
 class TreasuryAnswer(msgspec.Struct, frozen=True):

@@ -50,6 +50,8 @@ class ExitCode(IntEnum):
     CONTEST_VOID = 24
     VERDICT_DIFFERS = 25
     UNEXPLAINED = 26
+    PROVIDER_UNAVAILABLE = 27
+    NO_MACHINE = 28
     DEFECT = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -363,6 +365,14 @@ _KINDS: Final[dict[str, _Kind]] = {
     "evaluation.evidence.EvidenceError": _Kind("evidence_unusable", ExitCode.UNREADABLE_FILE, 422),
     "evaluation.bundle.BundleError": _Kind("bundle_refused", ExitCode.UNREADABLE_FILE, 422),
     "evaluation.slots.SlotError": _Kind("worker_taken", ExitCode.REFUSED, 409),
+    "evaluation.pods.port.ProviderError": _Kind(
+        "provider_unavailable", ExitCode.PROVIDER_UNAVAILABLE, 502
+    ),
+    "evaluation.pods.desk.NoMachineError": _Kind("no_machine", ExitCode.NO_MACHINE, 503),
+    "evaluation.pods.invoices.InvoiceFileError": _Kind(
+        "unreadable_invoice", ExitCode.UNREADABLE_FILE, 422
+    ),
+    "api.providers.NoProviderError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
     "evaluation.plan.PlanError": _Kind("impossible_contest", ExitCode.IMPOSSIBLE_POLICY, 422),
     "evaluation.calibration.CalibrationError": _Kind("calibration", ExitCode.REFUSED, 409),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -40,10 +41,12 @@ from api.answers import (
 from api.limits import DEFAULT_LIMIT
 from api.status import arena_line, status_of
 from ledger.addresses import require_ss58
+from ledger.decisions.base import DecisionRefusedError
 from ledger.projections import weights as weights_view
 from ledger.queries import contests as ask_contests
 from ledger.queries import payments as ask_payments
 from ledger.queries import reigns as ask_reigns
+from ledger.queries import rentals as ask_rentals
 from ledger.queries import submissions as ask_submissions
 from ledger.queries import treasury as ask_treasury
 from ledger.queries.comparison import WeightsStatus, compared, explained
@@ -262,7 +265,7 @@ def treasury(scope: Scope, window: Window) -> TreasuryAnswer:
         lines=window.part(ask_treasury.treasury_lines(scope)),
         balances=window.part(shaped(AccountBalance, ask_treasury.account_balances(scope))),
         buybacks=window.part(shaped(BuybackLine, ask_treasury.buybacks(scope))),
-        rentals=window.part(shaped(RentalLine, ask_treasury.rentals(scope))),
+        rentals=window.part(shaped(RentalLine, ask_rentals.rentals(scope))),
     )
 
 
@@ -296,6 +299,20 @@ def journal(scope: Scope, window: Window, asked: ask_treasury.Asked) -> Listing[
         window.offset,
         shaped(JournalLine, found),
     )
+
+
+def rentals(scope: Scope, window: Window) -> Listing[RentalLine]:
+    """The rented machines, in the order in which they were asked for."""
+    return window.listing(scope, shaped(RentalLine, ask_rentals.rentals(scope)))
+
+
+def rental(scope: Scope, identity: UUID) -> RentalLine:
+    """One rented machine; refused (``DecisionRefusedError``) where there is none of that id."""
+    found = ask_rentals.rental_of(scope, identity)
+    if found is None:
+        msg = f"there is no rental {identity}; 'cacheon-ledger rentals' lists them"
+        raise DecisionRefusedError(msg)
+    return shaped(RentalLine, [found])[0]
 
 
 def payments(scope: Scope, window: Window, *, unclaimed_only: bool) -> Listing[PaymentLine]:

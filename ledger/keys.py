@@ -102,3 +102,13 @@ def contest_id(arena: ArenaKey, track: str, seed_block: int) -> UUID:
 def treasury_id(arena: ArenaKey) -> UUID:
     """Identity of an arena's treasury."""
     return natural_id("treasury", arena)
+
+
+def rental_budget_id(arena: ArenaKey) -> UUID:
+    """Identity of the budget of an arena's rentals."""
+    return natural_id("rental budget", arena)
+
+
+def further_machine_id(request: UUID, provider: str, instance: str) -> UUID:
+    """Identity of the rental of a second machine that was found under the tag of one request."""
+    return natural_id("further machine", request, provider, instance)

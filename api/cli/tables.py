@@ -215,6 +215,7 @@ RENTALS: Final[Layout] = (
             Column("seconds", "seconds", Kind.NUMBER),
             Column("cost", "cost_usd_micros", Kind.USD),
             Column("billed", "billed_usd_micros", Kind.USD),
+            Column("round", "round"),
             Column("contest", "contest_id", Kind.ID),
             Column("rental", "rental_id", Kind.ID),
         ),

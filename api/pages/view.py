@@ -13,6 +13,7 @@ from ledger.projections.weights import policies
 from ledger.queries.contests import contests
 from ledger.queries.emissions import EpochLine, epochs
 from ledger.queries.reigns import reigns
+from ledger.queries.rentals import rentals
 from ledger.queries.scope import Scope
 from ledger.queries.submissions import submissions
 from ledger.queries.treasury import (
@@ -22,7 +23,6 @@ from ledger.queries.treasury import (
     buybacks,
     payments,
     reconciliation,
-    rentals,
     treasury_lines,
 )
 from ledger.queries.weights import (

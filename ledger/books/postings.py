@@ -241,6 +241,7 @@ SILENT_FACTS: Final[dict[str, str]] = {
     "payment.refunded.v1": "read as its next version",
     "rental.requested.v1": "a price cap",
     "rental.requested.v2": "a price cap and an offer",
+    "rental.created.v1": "a price; the cost is booked when the meter stopped",
     "rental.started.v1": "a price; the cost is booked when the meter stopped",
     "rental.started.v2": "a price; the cost is booked when the meter stopped",
     "rental.repriced.v1": "a price; the cost is booked when the meter stopped",

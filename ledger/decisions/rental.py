@@ -52,6 +52,8 @@ class RentalRequested(Fact, frozen=True, kw_only=True):
     round: str | None = None
     requested_by: str | None = None
     requested_at_s: int | None = None
+    adopted: bool = False
+    """Nobody asked for it that the log knows of: a machine under our tag was found running."""
 
 
 @upcast("rental.requested.v1")
@@ -62,10 +64,27 @@ def requested_without_an_offer(old: RentalRequestedV1) -> RentalRequested:
 
 @fact("rental.refused.v1")
 class RentalRefused(Fact, frozen=True, kw_only=True):
-    """The provider gave no machine, for certain: nothing runs and nothing is owed."""
+    """The provider gave no machine: nothing runs and nothing is owed.
+
+    ``lost``: it never answered, and nothing under our tag was listed for so long that nothing was
+    made. Should one be seen after all, it starts all the same.
+    """
 
     reason: str
     refused_at_s: int
+    lost: bool = False
+
+
+@fact("rental.created.v1")
+class RentalCreated(Fact, frozen=True, kw_only=True):
+    """The provider made a machine, or lists one under our tag; its meter may not run yet.
+
+    The price is None where the provider did not say it. ``created_at_s`` is when we learned of it.
+    """
+
+    instance: str
+    usd_micros_per_hour: int | None
+    created_at_s: int
 
 
 @fact("rental.started.v1")
@@ -81,8 +100,9 @@ class RentalStartedV1(Fact, frozen=True, kw_only=True):
 class RentalStarted(Fact, frozen=True, kw_only=True):
     """The provider gave a machine; the meter runs from ``started_at_s`` (its clock, Unix).
 
-    It bills begun steps of ``step_s`` seconds and rounds up to ``step_usd_micros``. ``address`` is
-    where it is reached (``user@host:port``), None while that is not known.
+    It bills begun steps of ``step_s`` seconds and rounds up to ``step_usd_micros``. ``assumed``
+    names what the provider never stated: ``price`` (what was offered stands for it) and ``start``
+    (when it was asked for, or found, stands for it).
     """
 
     instance: str
@@ -91,13 +111,21 @@ class RentalStarted(Fact, frozen=True, kw_only=True):
     step_s: int = 1
     step_usd_micros: int = 1
     settlement: Settlement = "prepaid"
-    address: str | None = None
+    assumed: tuple[str, ...] = ()
 
 
 @upcast("rental.started.v1")
 def started_by_the_second(old: RentalStartedV1) -> RentalStarted:
     """Every provider was prepaid and billed by the second then."""
     return RentalStarted(**msgspec.structs.asdict(old))
+
+
+@fact("rental.reached.v1")
+class RentalReached(Fact, frozen=True, kw_only=True):
+    """The machine is up. ``address`` is where it is reached, None where its provider says none."""
+
+    address: str | None
+    reached_at_s: int
 
 
 @fact("rental.repriced.v1")
@@ -246,13 +274,16 @@ class Rental(Aggregate):
 
     requested: RentalRequested | None = None
     refused: RentalRefused | None = None
+    created: RentalCreated | None = None
     started: RentalStarted | None = None
+    reached: RentalReached | None = None
     prices: tuple[PriceFrom, ...] = ()
     contest: RentalContestBegan | None = None
     """The contest it works for now."""
     used: tuple[Used[UUID], ...] = ()
     volumes: Mapping[str, bool] = NOTHING
     """Every volume made for it, and whether it still exists."""
+    volume_asked: VolumeRequested | None = None
     stops: int = 0
     """How often the provider was asked to stop it."""
     ended: RentalEnded | None = None
@@ -276,10 +307,23 @@ class Rental(Aggregate):
         if self.requested is None:
             self.record(context, RentalRequested, f"rental-requested:{self.id}", **content)
 
-    def refuse(self, context: Context, reason: str, refused_at_s: int) -> None:
-        """The call gave nothing, for certain."""
+    @property
+    def instance(self) -> str | None:
+        """The provider's name of its machine, as far as one is known of."""
+        known = self.started or self.created
+        return None if known is None else known.instance
+
+    @property
+    def volumes_left(self) -> tuple[str, ...]:
+        """Its volumes that still exist, and cost."""
+        return tuple(volume for volume, exists in self.volumes.items() if exists)
+
+    def refuse(
+        self, context: Context, reason: str, refused_at_s: int, *, lost: bool = False
+    ) -> None:
+        """The call gave nothing."""
         self._must(self.requested is not None, "be refused before it was requested")
-        self._must(self.started is None, "be refused: it has started")
+        self._must(self.instance is None, "be refused: it has a machine")
         if self.refused is None:
             self.record(
                 context,
@@ -287,14 +331,32 @@ class Rental(Aggregate):
                 f"rental-refused:{self.id}",
                 reason=reason,
                 refused_at_s=refused_at_s,
+                lost=lost,
             )
 
+    def create(self, context: Context, **content: object) -> None:
+        """After the call: there is a machine, also where the call seemed to have given none."""
+        self._must(self.requested is not None, "have a machine before it was requested")
+        if self.instance is None:
+            self.record(context, RentalCreated, f"rental-created:{self.id}", **content)
+
     def start(self, context: Context, **content: object) -> None:
-        """After the call."""
+        """The meter runs. A machine that is seen running overrules that it was refused."""
         self._must(self.requested is not None, "start before it was requested")
-        self._must(self.refused is None, "start: the provider refused it")
         if self.started is None:
             self.record(context, RentalStarted, f"rental-started:{self.id}", **content)
+
+    def reach(self, context: Context, address: str | None, reached_at_s: int) -> None:
+        """It is up; an address that was said already, or none any more, is a no-op."""
+        self._must(self.started is not None and self.ended is None, "be reached: it does not run")
+        if self.reached is None or address not in {None, self.reached.address}:
+            self.record(
+                context,
+                RentalReached,
+                f"rental-reached:{self.id}:{self.version}",
+                address=address,
+                reached_at_s=reached_at_s,
+            )
 
     def reprice(self, context: Context, usd_micros_per_hour: int, from_s: int) -> None:
         """The provider asks another price from now on; the same price again is a no-op."""
@@ -341,13 +403,14 @@ class Rental(Aggregate):
     def request_volume(self, context: Context, gigabytes: int, requested_at_s: int) -> None:
         """Before the call that makes a volume: one for a rental."""
         self._must(self.requested is not None, "have a volume before it was requested")
-        self.record(
-            context,
-            VolumeRequested,
-            f"volume-requested:{self.id}",
-            gigabytes=gigabytes,
-            requested_at_s=requested_at_s,
-        )
+        if self.volume_asked is None:
+            self.record(
+                context,
+                VolumeRequested,
+                f"volume-requested:{self.id}",
+                gigabytes=gigabytes,
+                requested_at_s=requested_at_s,
+            )
 
     def create_volume(self, context: Context, volume: str, created_at_s: int) -> None:
         """After the call; the same volume again is a no-op."""
@@ -373,9 +436,8 @@ class Rental(Aggregate):
             )
 
     def send_stop(self, context: Context, reason: str, sent_at_s: int) -> None:
-        """Before the call that stops it, every time."""
+        """Before the call that stops it, every time; also of one that runs though it ended."""
         self._must(self.requested is not None, "be stopped before it was requested")
-        self._must(self.ended is None, "be stopped: it has ended")
         self.record(
             context,
             RentalStopSent,
@@ -507,9 +569,13 @@ class Rental(Aggregate):
                 self.requested = fact
             case RentalRefused():
                 self.refused = fact
+            case RentalCreated():
+                self.created, self.refused = fact, None
             case RentalStarted():
-                self.started = fact
+                self.started, self.refused = fact, None
                 self.prices = (PriceFrom(fact.started_at_s, fact.usd_micros_per_hour),)
+            case RentalReached():
+                self.reached = fact
             case RentalRepriced():
                 self.prices = (*self.prices, PriceFrom(fact.from_s, fact.usd_micros_per_hour))
             case RentalContestBegan():
@@ -528,12 +594,17 @@ class Rental(Aggregate):
             case RentalInvoiceMatched():
                 line = (fact.invoice, fact.line)
                 self.invoiced = {**self.invoiced, line: fact.billed_usd_micros}
-            case VolumeCreated():
-                self.volumes = {**self.volumes, fact.volume: True}
-            case VolumeDeleted():
-                self.volumes = {**self.volumes, fact.volume: False}
-            case VolumeRequested() | RentalOrphanStopped():
+            case VolumeRequested() | VolumeCreated() | VolumeDeleted():
+                self._apply_volume(fact)
+            case RentalOrphanStopped():
                 pass  # evidence beside the meter; no rule depends on it
             case _:
                 msg = f"a rental cannot take a {fact.topic}"
                 raise TypeError(msg)
+
+    def _apply_volume(self, fact: VolumeRequested | VolumeCreated | VolumeDeleted) -> None:
+        if isinstance(fact, VolumeRequested):
+            self.volume_asked = fact
+        else:
+            exists = isinstance(fact, VolumeCreated)
+            self.volumes = {**self.volumes, fact.volume: exists}

@@ -18,7 +18,7 @@ from ledger.facts import Context, Fact, fact
 
 @fact("rental_budget.reserved.v1")
 class BudgetReserved(Fact, frozen=True, kw_only=True):
-    """A rental is about to be asked for: so much it may cost at worst."""
+    """A rental is about to be asked for, or was found running: so much it may cost at worst."""
 
     rental_id: UUID
     day: int
@@ -28,7 +28,10 @@ class BudgetReserved(Fact, frozen=True, kw_only=True):
 
 @fact("rental_budget.settled.v1")
 class BudgetSettled(Fact, frozen=True, kw_only=True):
-    """A rental is over: it cost so much, and holds no more than that of its day and round."""
+    """A rental is over: it cost so much, and holds no more than that of its day and round.
+
+    A further one of a rental corrects the one before.
+    """
 
     rental_id: UUID
     usd_micros: int
@@ -53,6 +56,8 @@ class _Held(NamedTuple):
     round: str
     usd_micros: int
     settled: bool
+    changes: int
+    """How often what it holds was said anew."""
 
 
 class RentalBudget(Aggregate):
@@ -88,7 +93,7 @@ class RentalBudget(Aggregate):
             self.record(
                 context,
                 BudgetRefused,
-                f"budget-refused:{rental_id}",
+                f"budget-refused:{rental_id}:{self.version}",
                 rental_id=rental_id,
                 day=day,
                 round=round_,
@@ -96,25 +101,40 @@ class RentalBudget(Aggregate):
                 left_usd_micros=left,
             )
             return False
+        self.hold(context, rental_id, day=day, round_=round_, usd_micros=usd_micros)
+        return True
+
+    def hold(
+        self, context: Context, rental_id: UUID, *, day: int, round_: str, usd_micros: int
+    ) -> None:
+        """Hold so much for a machine that runs, whatever is left: it was not asked for by us, or
+        was thought to be refused. For one that holds as much unsettled it is a no-op.
+
+        A rental keeps the day and round that it was first held for.
+        """
+        held = self.held.get(rental_id)
+        if held is not None:
+            if not held.settled and held.usd_micros == usd_micros:
+                return
+            day, round_ = held.day, held.round
         self.record(
             context,
             BudgetReserved,
-            f"budget-reserved:{rental_id}",
+            f"budget-reserved:{rental_id}{_again(held)}",
             rental_id=rental_id,
             day=day,
             round=round_,
             usd_micros=usd_micros,
         )
-        return True
 
     def settle(self, context: Context, rental_id: UUID, usd_micros: int) -> None:
         """Put what a rental cost in the place of its reservation; without one, a no-op."""
         held = self.held.get(rental_id)
-        if held is not None and not held.settled:
+        if held is not None and (not held.settled or held.usd_micros != usd_micros):
             self.record(
                 context,
                 BudgetSettled,
-                f"budget-settled:{rental_id}",
+                f"budget-settled:{rental_id}{_again(held, 1)}",
                 rental_id=rental_id,
                 usd_micros=usd_micros,
             )
@@ -123,19 +143,30 @@ class RentalBudget(Aggregate):
         """Change the state by one fact."""
         match fact:
             case BudgetReserved():
-                held = _Held(fact.day, fact.round, fact.usd_micros, settled=False)
-                self._hold(fact.rental_id, held, fact.usd_micros)
+                old = self.held.get(fact.rental_id)
+                changes = 0 if old is None else old.changes + 1
+                now = _Held(fact.day, fact.round, fact.usd_micros, settled=False, changes=changes)
+                self._hold(fact.rental_id, now, 0 if old is None else old.usd_micros)
             case BudgetSettled():
                 old = self.held[fact.rental_id]
-                now = old._replace(usd_micros=fact.usd_micros, settled=True)
-                self._hold(fact.rental_id, now, fact.usd_micros - old.usd_micros)
+                now = old._replace(
+                    usd_micros=fact.usd_micros, settled=True, changes=old.changes + 1
+                )
+                self._hold(fact.rental_id, now, old.usd_micros)
             case BudgetRefused():
                 pass  # a fact for people; nothing is held
             case _:
                 msg = f"a rental budget cannot take a {fact.topic}"
                 raise TypeError(msg)
 
-    def _hold(self, rental_id: UUID, held: _Held, more: int) -> None:
+    def _hold(self, rental_id: UUID, held: _Held, before: int) -> None:
+        more = held.usd_micros - before
         self.held = self.held.insert(rental_id, held)
         self.of_day = self.of_day.insert(held.day, self.of_day.get(held.day, 0) + more)
         self.of_round = self.of_round.insert(held.round, self.of_round.get(held.round, 0) + more)
+
+
+def _again(held: _Held | None, first: int = 0) -> str:
+    """What tells the key of a rental's later facts of a kind from that of its first."""
+    changes = 0 if held is None else held.changes + 1
+    return "" if changes <= first else f":{changes}"

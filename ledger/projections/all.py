@@ -12,6 +12,7 @@ from ledger.projections.journal import JournalProjection
 from ledger.projections.payouts import PayoutsProjection
 from ledger.projections.periods import PeriodsProjection
 from ledger.projections.reigns import ReignsProjection
+from ledger.projections.rentals import RentalsProjection
 from ledger.projections.runner import Projection
 from ledger.projections.submissions import SubmissionsProjection
 from ledger.projections.subnet import SubnetProjection
@@ -28,6 +29,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     JournalProjection(),
     GapsProjection(),
     TreasuryProjection(),
+    RentalsProjection(),
     SubnetProjection(),
     PeriodsProjection(),
     CostsProjection(),

@@ -1,4 +1,4 @@
-"""The `treasury` view: payments, observed balances, periods, buybacks and rentals."""
+"""The `treasury` view: payments, observed balances, periods and buybacks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,6 @@ from ledger.decisions.buybacks import (
     BuybackFailed,
     BuybackPlanned,
     BuybackSent,
-)
-from ledger.decisions.rental import (
-    RentalCostBooked,
-    RentalEnded,
-    RentalInvoiceMatched,
-    RentalOrphanStopped,
-    RentalRequested,
-    RentalStarted,
 )
 from ledger.decisions.treasury import PeriodClosed
 from ledger.facts import Fact
@@ -77,24 +69,6 @@ buybacks: Final = versioned(
     ],
 )
 
-rentals: Final = versioned(
-    "treasury_rentals",
-    [Column("rental_id", Text, primary_key=True)],
-    [
-        Column("provider", Text, nullable=False),
-        Column("tier", Text, nullable=False),
-        Column("contest_id", Text),
-        Column("status", Text, nullable=False),
-        Column("instance", Text),
-        Column("usd_micros_per_hour", BigInteger),
-        Column("seconds", BigInteger),
-        Column("cost_usd_micros", BigInteger),
-        Column("billed_usd_micros", BigInteger),
-        Column("started_at_s", BigInteger),
-        Column("ended_at_s", BigInteger),
-    ],
-)
-
 
 def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
     match fact:
@@ -143,49 +117,6 @@ def _fold_outside(rows: Rows, position: int, fact: Fact) -> None:
             )
         case _:
             pass  # not the outside's
-
-
-def _fold_rental(rows: Rows, position: int, fact: Fact) -> None:
-    identity = str(fact.originator_id)
-    match fact:
-        case RentalRequested():
-            rows.put_new(
-                rentals,
-                position,
-                identity,
-                provider=fact.provider,
-                tier=fact.tier,
-                contest_id=str(fact.contest_id) if fact.contest_id else None,
-                status="requested",
-            )
-        case RentalStarted():
-            rows.put(
-                rentals,
-                position,
-                identity,
-                status="running",
-                instance=fact.instance,
-                usd_micros_per_hour=fact.usd_micros_per_hour,
-                started_at_s=fact.started_at_s,
-            )
-        case RentalEnded():
-            rows.put(rentals, position, identity, status="ended", ended_at_s=fact.ended_at_s)
-        case RentalCostBooked():
-            rows.put(
-                rentals,
-                position,
-                identity,
-                status="booked",
-                seconds=fact.seconds,
-                cost_usd_micros=fact.cost_usd_micros,
-            )
-        case RentalInvoiceMatched():
-            rows.put(rentals, position, identity, billed_usd_micros=fact.billed_usd_micros)
-        case RentalOrphanStopped():
-            if rows.get(rentals, identity) is not None:
-                rows.put(rentals, position, identity, status="orphan stopped")
-        case _:
-            pass  # not a rental's
 
 
 def _fold_buyback(rows: Rows, position: int, fact: Fact) -> None:
@@ -252,14 +183,6 @@ _FOLDS: Final[dict[type[Fact], Callable[[Rows, int, Any], None]]] = {
     for fold, kinds in {
         _fold_outside: (AlphaBurnSeen, BalanceObserved, PeriodClosed, TreasuryTransferSeen),
         fold_payment: PAYMENT_FACTS,
-        _fold_rental: (
-            RentalCostBooked,
-            RentalEnded,
-            RentalInvoiceMatched,
-            RentalOrphanStopped,
-            RentalRequested,
-            RentalStarted,
-        ),
         _fold_buyback: (
             BuybackApproved,
             BuybackBought,
@@ -281,7 +204,7 @@ class TreasuryProjection:
     """Folds what became of the money that the journal moves, and what the outside states."""
 
     name = "treasury"
-    tables = (balances, outflows, periods, payments, buybacks, rentals)
+    tables = (balances, outflows, periods, payments, buybacks)
     knows: tuple[type[Fact], ...] = tuple(_FOLDS)
 
     def fold(self, rows: Rows, position: int, fact: Fact) -> None:

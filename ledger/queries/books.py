@@ -22,6 +22,7 @@ from ledger.books.lines import (
     SeenMovement,
 )
 from ledger.books.reconcile import Known
+from ledger.projections import rentals as rental_view
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
 from ledger.projections.payments import payments
@@ -194,20 +195,19 @@ def _of_account(
 
 
 def invoice_lines(scope: Scope) -> list[InvoicedLine]:
-    """The invoice lines of every provider, from what the rentals' view has matched."""
+    """The invoice lines of every provider, those that match no rental too."""
     return [
         InvoicedLine(
             provider=row["provider"],
-            invoice="matched",
-            line=row["rental_id"],
-            instance=row["instance"] or "",
+            invoice=row["invoice"],
+            line=row["line"],
+            instance=row["instance"],
             billed_usd_micros=row["billed_usd_micros"],
-            about_block=0,
+            about_block=row["about_block"],
             rental=row["rental_id"],
             position=row["since"],
         )
-        for row in scope.rows(view.rentals)
-        if row["billed_usd_micros"] is not None
+        for row in scope.rows(rental_view.invoice_lines)
     ]
 
 

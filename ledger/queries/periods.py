@@ -16,9 +16,9 @@ from ledger.projections import weights as weights_view
 from ledger.projections.journal import postings
 from ledger.projections.periods import figures
 from ledger.queries.prices import price_at
+from ledger.queries.rentals import rentals
 from ledger.queries.scope import Scope, plain
 from ledger.queries.standing import gaps, missing_blocks
-from ledger.queries.treasury import rentals
 
 UNBOOKED: dict[str, str] = {
     "requested": "was asked for and has not started",

@@ -1,4 +1,4 @@
-"""The treasury: the journal and its balances, payments, buybacks and rentals."""
+"""The treasury: the journal and its balances, payments and buybacks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ __all__ = [
     "journal",
     "payments",
     "reconciliation",
-    "rentals",
     "treasury_lines",
 ]
 
@@ -129,9 +128,3 @@ def account_balances(scope: Scope) -> list[dict[str, Any]]:
 def buybacks(scope: Scope) -> list[dict[str, Any]]:
     """Every buyback and how far it came."""
     return [plain(row) for row in scope.rows(view.buybacks)]
-
-
-def rentals(scope: Scope) -> list[dict[str, Any]]:
-    """Every rental with its meter and cost."""
-    rows = sorted(scope.rows(view.rentals), key=lambda row: row["started_at_s"] or 0)
-    return [plain(row) for row in rows]

@@ -20,6 +20,7 @@ from ledger.decisions.contest import Contest
 from ledger.decisions.payment import Payment
 from ledger.decisions.proof import Proof
 from ledger.decisions.rental import Rental
+from ledger.decisions.rental_budget import RentalBudget
 from ledger.decisions.submission import Submission
 from ledger.decisions.treasury import Treasury
 from ledger.facts import Fact, Observation
@@ -34,7 +35,8 @@ from tests.unit.ledger.scenes import ARENA, Scene
 
 KINDS: dict[str, type[Aggregate]] = {
     **{"arena": Arena, "contest": Contest, "payment": Payment, "proof": Proof},
-    **{"rental": Rental, "submission": Submission, "treasury": Treasury},
+    **{"rental": Rental, "rental_budget": RentalBudget, "submission": Submission},
+    "treasury": Treasury,
 }
 
 

@@ -41,14 +41,16 @@ from ledger.commands.money import record_balances
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
 from ledger.decisions.rental import Rental
+from ledger.decisions.rental_budget import RentalBudget
 from ledger.decisions.submission import Submission
 from ledger.decisions.treasury import Treasury
-from ledger.keys import NAMESPACE, treasury_id
-from ledger.observations import WeightsReceipt, WeightsSubmitted
+from ledger.keys import NAMESPACE, rental_budget_id, treasury_id
+from ledger.observations import InvoiceLineSeen, WeightsReceipt, WeightsSubmitted
 from ledger.queries.weights import vector_in_force
 from ledger.store.conflicts import FactConflictError
 from tests.unit.ledger.scenes import (
     FEE_RAO,
+    OPENED_AT,
     TREASURY,
     Paid,
     Scene,
@@ -326,23 +328,55 @@ class Season:
 
         def work(unit: Unit) -> None:
             rental = unit.get(Rental, identity)
+            budget = unit.get(RentalBudget, rental_budget_id(unit.context.arena))
+            limits = {"a_day": 20_000, "a_round": 200_000}
+            asked = {"day": one, "round_": "r", "usd_micros": 9_000}
+            if not budget.reserve(unit.context, identity, **asked, **limits):
+                return
             rental.request(
-                unit.context,
+                after(unit, budget),
                 provider="pods",
                 tier="8xH200",
                 max_usd_micros_per_hour=9_000,
                 contest_id=None,
             )
+            if two == 7:
+                rental.refuse(after(unit, rental), "none left", 10, lost=one % 2 == 0)
+                budget.settle(after(unit, rental), identity, 0)
+                return
+            rental.create(
+                after(unit, rental), instance="i", usd_micros_per_hour=None, created_at_s=9
+            )
             rental.start(
                 after(unit, rental), instance="i", usd_micros_per_hour=8_000, started_at_s=10
             )
-            if rental.ended is None and one:
-                contest = uuid5(NAMESPACE, f"rented-for-{two}")
-                rental.begin_contest(after(unit, rental), contest, 20)
-                rental.end_contest(after(unit, rental), contest, 20 + one)
+            if rental.ended is None:
+                rental.request_volume(after(unit, rental), 10, 10)
+                rental.create_volume(after(unit, rental), "v", 11)
+                rental.reach(after(unit, rental), "root@pods:22", 12)
+                rental.begin_contest(after(unit, rental), identity, 12)
+                rental.reprice(after(unit, rental), 7_000, 20)
+                rental.send_stop(after(unit, rental), "done", 10 + 60 * one)
             rental.end(after(unit, rental), 10 + 60 * one, "done")
             rental.book_cost(after(unit, rental), unit.block)
-            rental.match_invoice(after(unit, rental), "inv", str(two), one)
+            budget.settle(after(unit, rental), identity, 8_000)
+            rental.delete_volume(after(unit, rental), "v", 90)
+            line = f"{one}-{two}"
+            seen = unit.observe(
+                InvoiceLineSeen,
+                f"invoice:{unit.context.arena}:pods:inv:{line}",
+                provider="pods",
+                invoice="inv",
+                line=line,
+                instance="i",
+                tag=str(identity),
+                seconds=60 * one,
+                from_s=None,
+                to_s=None,
+                billed_usd_micros=one,
+                about_block=OPENED_AT,
+            )
+            rental.match_invoice(unit.context.because(seen), "inv", line, one)
 
         self.scene.ledger.decide(work)
 

@@ -22,7 +22,7 @@ ROOTS = {
     *("arena.opened.v1", "arena.policy_adopted.v1", "arena.paused.v1", "arena.resumed.v1"),
     *("seen.block.v1", "seen.balance.v2", "seen.conflict.v1"),
     *("treasury.converted.v1", "treasury.buyback_planned.v2", "treasury.period_closed.v2"),
-    "rental.requested.v2",
+    *("rental_budget.reserved.v1", "rental_budget.refused.v1", "seen.invoice_line.v2"),
 }
 """What people and the outside begin; everything else follows from something."""
 

@@ -21,6 +21,7 @@ from ledger.queries.contests import contests
 from ledger.queries.emissions import epochs, ramp_now
 from ledger.queries.payouts import all_payouts
 from ledger.queries.reigns import reigns
+from ledger.queries.rentals import invoice_lines, rentals
 from ledger.queries.scope import scope_at
 from ledger.queries.submissions import queue, submissions
 from ledger.queries.subnet import alerts, burns, held_digests, locks, pools, prices
@@ -31,7 +32,6 @@ from ledger.queries.treasury import (
     journal,
     payments,
     reconciliation,
-    rentals,
     treasury_lines,
 )
 from ledger.queries.weights import sent_vectors, vector_view
@@ -44,8 +44,9 @@ from tests.unit.ledger.scenes import TRACK, Scene
 
 QUESTIONS: tuple[Callable[..., Any], ...] = (
     *(vector_view, sent_vectors, submissions, contests, reigns, ramp_now, epochs, all_payouts),
-    *(treasury_lines, account_balances, payments, buybacks, rentals, reconciliation),
+    *(treasury_lines, account_balances, payments, buybacks, rentals, invoice_lines),
     lambda scope: journal(scope, Asked(), limit=1_000),
+    reconciliation,
     *(alerts, burns, held_digests, locks, pools, prices),
 )
 

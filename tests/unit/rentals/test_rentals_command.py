@@ -1,0 +1,178 @@
+"""`cacheon-ledger rentals` against the stand-ins' servers: tables, JSON, exit codes, no keys."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.cli.main import app
+from api.errors import ExitCode
+from api.providers import record_of
+from evaluation.pods.choosing import Record
+from evaluation.pods.port import tag_of
+from ledger.queries.rentals import Reliability
+from ledger.store.database import open_engine
+from tests.contract.stores import migrated_url
+from tests.standins import lium, shadeform, targon
+from tests.standins.serving import StandIn
+from tests.unit.ledger.scenes import Scene
+from tests.unit.rentals.renting import rules
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """The command over an arena whose policy rents machines; nothing of whoever runs the test."""
+    for name in [name for name in os.environ if name.startswith("LEDGER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    url = migrated_url("sqlite", tmp_path)
+    engine = open_engine(url)
+    money = {"max_usd_micros_per_round": 10**9, "max_usd_micros_per_day": 10**9}
+    tiers = rules().treasury.rental.tiers
+    dear = tuple(
+        type(tier)(name=tier.name, gpus=tier.gpus, max_usd_micros_per_hour=30_000_000)
+        for tier in tiers
+    )
+    Scene(engine, rules=rules(tiers=dear, grace_seconds=0, **money))
+    engine.dispose()
+    where = ("--database", url, "--network", "test", "--netuid", "14")
+
+    def ask(*words: str) -> Result:
+        return CliRunner().invoke(app, ["rentals", *words, *where])
+
+    yield ask
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A Shadeform that the settings name."""
+    with shadeform.stand_in() as found:
+        monkeypatch.setenv("LEDGER_SHADEFORM_URL", found.url)
+        monkeypatch.setenv("LEDGER_SHADEFORM_KEY", found.key)
+        yield found
+
+
+def answer(done: Result) -> Any:
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_machine_is_offered_rented_shown_stopped_billed_and_the_bill_accepted(
+    run: Run, there: StandIn, tmp_path: Path
+) -> None:
+    offered = answer(run("offers", "--format", "json"))["items"]
+    assert {line["tier"] for line in offered} == {"8x H200", "8x H100"}
+    rented = answer(run("start", "--round", "qwen:1", "--actor", "al", "--format", "json"))
+    (machine,) = there.do("machines").values()
+    assert machine["tag"] == tag_of(UUID(rented["rental_id"]))
+    shown = answer(run("show", rented["rental_id"], "--format", "json"))
+    assert (shown["status"], shown["requested_by"]) == ("running", "al")
+    stopped = answer(run("stop", rented["rental_id"], "--actor", "al", "--format", "json"))
+    assert (stopped["status"], stopped["reason"]) == ("booked", "asked for (al)")
+    bill = tmp_path / "bill.csv"
+    bill.write_text(f"invoice,line,instance,amount_usd\n7,1,{rented['instance']},12.34\n7,2,x,1\n")
+    imported = run("invoices", str(bill), "--provider", "shadeform", "--format", "json")
+    lines = answer(imported)["items"]
+    assert [line["rental_id"] for line in lines] == [rented["rental_id"], None]
+    assert "1 of 2 lines bill no rental" in imported.stderr
+    accepted = answer(
+        run(
+            *("accept-bill", rented["rental_id"], "--reason", "as billed", "--actor", "al"),
+            *("--format", "json"),
+        )
+    )
+    assert accepted["cost_usd_micros"] + accepted["corrected_usd_micros"] == 12_340_000
+    listed = answer(run("--format", "json"))
+    assert [line["rental_id"] for line in listed["items"]] == [rented["rental_id"]]
+    assert "booked" in run().stdout
+
+
+def test_a_sweep_stops_what_is_not_owned_and_its_code_tells(run: Run, there: StandIn) -> None:
+    there.do("settings", stop_s=10)
+    rented = answer(run("start", "--round", "r", "--actor", "al", "--format", "json"))
+    dry = run("sweep", "--dry-run", "--format", "json")
+    assert dry.exit_code == ExitCode.NO_MACHINE
+    assert json.loads(dry.stdout)["lines"][0]["what"] == "would be stopped"
+    swept = run("sweep", "--format", "json")
+    assert swept.exit_code == ExitCode.NO_MACHINE
+    assert json.loads(swept.stdout)["lines"][0]["what"] == "asked to stop"
+    there.do("advance", seconds=10)
+    again = answer(run("sweep", "--format", "json"))
+    assert [(line["rental_id"], line["what"]) for line in again["lines"]] == [
+        (rented["rental_id"], "ended and booked")
+    ]
+    assert answer(run("sweep", "--format", "json"))["lines"] == []
+
+
+def test_a_provider_that_cannot_be_asked_is_said_and_its_key_is_not(
+    run: Run, there: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with targon.stand_in() as other:
+        monkeypatch.setenv("LEDGER_TARGON_URL", other.url)
+        monkeypatch.setenv("LEDGER_TARGON_KEY", "a-key-that-is-wrong")
+        done = run("sweep", "--format", "json")
+    assert done.exit_code == ExitCode.PROVIDER_UNAVAILABLE
+    (unasked,) = json.loads(done.stdout)["unasked"]
+    assert unasked["provider"] == "targon"
+    assert "a-key-that-is-wrong" not in done.stdout + done.stderr
+
+
+def test_every_provider_with_a_key_is_used(
+    run: Run, there: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with targon.stand_in() as two, lium.stand_in() as three:
+        for name, one in (("TARGON", two), ("LIUM", three)):
+            monkeypatch.setenv(f"LEDGER_{name}_URL", one.url)
+            monkeypatch.setenv(f"LEDGER_{name}_KEY", one.key)
+        refused = run("offers")
+        assert refused.exit_code == ExitCode.WRONG_SETTING
+        assert "LEDGER_LIUM_TEMPLATE" in refused.stderr
+        monkeypatch.setenv("LEDGER_LIUM_TEMPLATE", "t")
+        monkeypatch.setenv("LEDGER_SSH_PUBLIC_KEYS", "ssh-ed25519 AAAA test")
+        offered = answer(run("offers", "--format", "json"))["items"]
+    assert {line["provider"] for line in offered} == {"shadeform", "targon", "lium"}
+
+
+def test_without_a_key_the_command_says_what_to_set(run: Run) -> None:
+    done = run("sweep")
+    assert done.exit_code == ExitCode.WRONG_SETTING
+    assert "LEDGER_SHADEFORM_KEY" in done.stderr
+
+
+def test_nothing_left_to_rent_has_a_code_of_its_own(run: Run, there: StandIn) -> None:
+    there.do("settings", no_capacity=True)
+    done = run("start", "--round", "r", "--actor", "al")
+    assert done.exit_code == ExitCode.NO_MACHINE
+    assert "no machine could be rented" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "stop"])
+def test_an_unknown_rental_is_refused(run: Run, there: StandIn, command: str) -> None:
+    done = run(command, str(UUID(int=3)))
+    assert done.exit_code == ExitCode.REFUSED
+    assert "there is no rental" in done.stderr
+
+
+def test_a_bad_invoice_and_a_file_of_no_known_kind_are_told(run: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "bill.csv"
+    bad.write_text("invoice,line,instance,amount_usd\n7,1,i,free\n")
+    done = run("invoices", str(bad), "--provider", "shadeform")
+    assert done.exit_code == ExitCode.UNREADABLE_FILE
+    assert "line 2: 'amount_usd'" in done.stderr
+    bad.rename(tmp_path / "bill.txt")
+    done = run("invoices", str(tmp_path / "bill.txt"), "--provider", "shadeform")
+    assert done.exit_code == ExitCode.USAGE
+
+
+def test_what_the_view_counted_is_what_choosing_weighs() -> None:
+    seen = Reliability("p", "o", 15, stopped=5, refused=1, failed=2, lost=3, vanished=4)
+    assert record_of(seen) == Record(successes=5, failures=3, lost=7)
