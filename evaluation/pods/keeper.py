@@ -300,6 +300,12 @@ def _is_kept(folder: Path) -> bool:
         return not free
 
 
+def _parted(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """What stands before the first ``--``, and what stands behind it: the contest's command."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
 def main(words: Sequence[str]) -> int:
     """The program's face; what it gives is the exit code."""
     parser = argparse.ArgumentParser(prog="keeper")
@@ -311,13 +317,13 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--wait-s", type=float, default=0.0)
     parser.add_argument("--offset", type=int, default=0)
     parser.add_argument("--sweep", action="store_true")
-    parser.add_argument("command", nargs="*")
-    given = parser.parse_args(words)
+    own, command = _parted(words)
+    given = parser.parse_args(own)
     match given.task:
         case "keep":
             keep(
                 given.folder,
-                given.command,
+                command,
                 limit_s=given.limit_s,
                 unasked_s=given.unasked_s,
                 grace_s=given.grace_s,

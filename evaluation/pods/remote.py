@@ -112,6 +112,11 @@ class RemoteContest:
         self._folder = posixpath.join(host.folder, "runs", order.plan.contest_id)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
 
+    def is_there(self) -> bool:
+        """Whether it runs there, or has run and waits to be taken."""
+        state = self._state()
+        return state is not None and (state.kept or state.ended is not None)
+
     def start(self) -> bool:
         """Have it run there; False where it runs already, or did.
 
@@ -200,6 +205,8 @@ class RemoteContest:
             else:
                 state = self._state()
                 if state is None or not state.kept:
+                    if line:
+                        take(b"\n")
                     return
 
     def stop(self) -> None:

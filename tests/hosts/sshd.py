@@ -15,16 +15,20 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+import evaluation.runners
 from evaluation.pods.port import Address
 
 START_S = 30.0
 _SEPARATION = Path("/run/sshd")
+# It dies with the tests, as the servers of a contest do with theirs.
+_GUARD = Path(evaluation.runners.__path__[0]) / "guard.py"
 
 
 def sshd_or_skip() -> str:
@@ -80,8 +84,9 @@ class Sshd:
     def start(self) -> None:
         """Listen, also after :meth:`close`."""
         with (self.folder / "sshd.log").open("ab") as log:
+            guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid())]
             self._process = subprocess.Popen(  # noqa: S603
-                [self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")],
+                [*guard, self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
