@@ -45,11 +45,13 @@ class NoMeter:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What is done besides. ``venv`` names an environment on the machine that has the program."""
+    """What is done besides. ``venv`` names an environment on the machine that has the program,
+    ``docker_socket`` its engine's socket, from which the baseline is pulled ahead."""
 
     venv: str | None = None
     keep_program: bool = False
     pull_baseline: bool = True
+    docker_socket: str = "/var/run/docker.sock"
 
 
 def run_there(
@@ -137,7 +139,7 @@ def _prepare(host: PodHost, is_there: bool, order: Order, steps: Steps, say: Say
     if is_there or not (steps.pull_baseline and order.confined):
         return
     contest = order.plan.policy.contest
-    with engine_of(host) as engine:
+    with engine_of(host, steps.docker_socket) as engine:
         facts = engine.facts()
         say(f"Docker Engine {facts.version} on {host.ssh.address}")
         if engine.pull(

@@ -88,6 +88,9 @@ def remote(
         bool, typer.Option("--keep-program", help="Leave it there for a next contest.")
     ] = False,
     pull: Annotated[bool, typer.Option(help="Pull the baseline's image before it begins.")] = True,
+    docker_socket: Annotated[
+        str, typer.Option(help="Its Docker Engine's socket, by which that is done.")
+    ] = "/var/run/docker.sock",
     host_firewall: Annotated[
         bool, typer.Option(help="Keep containers from that machine's own services too.")
     ] = True,
@@ -127,7 +130,12 @@ def remote(
     if (host is None) == (rental is None):
         msg = "name the machine: either its --host or its --rental"
         raise typer.BadParameter(msg, param_hint="'--host'")
-    for option, path in (("--model", model), ("--images", images), ("--program", program)):
+    for option, path in (
+        ("--model", model),
+        ("--images", images),
+        ("--program", program),
+        ("--docker-socket", docker_socket),
+    ):
         if path is not None and not path.startswith("/"):
             msg = f"{path!r} is no path from / on; it is one of the machine, not of here"
             raise typer.BadParameter(msg, param_hint=f"'{option}'")
@@ -159,7 +167,12 @@ def remote(
                 confined=runner is RunnerKind.DOCKER,
             ),
             out,
-            steps=Steps(venv=program, keep_program=keep_program, pull_baseline=pull),
+            steps=Steps(
+                venv=program,
+                keep_program=keep_program,
+                pull_baseline=pull,
+                docker_socket=docker_socket,
+            ),
             sign=sign,
             meter=meter,
             say=_say,

@@ -20,6 +20,8 @@ _GRACE_S: Final = 30.0
 # A call that was cut off may still be installing: the next one waits for it, then finds it done.
 _INSTALL: Final = r"""
 set -eu
+# As pip does: an index behind a private authority works if the system trusts that authority.
+export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
 folder="$1"; wheel="$2"; limit="$3"
 exec 9> "$folder/lock"
 flock -w "$limit" 9

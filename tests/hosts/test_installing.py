@@ -52,6 +52,7 @@ def test_an_environment_that_is_none_is_refused(host: PodHost) -> None:
         installed_at(host, "/nowhere")
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_install_says_why_and_is_not_believed_whole(host: PodHost) -> None:
     program = this_program()._replace(wheel=b"no wheel")
     with pytest.raises(HostError, match="could not be installed on"):
