@@ -202,8 +202,8 @@ def test_a_bundle_from_there_can_be_signed_here(
         (["--host", "nobody"], "no address of SSH"),
         (["--host", "root@-oProxyCommand=x"], "no name or IP address"),
         (["--host", "root@127.0.0.1:99999"], "no port"),
-        ([], "either its --host or its --rental"),
-        (["--host", "a@b", "--rental", str(uuid4())], "either its --host or its --rental"),
+        ([], "name the machine"),
+        (["--host", "a@b", "--rental", str(uuid4())], "name the machine"),
     ],
 )
 def test_an_address_that_is_none_is_a_wrong_use(
