@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from api.contest_report import ContestReport
     from api.remote_contests import Meter
     from evaluation.bundle import Bundle
+    from evaluation.pods.host import MachineFacts
 
 remotely = typer.Typer()
 
@@ -118,6 +119,7 @@ def remote(
     from api.cli.contest_plan import read_plan
     from api.cli.contest_sealing import check_writable
     from api.cli.contest_tables import CONTEST
+    from api.cli.ending import interrupted_once
     from api.cli.output import show
     from api.errors import ExitCode
     from api.remote_contests import Steps, run_there
@@ -149,14 +151,17 @@ def remote(
         sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
     more = ["--runner", runner.value, *(["--images", images] if images else [])]
     more += [] if host_firewall else ["--no-host-firewall"]
-    with _metered(rental, chosen, database, network, netuid) as (address, meter):
+    with (
+        interrupted_once("the contest is ended on its machine"),
+        _metered(rental, chosen, database, network, netuid) as (address, meter),
+    ):
         where = parse_address(address or str(host))
         pin = Pin(state / (f"rental-{rental}" if rental else f"{where.host}-{where.port}"))
         patience_s = (BOOT_S if rental else 0.0) if boot_s is None else float(boot_s)
         found = connect(
             Ssh(where, ssh_key, pin), expected_key=host_key, boot_s=patience_s, say=_say
         )
-        _say(f"the machine's key is {found.host_key}")
+        _say(_described(found.facts()))
         bundle = run_there(
             found,
             Order(
@@ -235,6 +240,19 @@ def _report(chosen: Chosen, bundle: Bundle, out: Path) -> ContestReport:
         runner=manifest.runner,
         images=dict(chosen.images),
         bundle=str(out),
+    )
+
+
+def _described(facts: MachineFacts) -> str:
+    """A machine by its own word, on one line."""
+    if facts.gpus is None:
+        gpus = facts.gpus_unknown
+    else:
+        gpus = ", ".join(f"{gpu.name} ({gpu.memory_mib} MiB)" for gpu in facts.gpus) or "no GPU"
+    memory = "unknown" if facts.memory_bytes is None else f"{facts.memory_bytes >> 30} GiB"
+    return (
+        f"{facts.address} has the key {facts.host_key}, {facts.cores or 'unknown'} cores, memory: "
+        f"{memory}, GPUs: {gpus}"
     )
 
 

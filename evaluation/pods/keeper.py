@@ -18,6 +18,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -264,10 +265,13 @@ def _write_state(folder: Path, content: dict[str, Any]) -> None:
 
 
 def _stated(bundle: Path) -> dict[str, Any] | None:
-    """Its size and digest; only of a plain file."""
+    """Its size and digest; only of a plain file: a link or a pipe is no bundle."""
     try:
-        descriptor = os.open(bundle, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(bundle, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         return None
     with os.fdopen(descriptor, "rb") as file:
         hashed = hashlib.file_digest(file, "sha256").hexdigest()
@@ -275,14 +279,14 @@ def _stated(bundle: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, wait_s: float = 0.0) -> Iterator[bool]:
+def _locked(folder: Path, wait_s: float = 0.0, how: int = fcntl.LOCK_EX) -> Iterator[bool]:
     """Hold the folder if nobody does. The lock is not the contest's: it ends with this process."""
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until_s = time.monotonic() + wait_s
     try:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= until_s:
                     yield False
@@ -296,7 +300,7 @@ def _locked(folder: Path, wait_s: float = 0.0) -> Iterator[bool]:
 
 
 def _is_kept(folder: Path) -> bool:
-    with _locked(folder) as free:
+    with _locked(folder, how=fcntl.LOCK_SH) as free:  # who looks is in no other looker's way
         return not free
 
 

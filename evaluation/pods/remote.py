@@ -123,10 +123,11 @@ class RemoteContest:
         Raises :class:`RemoteContestError` where it began before and its keeper is gone, as after a
         restart of the machine; what it left is cleared away, so that a next call begins anew.
         """
-        state = self._state()
-        if state is not None and (state.kept or state.ended is not None):
+        # In this order: a log comes after its keeper's lock, and its state before the lock goes.
+        begun = self._has_begun()
+        if self.is_there():
             return False
-        if state is not None and self._has_begun():
+        if begun:
             self._fail("did not come to its end: its machine was started anew, or it was killed")
         self._must_have_model()
         plan = msgspec.json.encode(msgspec.structs.replace(self._order.plan, model_dir=""))

@@ -245,8 +245,8 @@ class Ssh:
         if any(word in log for word in _CHANGED):
             return HostKeyChangedError(
                 f"{self.address} does not show the key that was pinned when it was first seen "
-                f"({self.pin.fingerprint}): another machine answers there; end this rental and "
-                "look at its provider's page"
+                f"({self.pin.fingerprint}): another machine answers there; end this rental, "
+                f"or delete '{self.pin.file}' if you know that it is another one"
             )
         if any(word in log for word in _REFUSED):
             return KeyRefusedError(

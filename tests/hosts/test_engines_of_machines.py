@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from evaluation.images import ImageRef
 from evaluation.pods.engine import PodEngine, engine_of
 from evaluation.pods.faults import HostError
-from evaluation.pods.host import PodHost
+from evaluation.pods.host import PodHost, connect
+from evaluation.pods.host_keys import Pin
+from evaluation.pods.ssh import Ssh
 from evaluation.runners.docker.ownership import Ownership
 from evaluation.runners.port import ImageRefusedError, InfrastructureFaultError
 from tests.engine.engine import Engine
@@ -96,6 +99,23 @@ def test_what_contests_left_is_listed_and_removed_and_nothing_else(
     finally:
         api.remove_container(theirs)
         engine.client.images.remove(str(image), force=True)
+
+
+def test_what_the_dead_left_is_removed_by_the_program_on_the_machine(
+    there: PodEngine, engine: Engine, tmp_path: Path
+) -> None:
+    """As the keeper does after a contest that it had to kill."""
+    network = engine.client.api.create_network(
+        "killed", labels=Ownership("by-hand", "boot-1-1", "stage", "contest").labels()
+    )["Id"]
+    made = Sshd(tmp_path / "other", {"DOCKER_HOST": engine.base_url})
+    try:
+        way = Ssh(made.address, made.key, Pin(tmp_path / "pin"))
+        done = connect(way).ssh.run([sys.executable, "-m", "evaluation.pods.sweeping"])
+    finally:
+        made.close()
+    assert b"removed the network killed" in done.errors
+    assert network not in [one["Id"] for one in engine.client.api.networks()]
 
 
 def test_a_dropped_forward_is_an_error_in_a_sentence(there: PodEngine, machine: Sshd) -> None:

@@ -240,6 +240,7 @@ def test_a_state_that_is_none_is_refused(host: PodHost) -> None:
         ("exit 0", "left no bundle"),
         ("ln -s /etc/passwd contest.zip", "left no bundle"),
         ("mkdir contest.zip", "left no bundle"),
+        ("mkfifo contest.zip", "left no bundle"),
     ],
 )
 def test_a_bundle_that_is_none_is_refused(script: str, told: str, host: PodHost) -> None:
