@@ -145,7 +145,10 @@ def _watch(
     while True:
         log.wait(_POLL_S)
         now_s = time.monotonic()
-        touched = (folder / _ASKED).stat().st_mtime
+        try:
+            touched = (folder / _ASKED).stat().st_mtime
+        except FileNotFoundError:  # somebody took the folder away
+            return "stopped"
         if touched != asked:
             asked, asked_s = touched, now_s
         if process.poll() is not None:
@@ -235,6 +238,8 @@ def _write_all(data: bytes) -> None:
 
 def stop(folder: Path, wait_s: float) -> int:
     """End it, and wait until it has ended."""
+    if not folder.is_dir():
+        return NOT_KEPT
     (folder / _STOP).touch()
     until_s = time.monotonic() + wait_s
     while _is_kept(folder):
@@ -246,13 +251,21 @@ def stop(folder: Path, wait_s: float) -> int:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """``kept``: whether a keeper lives; ``ended``: what it wrote at its end, None before."""
+    """``begun``: whether a contest was begun here; ``kept``: whether a keeper lives; ``ended``:
+    what it wrote at its end, None before.
+
+    Asked in this order: a log comes after its keeper's lock, and its state before the lock goes. So
+    one that is begun, not kept and not ended is dead.
+    """
+    if not folder.is_dir():
+        return {"begun": False, "kept": False, "ended": None}
+    begun = (folder / LOG).exists()
     kept = _is_kept(folder)
     try:
         ended = json.loads((folder / STATE).read_text())
     except FileNotFoundError:
         ended = None
-    return {"kept": kept, "ended": ended}
+    return {"begun": begun, "kept": kept, "ended": ended}
 
 
 def _write_state(folder: Path, content: dict[str, Any]) -> None:

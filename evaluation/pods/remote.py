@@ -73,8 +73,14 @@ class _Ended(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
+    begun: bool
     kept: bool
     ended: _Ended | None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it runs, or has run and waits to be taken."""
+        return self.kept or self.ended is not None
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -114,8 +120,7 @@ class RemoteContest:
 
     def is_there(self) -> bool:
         """Whether it runs there, or has run and waits to be taken."""
-        state = self._state()
-        return state is not None and (state.kept or state.ended is not None)
+        return self._state().is_there
 
     def start(self) -> bool:
         """Have it run there; False where it runs already, or did.
@@ -123,11 +128,10 @@ class RemoteContest:
         Raises :class:`RemoteContestError` where it began before and its keeper is gone, as after a
         restart of the machine; what it left is cleared away, so that a next call begins anew.
         """
-        # In this order: a log comes after its keeper's lock, and its state before the lock goes.
-        begun = self._has_begun()
-        if self.is_there():
+        state = self._state()
+        if state.is_there:
             return False
-        if begun:
+        if state.begun:
             self._fail("did not come to its end: its machine was started anew, or it was killed")
         self._must_have_model()
         plan = msgspec.json.encode(msgspec.structs.replace(self._order.plan, model_dir=""))
@@ -147,7 +151,7 @@ class RemoteContest:
         keeping = [*self._keeper("keep"), *words, "--", self._installed.command, *contest]
         self._host.shell(_START, self._folder, *keeping)
         until_s = time.monotonic() + STARTED_S
-        while (state := self._state()) is None or not (state.kept or state.ended):
+        while not self.is_there():
             if time.monotonic() > until_s:
                 told = self._read("keeper.log", _STATE_BYTES)
                 self._fail(f"could not be started: {printable(told)[-500:] or 'no word'}")
@@ -204,8 +208,7 @@ class RemoteContest:
                     raise
                 self._fail("did not come to its end: its machine was started anew, or its keeper")
             else:
-                state = self._state()
-                if state is None or not state.kept:
+                if not self._state().kept:
                     if line:
                         take(b"\n")
                     return
@@ -213,13 +216,12 @@ class RemoteContest:
     def stop(self) -> None:
         """End it there with all that it started, and clear its folder away."""
         wait_s = self._order.grace_s + keeper.SWEEP_S + STARTED_S
-        if self._state() is not None:
-            words = [*self._keeper("stop"), "--wait-s", str(wait_s)]
-            try:
-                self._host.ssh.run(words, timeout_s=wait_s + STARTED_S)
-            except CommandFailedError as error:
-                if error.code != keeper.NOT_KEPT:
-                    raise
+        words = [*self._keeper("stop"), "--wait-s", str(wait_s)]
+        try:
+            self._host.ssh.run(words, timeout_s=wait_s + STARTED_S)
+        except CommandFailedError as error:
+            if error.code != keeper.NOT_KEPT:
+                raise
         self.clear()
 
     def take(self, out: Path, sign: Signer | None = None) -> Bundle:
@@ -229,8 +231,7 @@ class RemoteContest:
         to no end of its own, left no evidence, or its bundle is not one of this contest;
         :class:`HostError` where it could not be fetched, and then it stays there.
         """
-        state = self._state()
-        ended = None if state is None else state.ended
+        ended = self._state().ended
         if ended is None:
             self._fail("has not come to its end")
         if ended.why != "exited":
@@ -276,22 +277,13 @@ class RemoteContest:
     def _keeper(self, task: str) -> list[str]:
         return [self._installed.python, "-m", "evaluation.pods.keeper", task, self._folder]
 
-    def _state(self) -> _State | None:
-        """None where there is no folder of it."""
-        there = self._host.shell('[ -d "$1" ] && echo yes || echo no', self._folder)
-        if there.output.strip() != b"yes":
-            return None
+    def _state(self) -> _State:
         answer = self._host.ssh.run(self._keeper("state"), max_bytes=_STATE_BYTES).output
         try:
             return msgspec.json.decode(answer, type=_State)
         except msgspec.MsgspecError as error:
             msg = f"{self._host.ssh.address} does not say how the contest stands: {error}"
             raise HostError(msg) from error
-
-    def _has_begun(self) -> bool:
-        path = posixpath.join(self._folder, keeper.LOG)
-        done = self._host.shell('[ -e "$1" ] && echo yes || echo no', path)
-        return done.output.strip() == b"yes"
 
     def _must_have_model(self) -> None:
         done = self._host.shell('[ -d "$1" ] && echo yes || echo no', self._order.model)
