@@ -362,6 +362,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     "evaluation.runners.port.InfrastructureFaultError": _Kind(
         "machine_failed", ExitCode.CONTEST_VOID, 503
     ),
+    "evaluation.pods.faults.HostError": _Kind("machine_failed", ExitCode.CONTEST_VOID, 503),
+    "evaluation.pods.faults.KeyFileError": _Kind("unreadable_file", ExitCode.UNREADABLE_FILE, 422),
+    "evaluation.pods.address.AddressFormError": _Kind("malformed_parameter", ExitCode.USAGE, 422),
     "evaluation.evidence.EvidenceError": _Kind("evidence_unusable", ExitCode.UNREADABLE_FILE, 422),
     "evaluation.bundle.BundleError": _Kind("bundle_refused", ExitCode.UNREADABLE_FILE, 422),
     "evaluation.slots.SlotError": _Kind("worker_taken", ExitCode.REFUSED, 409),

@@ -23,7 +23,7 @@ _MAX_TEXT_CHARS: Final = 120
 _IDLE: Final = 0x1
 """The bit of the clock's reasons that says: nothing runs, so the clock may sink."""
 
-_GPU_FIELDS: Final = (
+GPU_FIELDS: Final = (
     "index",
     "uuid",
     "name",
@@ -37,6 +37,7 @@ _GPU_FIELDS: Final = (
     "power.draw",
     "clocks_event_reasons.active",
 )
+"""What :func:`read_gpus` reads, in the words of ``nvidia-smi --query-gpu``."""
 _PROCESS_FIELDS: Final = ("gpu_uuid", "pid", "process_name", "used_memory")
 
 
@@ -88,7 +89,7 @@ def gpu_facts(command: str = "nvidia-smi") -> GpuFacts:
     if program is None:
         return GpuFacts(unknown=f"there is no {command} on this machine")
     try:
-        gpus = read_gpus(_asked(program, "--query-gpu", _GPU_FIELDS))
+        gpus = read_gpus(_asked(program, "--query-gpu", GPU_FIELDS))
         processes = read_processes(_asked(program, "--query-compute-apps", _PROCESS_FIELDS))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         return GpuFacts(unknown=printable(f"{command} could not be read: {error}")[:300])
@@ -112,7 +113,7 @@ def read_gpus(text: str) -> tuple[Gpu, ...]:
             power_mw=_milli(row[10]),
             clock_reasons=_bits(row[11]),
         )
-        for row in _rows(text, len(_GPU_FIELDS))[:MAX_GPUS_READ]
+        for row in _rows(text, len(GPU_FIELDS))[:MAX_GPUS_READ]
     )
 
 

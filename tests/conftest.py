@@ -8,6 +8,8 @@ ONE_ENGINE = (
     "tests/containers/",
     "tests/engines/",
     "tests/faults/test_killed_evaluators.py",
+    "tests/hosts/test_engines_of_machines.py",
+    "tests/hosts/test_containers_of_machines.py",
 )
 """Tests of the container engine or of an installed one: a machine has one, one process has it."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli import contest_records
+from api.cli import contest_records, contest_remote
 from api.cli.contest_calibrate import calibrate
 from api.cli.contest_plan import plan_by_hand, read_plan
 from api.cli.contest_rules import RANDOM, rules_of
@@ -59,6 +59,7 @@ app.command("calibrate")(calibrate)
 def register(root: typer.Typer) -> None:
     """Add the `contest` commands to ``root``."""
     contest_records.register(app)
+    contest_remote.register(app)
     root.add_typer(app, name="contest")
 
 

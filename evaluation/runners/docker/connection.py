@@ -98,6 +98,12 @@ class Connection:
             self._client = docker.DockerClient(**self._settings, timeout=ENGINE_TIMEOUT_S)
         return self._client
 
+    def close(self) -> None:
+        """Let go of its connections; asking again opens new ones."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     @contextmanager
     def stream(
         self,

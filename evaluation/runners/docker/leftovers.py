@@ -73,6 +73,19 @@ def clear(connection: Connection, meant: Meant, host_firewall: bool) -> Cleared:
     return cleared
 
 
+def found_of(connection: Connection) -> list[str]:
+    """What of ours is there, whosever it is: ``the container …``. Removes nothing.
+
+    Raises :class:`InfrastructureFaultError` where the engine does not say.
+    """
+    with engine_faults("list what a contest left"):
+        return [
+            what
+            for listed in (_containers, _volumes, _networks)
+            for _, what, _ in listed(connection)
+        ]
+
+
 Found = tuple[dict[str, str], str, Callable[[], None]]
 
 

@@ -56,8 +56,16 @@ def find_image(connection: Connection, image: ImageRef) -> Any | None:
         return None
 
 
-def pull(connection: Connection, image: ImageRef, max_bytes: int, deadline: Deadline) -> Any:
+def pull(
+    connection: Connection,
+    image: ImageRef,
+    max_bytes: int,
+    deadline: Deadline,
+    room: Check | None = None,
+) -> Any:
     """Have the engine pull it; the engine checks manifest and layers against the digest.
+
+    ``room`` watches the disk instead of us where the engine is another machine's.
 
     Raises :class:`ImageRefusedError` as soon as its layers, packed or unpacked, are known to be
     larger than ``max_bytes``; :class:`InfrastructureFaultError` (`pull_failed`) otherwise.
@@ -70,7 +78,7 @@ def pull(connection: Connection, image: ImageRef, max_bytes: int, deadline: Dead
             "POST",
             "/images/create",
             deadline=deadline,
-            checks=[_room_check(connection, image, max_bytes)],
+            checks=[room or _room_check(connection, image, max_bytes)],
             params={"fromImage": image.repository, "tag": image.digest},
             headers={"X-Registry-Auth": credentials} if credentials else {},
         ) as response:
