@@ -21,7 +21,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench properties clean
 
 setup: $(STAMP)
 
@@ -65,6 +65,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+# The books' state machine (tests/property/books), as many steps as one has time for.
+properties: setup
+	LEDGER_PROPERTY_STEPS=$(or $(STEPS),100000) $(BIN)/pytest tests/property/books $(ARGS)
 
 lint: setup
 	$(BIN)/ruff format --check .

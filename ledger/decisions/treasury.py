@@ -202,6 +202,8 @@ class Treasury(Aggregate):
     """The deficit carried on by the last period that said what it came to; None before one did."""
     matched: HashTrieMap[tuple[str, int], int] = HashTrieMap()
     """The buyback that an extrinsic, by block hash and index, was matched to."""
+    burnt_in: HashTrieMap[str, int] = HashTrieMap()
+    """The same by the extrinsic's hash, for those that burned."""
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -235,6 +237,10 @@ class Treasury(Aggregate):
     def destroy_alpha(self, context: Context, *, reference: str, **content: object) -> None:
         """Book alpha that was burned or recycled on purpose; the same again is a no-op."""
         self._must_be_positive("what was destroyed", "alpha", content.get("alpha"))
+        if reference in self.burnt_in:
+            number = self.burnt_in[reference]
+            msg = f"what extrinsic '{reference}' destroyed is buyback {number}'s, and in the books"
+            raise DecisionRefusedError(msg)
         key = f"alpha-destroyed:{context.arena}:{reference}"
         self._book(context, AlphaDestroyed, key, reference, content)
 
@@ -380,6 +386,7 @@ class Treasury(Aggregate):
             msg = f"buyback {number} bought already in another extrinsic; its burn is missing"
             raise DecisionRefusedError(msg)
         self._must_be_unmatched(number, block_hash, extrinsic_index)
+        self._must_not_be_destroyed(number, content.get("extrinsic_hash"))
         self.record(
             context,
             BuybackExecuted,
@@ -467,6 +474,7 @@ class Treasury(Aggregate):
             msg = f"no burn of buyback {number} was sent"
             raise DecisionRefusedError(msg)
         self._must_be_unmatched(number, block_hash, extrinsic_index)
+        self._must_not_be_destroyed(number, content.get("extrinsic_hash"))
         self.record(
             context,
             BuybackBurned,
@@ -536,6 +544,16 @@ class Treasury(Aggregate):
         if known != Booked.of(kind.topic, {"reference": reference, **content}):
             self.record(context, kind, key, reference=reference, **content)
 
+    def _must_not_be_destroyed(self, number: int, extrinsic_hash: object) -> None:
+        """Alpha that a treasurer booked as destroyed is not burned once more by a buyback."""
+        booked = self.references.get(str(extrinsic_hash))
+        if booked is not None and booked.topic == AlphaDestroyed.topic:
+            msg = (
+                f"extrinsic {extrinsic_hash} is booked as alpha destroyed already, so it cannot be "
+                f"buyback {number}'s burn too; book what it spent as an adjustment"
+            )
+            raise DecisionRefusedError(msg)
+
     @staticmethod
     def _must_be_positive(what: str, name: str, value: object) -> None:
         if not isinstance(value, int) or not 0 < value <= MAX_AMOUNT:
@@ -564,6 +582,8 @@ class Treasury(Aggregate):
     def _match(self, fact: BuybackExecuted | BuybackBought | BuybackBurned) -> None:
         extrinsic = (fact.block_hash, fact.extrinsic_index)
         self.matched = self.matched.insert(extrinsic, fact.number)
+        if not isinstance(fact, BuybackBought):
+            self.burnt_in = self.burnt_in.insert(fact.extrinsic_hash, fact.number)
 
     def _come_on(self, number: int, **changes: Any) -> None:
         self.buybacks = self.buybacks.insert(number, replace(self.buybacks[number], **changes))

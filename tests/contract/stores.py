@@ -106,9 +106,14 @@ def migrated_url(store: str, folder: Path) -> str:
         return _create_postgres(_postgres_template()).render_as_string(hide_password=False)
     if store == "memory":
         return _migrated_in_memory()
+    return f"sqlite:///{sqlite_copy(folder)}"
+
+
+def sqlite_copy(folder: Path) -> Path:
+    """A new file with this program's schema."""
     path = folder / f"{uuid.uuid4().hex}.db"
     shutil.copyfile(_sqlite_template(), path)
-    return f"sqlite:///{path}"
+    return path
 
 
 @cache
@@ -134,10 +139,14 @@ def _migrated_in_memory() -> str:
 
 def quick_engine(folder: Path) -> Engine:
     """A migrated SQLite database that does not wait for the disk: for tests of what is computed."""
-    engine = open_engine(migrated_url("sqlite", folder))
+    return careless(open_engine(migrated_url("sqlite", folder)))
 
-    def careless(dbapi_connection: object, _record: object) -> None:
+
+def careless(engine: Engine) -> Engine:
+    """The same engine, which does not wait for the disk."""
+
+    def no_waiting(dbapi_connection: object, _record: object) -> None:
         dbapi_connection.execute("PRAGMA synchronous=OFF")  # type: ignore[attr-defined]
 
-    event.listen(engine, "connect", careless)
+    event.listen(engine, "connect", no_waiting)
     return engine

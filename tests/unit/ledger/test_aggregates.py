@@ -436,6 +436,38 @@ def test_a_buyback_needs_two_people_and_is_sent_once() -> None:
     refused(lambda: treasury.fail_buyback(AT, 1, "x"), "was executed")
 
 
+def destroyed(treasury: Treasury, reference: str) -> None:
+    treasury.destroy_alpha(
+        AT,
+        reference=reference,
+        how="burned",
+        alpha=7,
+        netuid=14,
+        reason="on purpose",
+        about_block=8,
+        actor="op",
+    )
+
+
+def test_what_a_buyback_burned_is_not_booked_as_destroyed_too() -> None:
+    treasury = Treasury(ONE)
+    treasury.plan_buyback(AT, 10, 5, "one")
+    treasury.approve_buyback(AT, 1, "two")
+    treasury.send_buyback(AT, 1, 5, 0)
+    executed(treasury)
+    refused(lambda: destroyed(treasury, "0x"), "is buyback 1's, and in the books")
+    destroyed(treasury, "0xother")
+
+
+def test_what_is_booked_as_destroyed_is_not_burned_by_a_buyback_too() -> None:
+    treasury = Treasury(ONE)
+    treasury.plan_buyback(AT, 10, 5, "one")
+    treasury.approve_buyback(AT, 1, "two")
+    treasury.send_buyback(AT, 1, 5, 0)
+    destroyed(treasury, "0x")
+    refused(lambda: executed(treasury), "is booked as alpha destroyed already")
+
+
 def test_a_failed_buyback_is_not_silently_executed() -> None:
     treasury = Treasury(ONE)
     treasury.plan_buyback(AT, 10, 5, "one")
