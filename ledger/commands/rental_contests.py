@@ -26,10 +26,11 @@ def running_address(ledger: Ledger, rental_id: UUID) -> str:
     if rental.started is None or rental.ended is not None:
         msg = f"rental {rental_id} does not run; rent a machine first"
         raise DecisionRefusedError(msg)
-    if rental.started.address is None:
+    address = rental.reached.address if rental.reached is not None else None
+    if address is None:
         msg = f"the provider of rental {rental_id} did not say where it is; give its --host"
         raise DecisionRefusedError(msg)
-    return rental.started.address
+    return address
 
 
 def begin_contest_on(ledger: Ledger, rental_id: UUID, contest_id: UUID, now_s: int) -> None:

@@ -22,7 +22,9 @@ from ledger.queries.standing import gaps, missing_blocks
 
 UNBOOKED: dict[str, str] = {
     "requested": "was asked for and has not started",
+    "created": "was made and has not come up",
     "running": "still runs",
+    "stopping": "is being stopped",
     "ended": "has ended and its cost is not booked",
 }
 """Rentals whose cost belongs to a later period, by their status."""

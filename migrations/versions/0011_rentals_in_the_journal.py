@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011_rentals_in_the_journal"
-down_revision = "0009_claims_and_evidence"
+down_revision = "0010_rentals_and_invoices"
 branch_labels = None
 depends_on = None
 

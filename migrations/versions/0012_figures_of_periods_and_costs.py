@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012_figures_and_costs"
-down_revision = "0009_claims_and_evidence"
+down_revision = "0011_rentals_in_the_journal"
 branch_labels = None
 depends_on = None
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013_claims_of_payments"
-down_revision = "0009_claims_and_evidence"
+down_revision = "0012_figures_and_costs"
 branch_labels = None
 depends_on = None
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014_payouts_and_sums"
-down_revision = "0009_claims_and_evidence"
+down_revision = "0013_claims_of_payments"
 branch_labels = None
 depends_on = None
 
