@@ -25,6 +25,7 @@ from ledger.books.reconcile import Known
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
 from ledger.projections.weights import policies
+from ledger.queries.invoiced import invoice_lines
 from ledger.queries.scope import Scope
 from ledger.store.schema import events
 
@@ -189,24 +190,6 @@ def _of_account(
         line
         for line in invoiced
         if line.provider == provider and of_rental.get(line.rental or "", other) == name
-    ]
-
-
-def invoice_lines(scope: Scope) -> list[InvoicedLine]:
-    """The invoice lines of every provider, from what the rentals' view has matched."""
-    return [
-        InvoicedLine(
-            provider=row["provider"],
-            invoice="matched",
-            line=row["rental_id"],
-            instance=row["instance"] or "",
-            billed_usd_micros=row["billed_usd_micros"],
-            about_block=0,
-            rental=row["rental_id"],
-            position=row["since"],
-        )
-        for row in scope.rows(view.rentals)
-        if row["billed_usd_micros"] is not None
     ]
 
 
