@@ -62,7 +62,7 @@ def reconcile(
 ) -> None:
     """Hold each account of the books against what the outside states.
 
-    Ends with exit code 26 where a light is red: something is unexplained.
+    Ends with exit code 28 where a light is red: something is unexplained.
     """
     from api import reads
     from api.errors import ExitCode

@@ -22,7 +22,11 @@ def invoice_breaks(
     line that is about its block or a later one. A difference lies where the cost was booked first,
     and a correction that the books hold in another stretch is its counterpart there.
     """
-    own = [line for line in invoiced if line.provider == provider]
+    newest: dict[tuple[str, str], InvoicedLine] = {}
+    for line in sorted(invoiced, key=lambda line: line.position):
+        if line.provider == provider:
+            newest[line.invoice, line.line] = line
+    own = list(newest.values())
     covered_to = max((line.about_block for line in own), default=None)
     billed_for: dict[str, list[InvoicedLine]] = defaultdict(list)
     for line in own:

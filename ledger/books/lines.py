@@ -135,7 +135,10 @@ class MeteredCost:
 
 @dataclass(frozen=True, slots=True)
 class InvoicedLine:
-    """A line of a provider's invoice, and the rental it was matched with (None: with none)."""
+    """A line of a provider's invoice, and the rental it was matched with (None: with none).
+
+    The same line recorded again later (it was matched then) takes the place of the earlier one.
+    """
 
     provider: str
     invoice: str

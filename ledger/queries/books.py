@@ -22,11 +22,11 @@ from ledger.books.lines import (
     SeenMovement,
 )
 from ledger.books.reconcile import Known
-from ledger.projections import rentals as rental_view
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
 from ledger.projections.payments import payments
 from ledger.projections.weights import policies
+from ledger.queries.invoiced import invoice_lines
 from ledger.queries.scope import Scope
 from ledger.store.schema import events
 
@@ -191,23 +191,6 @@ def _of_account(
         line
         for line in invoiced
         if line.provider == provider and of_rental.get(line.rental or "", other) == name
-    ]
-
-
-def invoice_lines(scope: Scope) -> list[InvoicedLine]:
-    """The invoice lines of every provider, those that match no rental too."""
-    return [
-        InvoicedLine(
-            provider=row["provider"],
-            invoice=row["invoice"],
-            line=row["line"],
-            instance=row["instance"],
-            billed_usd_micros=row["billed_usd_micros"],
-            about_block=row["about_block"],
-            rental=row["rental_id"],
-            position=row["since"],
-        )
-        for row in scope.rows(rental_view.invoice_lines)
     ]
 
 

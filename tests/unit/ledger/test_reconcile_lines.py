@@ -360,6 +360,27 @@ def test_an_invoice_that_differs_from_the_meter_is_a_break(
     assert (kind, amount) in [(one.kind, one.amount) for one in found.breaks]
 
 
+def test_a_line_that_was_matched_after_the_closing_was_of_no_rental_at_it() -> None:
+    unmatched = InvoicedLine("pods", "inv", "1", "i-1", 70, 150, None, position=10)
+    matched = InvoicedLine("pods", "inv", "1", "i-1", 70, 150, "r", position=60)
+    found = reconcile(
+        Period(1, 100, 200, closed_at=50),
+        PODS,
+        Known(
+            [booked(-70, "r", position=1, account=PODS)],
+            [balance(100, 100, account=PODS), balance(30, 200, account=PODS)],
+            provider="pods",
+            costs=[cost("r", 70)],
+            invoiced=[unmatched, matched],
+        ),
+    )
+    assert sorted(one.kind for one in found.figures.breaks if one.kind != "unexplained") == [
+        "invoice_without_rental",
+        "rental_without_invoice",
+    ]
+    assert (found.figures.unexplained, found.now.breaks) == (0, ())
+
+
 def test_a_rental_is_missed_only_in_an_invoice_that_covers_its_time() -> None:
     early = billed("other", 5, block=149)
     found = dollars([cost("other", 5, 149), cost("r", 70, 150)], [early], 75)

@@ -15,6 +15,7 @@ from ledger.commands.money import record_balances
 from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
+from ledger.observations import InvoiceLineSeen
 from ledger.queries.reconciling import UnknownPeriodError
 from ledger.queries.scope import BlockOutOfRangeError
 from ledger.queries.treasury import (
@@ -129,6 +130,20 @@ class Books:
 
     def billed(self, usd_micros: int) -> None:
         def work(unit: Any) -> None:
+            unit.observe(
+                InvoiceLineSeen,
+                f"invoice:{unit.context.arena}:pods:inv:1",
+                provider="pods",
+                invoice="inv",
+                line="1",
+                instance="i-1",
+                tag=None,
+                seconds=None,
+                from_s=None,
+                to_s=None,
+                billed_usd_micros=usd_micros,
+                about_block=unit.block,
+            )
             unit.get(Rental, RENTAL).match_invoice(unit.context, "inv", "1", usd_micros)
 
         self.scene.ledger.decide(work)

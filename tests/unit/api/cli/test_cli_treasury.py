@@ -72,12 +72,12 @@ def test_something_unexplained_ends_with_a_code_of_its_own(run: Run, own_url: st
     fee = 100_000_000
     add(own_url, stated(AT_CLOSING_RAO + fee - 1))
     result = run("treasury", "reconcile", url=own_url)
-    assert result.exit_code == ExitCode.UNEXPLAINED == 26
+    assert result.exit_code == ExitCode.UNEXPLAINED == 28
     (row,) = [line for line in result.stdout.splitlines() if "nothing in the log" in line]
     assert "-0.000000001" in row
     assert f"after {PERIOD_END}, up to {HEAD + 1}" in row
     told = run("treasury", "reconcile", "--format", "json", url=own_url)
-    assert (told.exit_code, json.loads(told.stdout)["light"]) == (26, "red")
+    assert (told.exit_code, json.loads(told.stdout)["light"]) == (28, "red")
     assert run("treasury", "reconcile", "--period", 1, url=own_url).exit_code == 0
     assert run("treasury", "reconcile", "--known-at", HEAD, url=own_url).exit_code == 0
 
