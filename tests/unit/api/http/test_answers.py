@@ -15,6 +15,7 @@ from api.settings import Settings
 from ledger.commands.arena import open_arena
 from ledger.keys import ArenaKey
 from ledger.policy import parse_policy_toml
+from ledger.projections.all import PROJECTIONS
 from tests.unit.api.season import (
     ALICE,
     ALPHA,
@@ -313,7 +314,7 @@ def test_health_says_how_far_each_view_is(client: TestClient) -> None:
     (arena,) = found["arenas"]
     assert (found["status"], arena["arena"]["head_block"]) == ("ok", HEAD)
     assert {view["behind"] for view in arena["views"]} == {0}
-    assert len(arena["views"]) == 12
+    assert len(arena["views"]) == len(PROJECTIONS)
     assert client.get("/v1/arenas").json()["arenas"] == [arena["arena"]]
 
 
