@@ -255,7 +255,7 @@ def test_a_bundle_that_is_none_is_refused(script: str, told: str, host: PodHost)
 
 
 def test_a_bundle_larger_than_any_contest_gives_is_not_fetched(host: PodHost) -> None:
-    contest = contest_of(host, "truncate -s 2G contest.zip")
+    contest = contest_of(host, "truncate -s 1073741825 contest.zip")
     contest.start()
     contest.follow(ignore)
     with pytest.raises(TooMuchError, match="at most 1073741824"):
