@@ -141,14 +141,13 @@ def contribute(
             actor=actor,
         )
         if asset == "TAO" and len(unit.facts) > before:
-            payment = unit.get(Payment, seen.originator_id)
-            if seen.amount_rao != amount:
-                msg = (
-                    f"the payment in extrinsic {reference} is {Rao(seen.amount_rao)}, not "
-                    f"{Rao(amount)}; a contribution is all of it"
-                )
-                raise DecisionRefusedError(msg)
-            payment.contribute(context, contributor, actor)
+            unit.get(Payment, seen.originator_id).contribute(
+                context,
+                amount_rao=amount,
+                contributor=contributor,
+                reference=reference,
+                actor=actor,
+            )
         return Booked(reference, block, len(unit.facts) > before)
 
     return ledger.decide(work)

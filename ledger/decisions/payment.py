@@ -174,9 +174,10 @@ def refunded_without_a_reason(old: PaymentRefundedV1) -> PaymentRefunded:
 
 @fact("payment.contributed.v1")
 class PaymentContributed(Fact, frozen=True, kw_only=True):
-    """An unclaimed payment is somebody's gift: it pays no fee, and nobody claims it."""
+    """The payment was a gift: a contribution was booked that names its extrinsic."""
 
     contributor: str
+    reference: str
     actor: str
 
 
@@ -303,9 +304,14 @@ class Payment(Aggregate):
             reason=reason,
         )
 
-    def contribute(self, context: Context, contributor: str, actor: str) -> None:
-        """Call it a gift, so that it pays no fee; saying so again is a no-op."""
-        self._deposit(context, "be contributed")
+    def contribute(
+        self, context: Context, *, amount_rao: int, contributor: str, reference: str, actor: str
+    ) -> None:
+        """Make the whole payment a gift; doing so again is a no-op.
+
+        The contribution's own fact moves the money from unclaimed payments to contributions.
+        """
+        deposit = self._deposit(context, "be a contribution")
         if self.contributed:
             return
         if self.taken_by is not None or self.refund_decided is not None:
@@ -314,11 +320,18 @@ class Payment(Aggregate):
         if self.claim is not None:
             msg = f"payment {self.id} is claimed by who paid it; decide that first"
             raise DecisionRefusedError(msg)
+        if amount_rao != deposit.amount_rao:
+            msg = (
+                f"payment {self.id} is of {deposit.amount_rao} rao, so {amount_rao} rao of it "
+                "cannot be a contribution; book all of it"
+            )
+            raise DecisionRefusedError(msg)
         self.record(
             context,
             PaymentContributed,
             f"payment-contributed:{self.id}",
             contributor=contributor,
+            reference=reference,
             actor=actor,
         )
 
