@@ -22,7 +22,9 @@ from ledger.queries.treasury import rentals
 
 UNBOOKED: dict[str, str] = {
     "requested": "was asked for and has not started",
+    "created": "was made and has not started",
     "running": "still runs",
+    "stopping": "is being stopped",
     "ended": "has ended and its cost is not booked",
 }
 """Rentals whose cost belongs to a later period, by their status."""
