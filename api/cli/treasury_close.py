@@ -206,7 +206,7 @@ COSTS: Final[Layout] = (
         lambda data: data["contests"]["items"],
     ),
     Section(
-        "Rented time that no contest used (USD)",
+        "Used by none (USD)",
         (Column("cost", "unused_usd_micros", Kind.USD),),
         lambda data: [data],
     ),
@@ -227,7 +227,7 @@ CONTEST_COSTS: Final[Layout] = (
         ),
         lambda data: _arms(data["attempts"]),
     ),
-    Section("All attempts (USD)", (Column("cost", "usd_micros", Kind.USD),), lambda data: [data]),
+    Section("In all (USD)", (Column("cost", "usd_micros", Kind.USD),), lambda data: [data]),
 )
 
 

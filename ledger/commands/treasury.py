@@ -141,8 +141,7 @@ def contribute(
             actor=actor,
         )
         if asset == "TAO" and len(unit.facts) > before:
-            payment = unit.get(Payment, seen.originator_id)
-            payment.contribute(
+            unit.get(Payment, seen.originator_id).contribute(
                 context,
                 amount_rao=amount,
                 contributor=contributor,

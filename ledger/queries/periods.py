@@ -22,7 +22,7 @@ from ledger.queries.standing import gaps, missing_blocks
 
 UNBOOKED: dict[str, str] = {
     "requested": "was asked for and has not started",
-    "created": "was made and has not come up",
+    "created": "was made and has not started",
     "running": "still runs",
     "stopping": "is being stopped",
     "ended": "has ended and its cost is not booked",

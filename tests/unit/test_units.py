@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 from ledger.units import (
     PPM,
     Alpha,
+    AmountFormError,
     Rao,
     UnitError,
     UsdMicros,
+    alpha_of,
     amount_of,
     decimal_text,
+    signed,
     total,
+    usd_micros_of,
 )
 
 KINDS: tuple[Any, ...] = (Rao, UsdMicros, lambda value: Alpha(value, 14), lambda v: Alpha(v, 15))
@@ -91,3 +95,30 @@ def test_a_total_over_two_units_is_refused() -> None:
     assert total([Rao(1), Rao(2)], Rao(0)) == Rao(3)
     with pytest.raises(UnitError):
         total([Rao(1), UsdMicros(2)], Rao(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [("1234.56", 1_234_560_000), ("0.000001", 1), ("0", 0), ("9999999999", 9_999_999_999 * 10**6)],
+)
+def test_dollars_are_read_exactly(text: str, micros: int) -> None:
+    assert usd_micros_of(text) == UsdMicros(micros)
+
+
+@pytest.mark.parametrize("text", ["", "1.", ".5", "-1", "+1", "1,000", "1e3", "0.0000001", " 1"])
+def test_what_is_no_amount_of_dollars_is_refused(text: str) -> None:
+    with pytest.raises(AmountFormError, match="is not an amount of dollars"):
+        usd_micros_of(text)
+
+
+def test_alpha_is_read_exactly_with_its_subnet() -> None:
+    assert alpha_of("0.25", 14) == Alpha(250_000_000, 14)
+    with pytest.raises(AmountFormError, match="at most 9 decimals"):
+        alpha_of("0.0000000001", 14)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("-1.5", (-1, "1.5")), ("+1.5", (1, "1.5")), ("1.5", (1, "1.5"))]
+)
+def test_a_sign_is_read_apart(text: str, expected: tuple[int, str]) -> None:
+    assert signed(text) == expected

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chain.simulated import Pay, Transfer, account
+from chain.simulated import Commit, Pay, Transfer, account, paid_payload
 from ledger.decisions.treasury import (
     Adjusted,
     AlphaDestroyed,
@@ -19,7 +19,7 @@ from ledger.decisions.treasury import (
     TaoConverted,
 )
 from ledger.facts import Fact
-from ledger.observations import BalanceObserved, PriceObserved
+from ledger.observations import BalanceObserved, NetworkFeeSeen, PriceObserved
 from ledger.store.logs import head_of
 from tests.unit.api.cli.chained import put_in_place
 from tests.unit.api.cli.conftest import Run, failed
@@ -345,10 +345,42 @@ def test_a_node_gives_the_closing_balance_of_that_block(place: Following, treasu
 
 
 def fees(place: Following) -> int:
-    from ledger.observations import NetworkFeeSeen
-
     paid = place.ledger.newest(NetworkFeeSeen)
     return paid.fee_rao if paid else 0
+
+
+def test_what_is_left_of_the_fees_is_proposed_with_the_command_that_plans_it(
+    tmp_path: Path, environment: pytest.MonkeyPatch, treasury: Say
+) -> None:
+    pay = Pay(
+        label="fee",
+        coldkey=MINER_COLD,
+        hotkey=MINER,
+        digest=DIGEST,
+        treasury=TREASURY,
+        amount_rao=TAO // 10,
+    )
+    commit = Commit(hotkey=MINER, payload=paid_payload("registry.test/m:v1", DIGEST, "fee"))
+    found = follow(tmp_path, {OPENS_AT + 1: [pay], OPENS_AT + 2: [commit]})
+    environment.setenv("LEDGER_NETWORK", "test")
+    environment.setenv("LEDGER_DATABASE_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    put_in_place(environment, found, {})
+    found.advance(2)
+    closed = treasury(*CLOSE, *NODE)
+    plan = (
+        "cacheon-ledger treasury buyback --max-tao 0.100000000 --max-slippage PERCENT "
+        "--request period-1"
+    )
+    assert closed.stdout.endswith(
+        f"period 1 is closed\nplan the buyback that is proposed by: {plan}\n"
+    )
+    assert closed.stderr == ""
+    again = asked(treasury, *CLOSE)
+    assert again["plan"] == plan
+    assert again["period"]["proposed_buyback_rao"] == TAO // 10
+    words = plan.replace("PERCENT", "2.5").split()[1:]
+    assert "buyback 1 is planned" in treasury(*words[1:], *ANN, *NODE).stdout
+    found.chain.close()
 
 
 def test_a_refused_closing_records_nothing_of_the_node(place: Following, treasury: Say) -> None:
