@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chain.port import Block, ChainReader, ChainUnavailableError, Epoch
+from chain.port import Block, ChainReader, ChainUnavailableError, Epoch, PrunedStateError
 from ledger.commands.block_facts import AlphaEarnedFound
 
 UNKNOWN: Final = "alpha_earned_unknown"
@@ -31,8 +31,7 @@ def earned_of(
     """
     rows = [row for row in epoch.rows if row.coldkey == treasury]
     earned = [AlphaEarnedFound("dividends", sum(row.dividends_alpha for row in rows))]
-    # Epochs run before a block's extrinsics: who owned the subnet before it was paid.
-    owner = chain.subnet_owner(netuid, block.parent_hash)
+    owner = _owner_before(chain, netuid, block)
     if owner is None:
         if rows:
             detail = f"who owned the subnet at the epoch of block {block.number} cannot be told"
@@ -48,6 +47,17 @@ def earned_of(
         else:
             earned.append(AlphaEarnedFound("owner_cut", cut))
     return tuple(earned)
+
+
+def _owner_before(chain: ChainReader, netuid: int, block: Block) -> tuple[str, str] | None:
+    """Who owned the subnet before a block: its epoch ran before its extrinsics, and paid that one.
+
+    After it, where its parent's state is no longer held, as behind a gap.
+    """
+    try:
+        return chain.subnet_owner(netuid, block.parent_hash)
+    except PrunedStateError:
+        return chain.subnet_owner(netuid, block.hash)
 
 
 def _cut_told(chain: ChainReader, netuid: int, block: Block, treasury: str) -> int | None:

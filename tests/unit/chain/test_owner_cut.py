@@ -8,7 +8,7 @@ import pytest
 
 from chain.earnings import UNKNOWN, earned_of
 from chain.node_owner_cut import CutState, cut_of, pending_since
-from chain.port import Block, BlockRef, ChainUnavailableError, Epoch, EpochRow
+from chain.port import Block, BlockRef, ChainUnavailableError, Epoch, EpochRow, PrunedStateError
 
 OWNER, OWNER_COLD, TREASURY = "owner hot", "owner cold", "treasury"
 BLOCK = Block(9, "0x09", "0x08", None, 293, (), ())
@@ -95,3 +95,19 @@ def test_without_the_subnets_owner_nobody_can_tell_what_was_staked() -> None:
     assert found == {"dividends": 2}
     assert [kind for kind, _ in alerts] == [UNKNOWN]
     assert earned(Node(None), ("a", "somebody", 10, 2))[1] == [], "not the treasury's affair"
+
+
+def test_behind_a_gap_the_owner_after_the_block_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent's state is gone; the block's own is there. The cut is then not known."""
+    node = Node((OWNER, TREASURY), PrunedStateError("gone"))
+
+    def owner(netuid: int, block_hash: str) -> tuple[str, str]:
+        if block_hash == BLOCK.parent_hash:
+            raise PrunedStateError("gone")
+        assert (netuid, block_hash) == (14, BLOCK.hash)
+        return OWNER, TREASURY
+
+    monkeypatch.setattr(node, "subnet_owner", owner)
+    found, alerts = earned(node, ("a", TREASURY, 10, 2))
+    assert found == {"dividends": 2, "incentive": 0}
+    assert [kind for kind, _ in alerts] == [UNKNOWN]
