@@ -288,7 +288,7 @@ def test_the_openapi_document_describes_every_endpoint(client: TestClient) -> No
             if ("parameters" in operation)
             else set()
         )
-    assert parameters == {"at_block", "limit", "offset", "hotkey", "unclaimed"}
+    assert parameters == {"at_block", "by", "limit", "offset", "hotkey", "unclaimed"}
     assert "provisional" in document["info"]["description"]
     assert schemas["PaymentLine"]["properties"]["amount_rao"]["description"] == "rao: 10^-9 TAO"
 
