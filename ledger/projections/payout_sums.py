@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from ledger.projections.rows import Rows
 from ledger.rules.payouts import Settled
 from ledger.units import ALPHA_UNITS_PER_ALPHA
 
-SUMS_EVERY: Final = 16
+SUMS_EVERY: Final = 8
 
 SUMMED: Final = (
     "entitled_alpha",
@@ -47,8 +48,13 @@ def value_rao(alpha: int, price_rao: int) -> int:
 
 def sums_of(line: Mapping[str, Any], price_rao: int | None) -> Sums:
     """One line as sums."""
-    paid, dividends = line["paid_alpha"], line["dividends_alpha"]
-    amounts = (1, *(line[name] for name in SUMMED))
+    return summed(tuple(line[name] for name in SUMMED), price_rao)
+
+
+def summed(line: Sums, price_rao: int | None) -> Sums:
+    """The amounts of one line, those of :data:`SUMMED`, as sums."""
+    paid, dividends = line[1], line[3]
+    amounts = (1, *line)
     if price_rao is None:
         return (*amounts, 0, 0, paid + dividends)
     return (*amounts, value_rao(paid, price_rao), value_rao(dividends, price_rao), 0)
@@ -56,7 +62,7 @@ def sums_of(line: Mapping[str, Any], price_rao: int | None) -> Sums:
 
 def added(one: Sums, other: Sums) -> Sums:
     """Both together."""
-    return tuple(a + b for a, b in zip(one, other, strict=True))
+    return tuple(map(add, one, other))
 
 
 def read_sums(text: str) -> Sums:

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
     CTE,
-    BigInteger,
     ColumnElement,
-    Integer,
     RowMapping,
     Select,
     and_,
-    column,
     func,
     literal_column,
     or_,
     select,
-    true,
+    text,
     tuple_,
     union,
-    values,
 )
 
 from ledger.projections import payouts as view
-from ledger.projections.payout_sums import NO_SUMS, SUM_NAMES, Sums, added, read_sums, sums_of
+from ledger.projections.payout_sums import (
+    NO_SUMS,
+    SUM_NAMES,
+    SUMMED,
+    Sums,
+    added,
+    read_sums,
+    summed,
+    sums_of,
+)
 from ledger.projections.payout_sums import value_rao as worth
 from ledger.projections.subnet import prices
 from ledger.projections.treasury import periods as treasury_periods
@@ -116,6 +121,8 @@ class Statement(msgspec.Struct, frozen=True):
     dividends_alpha: int
     lines: tuple[PayoutLine, ...]
 
+
+_LATE_AT_ONCE: Final = 500
 
 Range = tuple[int, int]
 """After the first block, up to and with the second."""
@@ -217,83 +224,89 @@ def _sums_upto(scope: Scope, numbers: list[int], blocks: list[int]) -> dict[int,
 
     Of each account the newest line with sums, and the few lines behind it (see payout_sums).
     """
-    log_id = scope.head.log_id
-    lines, epochs = view.payouts, _epochs_now(scope)
-    earlier, epoch = view.payouts.alias("earlier"), view.epochs.alias("epoch")
-    asked = values(column("block", BigInteger), name="asked").data([(block,) for block in blocks])
-    bounds = asked.cte("asked")
-    own = values(column("number", Integer), name="own").data([(number,) for number in numbers])
-    accounts = own.cte("accounts")
-    # Lines lie in the order of their epochs, so up to a block is up to a position.
-    upto = (
-        select(epoch.c.since)
-        .where(epoch.c.log_id == log_id, epoch.c.late.is_(False))
-        .where(epoch.c.epoch_block <= bounds.c.block, epoch.c.since <= scope.position)
-        .order_by(epoch.c.epoch_block.desc(), epoch.c.since.desc())
-        .limit(1)
-        .correlate(bounds)
-        .scalar_subquery()
-    )
-    placed = select(bounds.c.block, upto.label("position")).cte("placed")
-    summed = (
-        select(func.max(earlier.c.position))
-        .where(earlier.c.log_id == log_id, earlier.c.account == accounts.c.number)
-        .where(earlier.c.position <= placed.c.position, earlier.c.sums.is_not(None))
-        .correlate(accounts, placed)
-        .scalar_subquery()
-    )
-    starts = (
-        select(accounts.c.number, placed.c.block, placed.c.position, summed.label("start"))
-        .select_from(accounts.join(placed, true()))
-        .cte("starts")
-    )
-    query = (
-        select(starts.c.block, starts.c.number, lines, epochs.c.price_rao)
-        .select_from(starts)
-        .join(
-            lines,
-            and_(
-                lines.c.log_id == log_id,
-                lines.c.account == starts.c.number,
-                lines.c.position >= starts.c.start,
-                lines.c.position <= starts.c.position,
-            ),
-        )
-        .join(epochs, epochs.c.epoch_block == lines.c.epoch_block)
-        .where(epochs.c.late.is_(False))
-        .order_by(starts.c.block, starts.c.number, lines.c.position, lines.c.line)
-    )
+    asked = {
+        "log_id": scope.head.log_id,
+        "position": scope.position,
+        "blocks": msgspec.json.encode(blocks).decode(),
+        "accounts": msgspec.json.encode(numbers).decode(),
+    }
+    statement = _SUMS_UPTO[scope.connection.dialect.name == "sqlite"]
     upto_block: dict[int, Sums] = {}
-    seen: set[tuple[int, int]] = set()
-    for row in scope.connection.execute(query).mappings():
-        block, key = row["block"], (row["block"], row["number"])
+    account = None
+    for row in scope.connection.execute(statement, asked):
+        block, number, price, before, *amounts = tuple(row)
         sums = upto_block.get(block, NO_SUMS)
-        if key not in seen:
-            seen.add(key)
-            sums = added(sums, read_sums(row["sums"]))
-        upto_block[block] = added(sums, sums_of(dict(row), row["price_rao"]))
+        if account != (account := (block, number)):
+            sums = added(sums, read_sums(before))
+        upto_block[block] = added(sums, summed(tuple(amounts), price))
     return upto_block
+
+
+# In words of its own, because it must be looked up in this order: SQLite keeps that of CROSS JOIN.
+# Lines lie in the order of their epochs, so up to a block is up to a position.
+_UPTO: Final = """
+WITH placed AS MATERIALIZED (
+    SELECT b.value AS block, (
+        SELECT since FROM payouts_epochs
+        WHERE log_id = :log_id AND epoch_block <= b.value AND NOT late AND since <= :position
+        ORDER BY epoch_block DESC, since DESC LIMIT 1
+    ) AS position
+    FROM {blocks} AS b
+), starts AS MATERIALIZED (
+    SELECT a.value AS number, placed.block, placed.position, (
+        SELECT max(payouts.position) FROM payouts
+        WHERE log_id = :log_id AND {account} AND payouts.position <= placed.position
+        AND sums IS NOT NULL
+    ) AS start
+    FROM {accounts} AS a CROSS JOIN placed
+)
+SELECT starts.block, starts.number, e.price_rao, l.sums, {amounts}
+FROM starts CROSS JOIN payouts AS l CROSS JOIN payouts_epochs AS e
+WHERE l.log_id = :log_id AND {line} AND l.position BETWEEN starts.start AND starts.position
+    AND e.log_id = :log_id AND e.epoch_block = l.epoch_block AND e.since <= :position
+    AND (e.until IS NULL OR e.until > :position) AND NOT e.late
+ORDER BY starts.block, starts.number, l.position, l.line
+"""
+_ON_SQLITE: Final = {
+    "blocks": "json_each(:blocks)",
+    "accounts": "json_each(:accounts)",
+    "account": "likelihood(account = a.value, 0.0001)",  # see _rare
+    "line": "likelihood(l.account = starts.number, 0.0001)",
+}
+_LISTED: Final = (
+    "(SELECT CAST(value AS bigint) AS value FROM jsonb_array_elements_text(CAST(:{} AS jsonb)))"
+)
+_ON_POSTGRES: Final = {
+    "blocks": _LISTED.format("blocks"),
+    "accounts": _LISTED.format("accounts"),
+    "account": "account = a.value",
+    "line": "l.account = starts.number",
+}
+_AMOUNTS: Final = ", ".join(f"l.{name}" for name in SUMMED)
+_SUMS_UPTO: Final = {
+    True: text(_UPTO.format(**_ON_SQLITE, amounts=_AMOUNTS)),
+    False: text(_UPTO.format(**_ON_POSTGRES, amounts=_AMOUNTS)),
+}
 
 
 def _late_lines(scope: Scope, numbers: list[int]) -> Iterator[tuple[int, Sums]]:
     """Epoch's block and sums of each line that was read late, out of a gap."""
     late, lines = view.epochs, view.payouts
     query = (
-        select(lines)
-        .join(
-            late,
-            and_(
-                late.c.log_id == lines.c.log_id,
-                late.c.since == lines.c.position,
-                late.c.epoch_block == lines.c.epoch_block,
-            ),
-        )
+        select(late.c.since, late.c.epoch_block)
         .where(late.c.log_id == scope.head.log_id, late.c.late, late.c.since <= scope.position)
-        .where(lines.c.account.in_(numbers))
+        .order_by(late.c.since)
     )
-    for row in scope.connection.execute(query).mappings():
-        price, _ = price_at(scope, row["epoch_block"])
-        yield row["epoch_block"], sums_of(dict(row), price)
+    positions = list(scope.connection.execute(query).scalars())
+    for start in range(0, len(positions), _LATE_AT_ONCE):
+        found = (
+            select(lines)
+            .where(lines.c.log_id == scope.head.log_id, lines.c.account.in_(numbers))
+            .where(lines.c.position.in_(positions[start : start + _LATE_AT_ONCE]))
+        )
+        for row in scope.connection.execute(found).mappings():
+            price, _ = price_at(scope, row["epoch_block"])
+            yield row["epoch_block"], sums_of(dict(row), price)
 
 
 def price_at(scope: Scope, block: int) -> tuple[int | None, int | None]:

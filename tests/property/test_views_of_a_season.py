@@ -19,10 +19,10 @@ from ledger.projections.rows import Rows
 from ledger.projections.runner import catch_up
 from ledger.queries.contests import contests
 from ledger.queries.emissions import epochs, ramp_now
-from ledger.queries.payouts import all_payouts
+from ledger.queries.payouts import PayoutPeriod, all_payouts, by_period
 from ledger.queries.reigns import reigns
 from ledger.queries.rentals import invoice_lines, rentals
-from ledger.queries.scope import scope_at
+from ledger.queries.scope import Scope, scope_at
 from ledger.queries.submissions import queue, submissions
 from ledger.queries.subnet import alerts, burns, held_digests, locks, pools, prices
 from ledger.queries.treasury import (
@@ -42,8 +42,16 @@ from tests.contract.stores import STORES, migrated_url, quick_engine
 from tests.property.season import Action, Season, actions
 from tests.unit.ledger.scenes import TRACK, Scene
 
+
+def all_by_period(scope: Scope) -> list[list[PayoutPeriod]]:
+    """Every hotkey's statement by period."""
+    hotkeys = sorted({line.hotkey for line in all_payouts(scope)})
+    return [by_period(scope, hotkey) for hotkey in hotkeys]
+
+
 QUESTIONS: tuple[Callable[..., Any], ...] = (
     *(vector_view, sent_vectors, submissions, contests, reigns, ramp_now, epochs, all_payouts),
+    all_by_period,
     *(treasury_lines, account_balances, payments, buybacks, rentals, invoice_lines),
     lambda scope: journal(scope, Asked(), limit=1_000),
     reconciliation,

@@ -26,6 +26,7 @@ PROMISED = {
     "growth_load": (1.5, LOWER),
     "growth_weights": (1.5, LOWER),
     "growth_payouts": (1.5, LOWER),
+    "statement_year": (1.5, LOWER),
     "journal_vs_hledger": (1, HIGHER),
     "journal_vs_beancount": (1, HIGHER),
     "false_crowns": (0.01, LOWER),

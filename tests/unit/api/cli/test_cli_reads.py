@@ -60,6 +60,7 @@ SAME: list[tuple[list[str], str]] = [
     (["treasury", "--payments"], f"{ARENA}/payments"),
     (["treasury", "--payments", "--unclaimed"], f"{ARENA}/payments?unclaimed=true"),
     (["payouts", ALICE], f"{ARENA}/payouts/{ALICE}"),
+    (["payouts", ALICE, "--by", "period"], f"{ARENA}/payouts/{ALICE}?by=period"),
     (["payouts", coldkey_of(DAVE)], f"{ARENA}/payouts/{coldkey_of(DAVE)}"),
     (["submissions", "--details"], f"{ARENA}/submissions"),
     (["submissions", BOB, "--details"], f"{ARENA}/submissions?hotkey={BOB}"),

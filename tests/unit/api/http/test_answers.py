@@ -348,7 +348,7 @@ def test_the_openapi_document_describes_every_endpoint(client: TestClient) -> No
             if ("parameters" in operation)
             else set()
         )
-    asked = {"at_block", "limit", "offset", "hotkey", "unclaimed"}
+    asked = {"at_block", "by", "limit", "offset", "hotkey", "unclaimed"}
     of_the_books = {"period", "from_block", "to_block", "account", "asset"}
     assert parameters == asked | of_the_books
     assert "provisional" in document["info"]["description"]
