@@ -17,6 +17,7 @@ import benchmarks.growth
 import benchmarks.ingesting
 import benchmarks.journals
 import benchmarks.judging.figures
+import benchmarks.projecting
 import benchmarks.rebuilding
 import benchmarks.recovering
 import benchmarks.replaying

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Self
+
+import msgspec
 
 RAO_PER_TAO: Final = 1_000_000_000
 ALPHA_UNITS_PER_ALPHA: Final = 1_000_000_000
@@ -30,8 +31,7 @@ class UnitError(TypeError):
     """Two amounts of different units met in one sum or comparison."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Amount:
+class _Amount(msgspec.Struct, frozen=True, gc=False):
     """An integer amount of one unit. Subclasses fix the unit; equality includes it."""
 
     value: int
@@ -91,8 +91,7 @@ class _Amount:
         return self._same(self.value * share_ppm // PPM)
 
 
-@dataclass(frozen=True, slots=True)
-class Rao(_Amount):
+class Rao(_Amount, frozen=True, gc=False):
     """TAO in units of 10^-9: 1 TAO = 1,000,000,000 rao (DOMAIN, Words)."""
 
     @property
@@ -104,8 +103,7 @@ class Rao(_Amount):
         return f"{_decimal(self.value, RAO_PER_TAO, 9)} TAO"
 
 
-@dataclass(frozen=True, slots=True)
-class UsdMicros(_Amount):
+class UsdMicros(_Amount, frozen=True, gc=False):
     """US dollars in millionths."""
 
     @property
@@ -117,8 +115,7 @@ class UsdMicros(_Amount):
         return f"{_decimal(self.value, USD_MICROS_PER_USD, 6)} USD"
 
 
-@dataclass(frozen=True, slots=True)
-class Alpha(_Amount):
+class Alpha(_Amount, frozen=True, gc=False):
     """A subnet's own token in units of 10^-9; alpha of two subnets does not mix."""
 
     netuid: int

@@ -1,4 +1,4 @@
-"""A treasury's movements, drawn: payments and fees, conversions, rentals, buybacks, refunds.
+"""A treasury's movements, drawn: payments, credits, conversions, rentals, bills, buybacks, alpha.
 
 Every movement is one fact that moves money. The facts come from the aggregates themselves, so that
 keys and versions are what the program would record.
@@ -22,7 +22,7 @@ from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury
 from ledger.facts import Fact
 from ledger.keys import natural_id, payment_id, treasury_id
-from ledger.observations import NetworkFeeSeen
+from ledger.observations import AlphaEarned, NetworkFeeSeen
 from ledger.policies import load
 from ledger.policy import parse_policy_toml
 from ledger.units import ALPHA_UNITS_PER_ALPHA, RAO_PER_TAO
@@ -34,17 +34,27 @@ USD_MICROS_PER_TAO: Final = 300_000_000
 RAO_PER_ALPHA: Final = 25_000_000
 _TREASURY: Final = account("treasury")
 _SENDERS: Final = 256
+_BILLS_LATER: Final = "lium"
+"""A provider that is owed, beside the one that is paid in advance."""
 
 MIX: Final = {
     "_pay": 44,
     "_network_fee": 6,
-    "_convert": 2,
+    "_earn": 4,
     "_rent": 3,
+    "_convert": 2,
+    "_credit": 1,
+    "_settle": 1,
     "_buy_back": 1,
+    "_destroy": 1,
     "_contribute": 1,
+    "_adjust": 1,
     "_refund": 1,
 }
-"""How often each happens, of their sum; a payment is two movements, seen and consumed."""
+"""How often each happens, of their sum; a payment is two movements, seen and consumed, one that
+earns a credit is four, and a rental is two where the bill differs from the meter."""
+_CONTESTS: Final = 500
+"""So many contests share the rentals, each with an account of its own."""
 
 
 def movements(amount: int, seed: int = SEED) -> tuple[list[Fact], Iterator[Fact]]:
@@ -118,6 +128,15 @@ class _Drawn:
         hotkey = self._random.choice(self._senders)
         payment.consume(unit.context, natural_id("submission", number), hotkey, FEE_RAO)
 
+    def _credit(self, unit: Unit, number: int) -> None:
+        """The infrastructure fails a submission, and the same hotkey submits again."""
+        payment = self._see(unit, number, FEE_RAO)
+        hotkey = self._random.choice(self._senders)
+        failed = natural_id("submission", number)
+        payment.consume(unit.context, failed, hotkey, FEE_RAO)
+        payment.credit(unit.context, failed, hotkey, "pull_failed")
+        payment.consume(unit.context, natural_id("resubmission", number), hotkey, FEE_RAO)
+
     def _refund(self, unit: Unit, number: int) -> None:
         payment = self._see(unit, number, self._random.randrange(1, FEE_RAO))
         sent = made_hash("refund", number)
@@ -133,6 +152,51 @@ class _Drawn:
             extrinsic_index=1,
             payer=_TREASURY,
             fee_rao=self._random.randrange(100_000, 200_000),
+        )
+
+    def _earn(self, unit: Unit, number: int) -> None:
+        how = self._random.choice(["owner_cut", "owner_cut", "incentive", "dividends"])
+        unit.observe(
+            AlphaEarned,
+            f"alpha-earned:{ARENA}:{number}:{how}",
+            block=number,
+            block_hash=block_hash(number),
+            coldkey=_TREASURY,
+            how=how,
+            alpha=self._random.randrange(1, 100 * ALPHA_UNITS_PER_ALPHA),
+        )
+
+    def _destroy(self, unit: Unit, number: int) -> None:
+        self._book(
+            unit,
+            "destroy_alpha",
+            number,
+            how=self._random.choice(["burned", "recycled"]),
+            alpha=self._random.randrange(1, ALPHA_UNITS_PER_ALPHA),
+            netuid=ARENA.netuid,
+            reason="drawn",
+        )
+
+    def _settle(self, unit: Unit, number: int) -> None:
+        self._book(
+            unit,
+            "pay",
+            number,
+            provider=_BILLS_LATER,
+            paid_from=PROVIDER,
+            usd_micros=self._random.randrange(1, 500_000_000),
+            invoice=f"inv-{number}",
+        )
+
+    def _adjust(self, unit: Unit, number: int) -> None:
+        self._book(
+            unit,
+            "adjust",
+            number,
+            asset=self._random.choice(["TAO", "USD", "ALPHA"]),
+            amount=self._random.randrange(-1_000_000, 1_000_000) or 1,
+            provider=PROVIDER,
+            reason="drawn",
         )
 
     def _convert(self, unit: Unit, number: int) -> None:
@@ -160,28 +224,45 @@ class _Drawn:
             contributor="somebody",
         )
 
-    def _book(self, unit: Unit, how: str, number: int, **content: Any) -> None:
+    def _book(self, unit: Unit, booking: str, number: int, /, **content: Any) -> None:
         treasury = unit.get(Treasury, treasury_id(ARENA))
-        reference = made_hash(how, number)
-        book = getattr(treasury, how)
+        reference = made_hash(booking, number)
+        book = getattr(treasury, booking)
         book(unit.context, reference=reference, about_block=number, actor="bench", **content)
 
     def _rent(self, unit: Unit, number: int) -> None:
+        """A machine serves two contests and stands idle in between; some bills are corrected."""
         rental = unit.get(Rental, natural_id("rental", number))
         price = RENTAL_USD_MICROS_PER_HOUR
+        later = self._random.random() < 0.5
         rental.request(
             unit.context,
-            provider=PROVIDER,
+            provider=_BILLS_LATER if later else PROVIDER,
             tier="8xH200",
             max_usd_micros_per_hour=price,
             contest_id=None,
         )
         started = number * 12
+        ended = started + self._random.randrange(600, 7_200)
         rental.start(
-            unit.context, instance=f"pod-{number}", usd_micros_per_hour=price, started_at_s=started
+            unit.context,
+            instance=f"pod-{number}",
+            usd_micros_per_hour=price,
+            started_at_s=started,
+            step_s=60,
+            step_usd_micros=10_000,
+            settlement="payable" if later else "prepaid",
         )
-        rental.end(unit.context, started + self._random.randrange(600, 7_200), "done")
+        for place, (began, done) in enumerate(((100, 300), (400, 600))):
+            contest = natural_id("contest", (number + place) % _CONTESTS)
+            rental.begin_contest(unit.context, contest, started + began)
+            rental.end_contest(unit.context, contest, started + done)
+        rental.end(unit.context, ended, "done")
         rental.book_cost(unit.context, number)
+        if self._random.random() < 0.5 and rental.cost is not None:
+            billed = rental.cost.cost_usd_micros + self._random.randrange(1, 1_000_000)
+            rental.match_invoice(unit.context, "inv", str(number), billed)
+            rental.accept_bill(unit.context, "as billed", "bench", number)
         self._ledger.forget([rental.id])
 
     def _buy_back(self, unit: Unit, number: int) -> None:

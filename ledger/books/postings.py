@@ -30,21 +30,21 @@ from ledger.decisions.treasury import (
 )
 from ledger.facts import Fact
 from ledger.observations import AlphaEarned, NetworkFeeSeen
-from ledger.units import Alpha, Amount, Rao, UsdMicros
+from ledger.units import Alpha, Amount, Rao, UsdMicros, amount_of
 
 
 class UnbalancedError(AssertionError):
     """A fact's postings do not sum to zero per asset: a defect of this module."""
 
 
-class Posting(msgspec.Struct, frozen=True):
+class Posting(msgspec.Struct, frozen=True, gc=False):
     """One line of an entry. ``amount`` above zero is a debit."""
 
     account: str
     amount: Amount
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """The postings of one fact, and the block the money moved at.
 
     ``reference`` is the extrinsic hash where one moved it on chain, the reference it was booked
@@ -278,8 +278,8 @@ def entry_of(fact: Fact) -> Entry | None:
     if make is None:
         return None
     entry = make(fact)
-    left = () if _is_a_move(entry.postings) else _sums(entry.postings)
-    if any(left):
+    left = () if _is_a_move(entry.postings) else _left(entry.postings)
+    if left:
         said = ", ".join(map(str, left))
         msg = f"the postings of '{fact.fact_key}' do not balance, they leave {said}"
         raise UnbalancedError(msg)
@@ -291,17 +291,19 @@ def _is_a_move(postings: tuple[Posting, ...]) -> bool:
     if len(postings) != 2:
         return False
     first, second = postings[0].amount, postings[1].amount
-    return first.asset == second.asset and first.value + second.value == 0
+    return first.value + second.value == 0 and first.asset == second.asset
 
 
-def _sums(postings: tuple[Posting, ...]) -> list[Amount]:
-    """What the postings leave of each unit."""
-    sums: dict[str, Amount] = {}
+def _left(postings: tuple[Posting, ...]) -> list[Amount]:
+    """What the postings leave of each unit that they do not balance in."""
+    sums: dict[str, int] = {}
     for posting in postings:
         amount = posting.amount
-        before = sums.get(amount.asset)
-        sums[amount.asset] = amount if before is None else before.plus(amount)
-    return list(sums.values())
+        asset = amount.asset
+        sums[asset] = sums.get(asset, 0) + amount.value
+    if not any(sums.values()):
+        return []
+    return [amount_of(asset, value) for asset, value in sums.items() if value]
 
 
 def _move(amount: Amount, source: str, target: str) -> tuple[Posting, ...]:

@@ -60,7 +60,6 @@ class Rows:
         self._inserts: dict[Table, list[_Inserted]] = {}
         self._ends: dict[Table, list[Values]] = {}
         self._appended: dict[Table, list[Values]] = {}
-        self._lines: dict[tuple[Table, int], int] = {}
         self.memo: dict[str, Any] = {}
         """What a fold remembers of its own rows in a form quicker to ask; let go with the rows."""
         self.kept: dict[Any, Any] = {}
@@ -140,11 +139,16 @@ class Rows:
         They are written as they are: whoever calls makes sure that no text holds a NUL character
         (see :func:`storable_text`) and that every number fits, as money and alpha that moved do.
         """
-        line = self._lines.get((table, position), 0)
-        log_id, buffer = self._log_id, self._appended.setdefault(table, [])
-        before = len(buffer)
-        buffer += [(log_id, position, number, *row) for number, row in enumerate(rows, line)]
-        self._lines[table, position] = line + len(buffer) - before
+        buffer = self._appended.get(table)
+        if buffer is None:
+            buffer = self._appended[table] = []
+        # A fact's rows follow each other: the last one tells whether it has some already.
+        last = buffer[-1] if buffer else None
+        line = last[2] + 1 if last is not None and last[1] == position else 0
+        log_id = self._log_id
+        for row in rows:
+            buffer.append((log_id, position, line, *row))
+            line += 1
 
     def newest_first(self, table: Table, column: str, value: Any) -> Iterator[Mapping[str, Any]]:
         """The rows of an appended table with that value that earlier pages wrote, newest first.
@@ -195,7 +199,6 @@ class Rows:
         self._ends.clear()
         self._inserts.clear()
         self._appended.clear()
-        self._lines.clear()
         if sum(map(len, self._newest.values())) > MAX_KEPT_ROWS:
             self._older, self._newest = self._newest, {}
             self._whole.clear()

@@ -199,7 +199,15 @@ def facts_of(
 
 def decoded(rows: Iterable[tuple[int, str, bytes]]) -> list[LoggedFact]:
     """Facts of position, topic and bytes; raises ``FactCodecError`` naming what does not fit."""
-    return [LoggedFact(position, decode(topic, state)) for position, topic, state in rows]
+    topic, state = "", b""
+    found: list[LoggedFact] = []
+    try:
+        for position, topic, state in rows:
+            found.append(LoggedFact(position, DECODE[topic](state)))
+    except (KeyError, DecodeError):
+        decode(topic, state)  # says what is wrong with it
+        raise
+    return found
 
 
 @contextmanager
