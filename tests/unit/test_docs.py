@@ -16,10 +16,12 @@ from api.app import open_services
 from api.cli.main import app
 from api.cli.options import ARCHIVE_VARIABLE, NODES_VARIABLE
 from api.http.app import create_app
+from api.providers import ProviderSettings
 from api.settings import Settings
 from benchmarks.results import PAGE, page_of, read_results
 from evaluation.engines.profile import profile_names
 from ledger.codes import DisqualificationCode, InfrastructureCause, VoidCause
+from ledger.policy import parse_policy_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,10 +59,13 @@ def parsed(words: list[str]) -> Iterator[Any]:
         yield context
 
 
-CONTESTS, ENGINES = (
-    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("contests.md", "engines.md")
+CONTESTS, ENGINES, TREASURY = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for name in ("contests.md", "engines.md", "treasury.md")
 )
-QUOTED = [line for page in (README, CONTRIBUTING, CONTESTS, ENGINES) for line in commands(page)]
+QUOTED = [
+    line for page in (README, CONTRIBUTING, CONTESTS, ENGINES, TREASURY) for line in commands(page)
+]
 
 
 def test_the_readme_quotes_a_command_for_everyone() -> None:
@@ -97,15 +102,26 @@ def test_every_quoted_address_is_an_endpoint(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    known = {f"LEDGER_{name.upper()}" for name in Settings.model_fields}
+    fields = {**Settings.model_fields, **ProviderSettings.model_fields}
+    known = {f"LEDGER_{name.upper()}" for name in fields}
     table = set(re.findall(r"^\| `(LEDGER_[A-Z_]+)` \|", README, re.MULTILINE))
     # These are options of the command line that also read the environment.
-    options = {"LEDGER_ACTOR", "LEDGER_DEBUG", "LEDGER_EVIDENCE", NODES_VARIABLE, ARCHIVE_VARIABLE}
+    options = {
+        *("LEDGER_ACTOR", "LEDGER_DEBUG", "LEDGER_EVIDENCE", "LEDGER_SSH_KEY"),
+        *(NODES_VARIABLE, ARCHIVE_VARIABLE),
+    }
     assert table == known | options
     assert set(re.findall(r"LEDGER_[A-Z_]+", README)) == table
-    for name, field in Settings.model_fields.items():
+    for name, field in fields.items():
         row = next(row for row in README.splitlines() if f"| `LEDGER_{name.upper()}`" in row)
-        assert f"`{field.default}`" in row
+        assert not field.default or f"`{field.default}`" in row
+
+
+def test_the_policy_that_the_treasurys_page_shows_can_be_adopted() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", TREASURY, re.DOTALL)
+    rest = (ROOT / "ledger" / "policies" / "phase3.toml").read_text(encoding="utf-8")
+    policy = parse_policy_toml(f"{rest}\n{example}")
+    assert [tier.count for tier in policy.treasury.rental.tiers] == [8, 8]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
