@@ -69,9 +69,7 @@ class StoredFact(StoredEvent):
 _ENCODER: Final = msgspec.json.Encoder()
 
 # Made when the program starts, which therefore fails at once where an old version leads nowhere.
-_DECODERS: Final = decoders_of(FACTS, UPCASTERS)
-
-DECODE: Final = {topic: decoder.decode for topic, decoder in _DECODERS.items()}
+DECODE: Final = {topic: of.decode for topic, of in decoders_of(FACTS, UPCASTERS).items()}
 """By topic what makes a fact of its bytes, for loops over many; :func:`decode` says what is wrong
 with bytes that do not fit."""
 
@@ -96,12 +94,12 @@ def decode(topic: str, state: bytes) -> Fact:
 
     Raises :class:`FactCodecError` naming the topic.
     """
-    decoder = _DECODERS.get(topic)
-    if decoder is None:
+    make = DECODE.get(topic)
+    if make is None:
         msg = f"the log holds a '{topic}', which this program does not know; use a newer one"
         raise FactCodecError(msg)
     try:
-        return decoder.decode(state)
+        return make(state)
     except msgspec.DecodeError as error:
         msg = f"a stored '{topic}' does not fit its schema: {error}"
         raise FactCodecError(msg) from error

@@ -75,7 +75,8 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         fact(f"test.fee.v{number}")(kind)
     upcast("test.fee.v1")(to_v2)
     upcast("test.fee.v2")(to_v3)
-    monkeypatch.setattr(codec, "_DECODERS", decoders_of(FACTS, UPCASTERS))
+    for topic, decoder in decoders_of(FACTS, UPCASTERS).items():
+        monkeypatch.setitem(codec.DECODE, topic, decoder.decode)
     yield
     for registry, before in zip((FACTS, UPCASTERS), known, strict=True):
         registry.clear()

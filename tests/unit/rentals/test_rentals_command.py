@@ -34,6 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     for name in [name for name in os.environ if name.startswith("LEDGER_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEDGER_RENTAL_LOOK_EVERY_S", "1")
     url = migrated_url("sqlite", tmp_path)
     engine = open_engine(url)
     money = {"max_usd_micros_per_round": 10**9, "max_usd_micros_per_day": 10**9}

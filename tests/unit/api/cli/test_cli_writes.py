@@ -181,10 +181,10 @@ def test_rebuilt_views_answer_as_before_and_progress_goes_to_stderr(
     assert run("status").exit_code != 0
     rebuilt = run("db", "rebuild")
     assert rebuilt.exit_code == 0, rebuilt.output
-    assert rebuilt.stdout == "10 views rebuilt from 1 facts\n"
+    assert rebuilt.stdout == "13 views rebuilt from 1 facts\n"
     pages = rebuilt.stderr.splitlines()
-    assert len(pages) == 10
-    assert pages[-1].startswith("subnet: ")
+    assert len(pages) == 13
+    assert pages[-1].startswith("costs: ")
     assert pages[-1].endswith(": 1 of 1 facts")
     assert run("status", "--format", "json").stdout == before
 
