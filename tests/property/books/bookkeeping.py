@@ -1,64 +1,21 @@
 """Anything that moves money, in any order, told to the ledger and to a model beside it.
 
-Every step is drawn: what happens, and how — plainly, twice, by another process, in a process that
-is killed before it commits, in one that another overtakes, after a restart. After each the journal
-must hold what the model predicts, and every asset's postings must sum to zero.
+Every step is drawn: what happens, and how (:mod:`~tests.property.books.telling`). After each the
+journal must hold what the model predicts, and every asset's postings must sum to zero.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
-from collections import Counter
-from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from sqlalchemy import Engine
+from hypothesis.stateful import rule
 
-from ledger.commands.arena import open_arena
-from ledger.decisions.base import DecisionRefusedError
 from ledger.keys import NAMESPACE
-from ledger.projections.all import PROJECTIONS
-from ledger.projections.journal import JournalProjection
-from ledger.projections.rebuilding import rebuild
-from ledger.projections.runner import Runner
-from ledger.store.conflicts import FactConflictError
-from ledger.store.database import open_engine
-from tests.contract.stores import careless, sqlite_copy
-from tests.property.books import desk
-from tests.property.books.burning import Buybacks
-from tests.property.books.disturbed import DisturbedLedger, KilledError, killed
-from tests.property.books.machines import Machines
-from tests.property.books.money import (
-    ALPHA,
-    CREDITS,
-    FEE_RAO,
-    TAO,
-    UNCLAIMED,
-    USD,
-    Money,
-    Outcome,
-)
-from tests.property.test_views_of_a_season import rows
-from tests.unit.ledger.scenes import ARENA, OPENED_AT, policy
-
-MANNERS: Final = (
-    *("plainly",) * 8,
-    *("twice", "twice", "elsewhere", "elsewhere", "killed", "overtaken", "overtaken", "restarted"),
-)
-"""How a step happens."""
-
-LOOK_EVERY: Final = 33
-"""After so many steps every view is brought up to date, beside the journal's that always is."""
-
-HELD: Final = (
-    "SELECT account, asset, SUM(amount) FROM journal_postings GROUP BY account, asset "
-    "HAVING SUM(amount) <> 0"
-)
-LEFT: Final = "SELECT asset, SUM(amount) FROM journal_postings GROUP BY asset"
+from tests.property.books.money import ALPHA, FEE_RAO, TAO, USD
+from tests.property.books.paying import SENDER
+from tests.property.books.telling import MANNERS, Told
 
 few = st.integers(min_value=1, max_value=6)
 amounts = st.integers(min_value=1, max_value=10**9)
@@ -80,40 +37,13 @@ billings = st.sampled_from(
 )
 paid_amounts = st.sampled_from((FEE_RAO, FEE_RAO, FEE_RAO + 7, FEE_RAO - 1))
 
-Action = tuple[str, tuple[Any, ...]]
 
-
-class Books(RuleBasedStateMachine):
-    """The machine. Over all its examples it counts its steps, how they happened, what came.
-
-    A step is a rule that hypothesis drew and that did something; what it did is one act or some.
-    """
-
-    steps: ClassVar[int] = 0
-    acts: ClassVar[int] = 0
-    manners: ClassVar[Counter[str]] = Counter()
-    outcomes: ClassVar[Counter[str]] = Counter()
+class Books(Told):
+    """The machine's rules: everything that can happen."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory(prefix="books-")
-        self.path = sqlite_copy(Path(self.folder.name))
-        self.engine = self._opened()
-        open_arena(
-            self.engine, ARENA, network="test", at_block=OPENED_AT, policy=policy(), actor="op"
-        )
-        self.reading = sqlite3.connect(self.path, isolation_level=None)
-        self.ledger = DisturbedLedger(self.engine, ARENA)
-        self.journal = Runner(self.engine, [JournalProjection()])
-        self.other = self._opened()
-        self.elsewhere = DisturbedLedger(self.other, ARENA)
-        self.money = Money()
-        self.money.head = self.money.opened_at = OPENED_AT
-        self.machines = Machines(self.money)
-        self.buybacks = Buybacks(self.money)
-        self.acted: list[Action] = []
-        self.submissions = self.own_acts = self.counted = 0
-        self.mark = 0
+        self.submissions = 0
 
     # -- what happens -----------------------------------------------------------------------
 
@@ -165,14 +95,30 @@ class Books(RuleBasedStateMachine):
     )
     def credit(self, manner: str, place: int, hotkey: str, odd: bool) -> None:
         number = self._payment(place)
-        payment = self.money.payments.get(number)
+        payment = self.payments.known.get(number)
         taken_by = payment.taken_by if payment else None
         submission = 1 if taken_by is None or (odd and place % 3 == 0) else taken_by
         self.act(manner, "credit", number, submission, hotkey)
 
-    @rule(manner=st.sampled_from(MANNERS), place=st.integers(0, 30))
-    def refund(self, manner: str, place: int) -> None:
-        self.act(manner, "refund", self._payment(place))
+    @rule(manner=st.sampled_from(MANNERS), place=st.integers(0, 30), transfer=few)
+    def refund(self, manner: str, place: int, transfer: int) -> None:
+        """It went back, whether that was decided or not."""
+        self.act(manner, "refund", self._payment(place), transfer)
+
+    @rule(
+        manners=st.lists(st.sampled_from(MANNERS), min_size=2, max_size=2),
+        place=st.integers(0, 30),
+        transfer=st.integers(1, 30),
+    )
+    def decide_and_refund(self, manners: list[str], place: int, transfer: int) -> None:
+        """It is decided that it goes back, and it does."""
+        number = self._payment(place)
+        self.act(manners[0], "decide_refund", number)
+        self.act(manners[1], "refund", number, transfer)
+
+    @rule(manner=st.sampled_from(MANNERS), place=st.integers(0, 30), hotkey=hotkeys)
+    def give_credit(self, manner: str, place: int, hotkey: str) -> None:
+        self.act(manner, "give_credit", self._payment(place), hotkey)
 
     @rule(manner=st.sampled_from(MANNERS), place=st.integers(0, 30))
     def expire(self, manner: str, place: int) -> None:
@@ -181,10 +127,25 @@ class Books(RuleBasedStateMachine):
     @rule(
         manner=st.sampled_from(MANNERS),
         place=st.integers(0, 30),
-        step=st.sampled_from(("ask", "refuse", "decide")),
+        claimant=st.sampled_from((SENDER, SENDER, SENDER, "somebody")),
+        hotkey=st.none() | hotkeys,
+        signed=st.integers(1, 3),
     )
-    def claim(self, manner: str, place: int, step: str) -> None:
-        self.act(manner, "claim", self._payment(place), step)
+    def claim(
+        self, manner: str, place: int, claimant: str, hotkey: str | None, signed: int
+    ) -> None:
+        signature = f"{hotkey} {signed}"
+        self.act(manner, "claim", self._payment(place), claimant, hotkey, signature)
+
+    @rule(
+        manner=st.sampled_from(MANNERS),
+        place=st.integers(0, 30),
+        decision=st.sampled_from(("refuse_claim", "grant_claim")),
+    )
+    def decide_claim(self, manner: str, place: int, decision: str) -> None:
+        claimed = [number for number, known in self.payments.known.items() if known.claim]
+        number = claimed[place % len(claimed)] if claimed else self._payment(place)
+        self.act(manner, decision, number)
 
     @rule(
         manner=st.sampled_from(MANNERS),
@@ -202,8 +163,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(manner=st.sampled_from(MANNERS), place=st.integers(0, 30))
     def give(self, manner: str, place: int) -> None:
-        number = self._payment(place)
-        self.act(manner, "contribute_payment", f"gift {number}", number)
+        self.act(manner, "give", self._payment(place))
 
     @rule(
         manner=st.sampled_from(MANNERS),
@@ -303,7 +263,7 @@ class Books(RuleBasedStateMachine):
         manner=st.sampled_from(MANNERS),
         number=rentals,
         step=st.sampled_from(
-            (*IN_USE, *IN_USE, "refuse", "start", "stop", "end", "book", "accept_bill")
+            (*IN_USE, *IN_USE, "refuse", "create", "start", "stop", "end", "book", "accept_bill")
         ),
         at=moments,
         price=prices,
@@ -380,171 +340,11 @@ class Books(RuleBasedStateMachine):
             name, args = self.acted[place % len(self.acted)]
             self.act(manner, name, *args)
 
-    # -- how it happens ---------------------------------------------------------------------
-
-    def act(self, manner: str, name: str, *args: Any) -> None:
-        """Let it happen to the ledger in that manner, and hold what came of it to the model."""
-        if not self._may(name, args):
-            return
-        type(self).acts += 1
-        type(self).manners[manner] += 1
-        self.acted.append((name, args))
-        if manner == "killed":
-            self._kill(name, args)
-        elif manner == "overtaken":
-            self.ledger.meanwhile = lambda: self._must_come_of(name, args, self.elsewhere)
-            self._must_come_of(name, args, self.ledger)
-        else:
-            if manner == "restarted":
-                self._restart()
-            self._must_come_of(name, args, self.elsewhere if manner == "elsewhere" else self.ledger)
-            if manner == "twice":
-                self._must_come_of(name, args, self.ledger)
-        self.ledger.meanwhile = None
-        self.check()
-        self.own_acts += 1
-        if self.own_acts % LOOK_EVERY == 0:
-            Runner(self.engine, PROJECTIONS).catch_up()
-
-    def _must_come_of(self, name: str, args: tuple[Any, ...], ledger: DisturbedLedger) -> None:
-        """The model is told afterwards: another process may have done it in between."""
-        self.mark = self._position()
-        came: Outcome
-        try:
-            self._tell(name, args, ledger)
-        except DecisionRefusedError:
-            came = "refused"
-        except FactConflictError:
-            came = "conflict"
-        else:
-            came = "done" if self._position() > self.mark else "same"
-        self.mark = self._position()
-        expected = self._expected(name, args)
-        type(self).outcomes[expected] += 1
-        assert came == expected, f"{name}{args} was {came}, and should have been {expected}"
-
-    def _kill(self, name: str, args: tuple[Any, ...]) -> None:
-        before = self._position()
-        self.ledger.meanwhile = killed
-        try:
-            self._tell(name, args, self.ledger)
-        except KilledError:
-            pass  # what it was about to write is lost with it
-        except DecisionRefusedError:
-            assert self._expected(name, args) == "refused"
-        else:
-            msg = f"{name}{args} went on after its process was killed"
-            raise AssertionError(msg)
-        assert self._position() == before, f"{name}{args} left something, though it was killed"
-        self._restart()
-
-    def _tell(self, name: str, args: tuple[Any, ...], ledger: DisturbedLedger) -> None:
-        if name == "close":
-            args = (*args, OPENED_AT)
-        elif name == "contribute_payment":
-            args = (*args, self.money.payments[args[1]].amount_rao)
-        getattr(desk, name)(ledger, *args)
-
-    def _expected(self, name: str, args: tuple[Any, ...]) -> Outcome:
-        """What the model makes of it."""
-        step, details = name, args
-        model: Any = self.money
-        if name == "rental":
-            model, step, details = self.machines, args[0], args[1:]
-        elif name == "bill":
-            model = self.machines
-        elif name == "buyback":
-            model, step, details = self.buybacks, args[0], args[1:]
-        elif name == "plan":
-            model = self.buybacks
-        outcome: Outcome = getattr(model, step)(*details)
-        return outcome
-
-    def _may(self, name: str, args: tuple[Any, ...]) -> bool:
-        """What only whoever calls the aggregates knows, and never lets happen."""
-        if name not in ("consume", "refund", "contribute_payment"):
-            return True
-        payment = self.money.payments.get(args[1] if name == "contribute_payment" else args[0])
-        if payment is None:
-            return name != "contribute_payment"
-        if name == "contribute_payment":
-            return payment.given or (payment.taken_by is None and not payment.refunded)
-        if payment.given:
-            return False
-        if name == "refund":
-            return True
-        # Less than the fee is refused by R5, and a submission is accepted once.
-        return payment.amount_rao >= FEE_RAO and args[1] not in payment.used_by
-
-    @invariant()
-    def counts(self) -> None:
-        """After every step: count it, if anything was done in it."""
-        if self.own_acts > self.counted:
-            self.counted = self.own_acts
-            type(self).steps += 1
-
-    # -- what must hold ---------------------------------------------------------------------
-
-    def check(self) -> None:
-        """The journal holds what the model predicts, and each asset's postings sum to zero."""
-        self.journal.catch_up()
-        left = self.reading.execute(LEFT).fetchall()
-        assert not any(amount for _, amount in left), f"postings leave {left}"
-        held = {(account, asset): amount for account, asset, amount in self.reading.execute(HELD)}
-        assert held == self.money.held()
-
-    def check_once_each(self) -> None:
-        """What is unclaimed or owed again is what single payments say, none of them twice."""
-        payments = self.money.payments.values()
-        unclaimed = sum(
-            one.amount_rao
-            for one in payments
-            if not (one.given or one.refunded or one.taken_by is not None)
-        )
-        held = self.money.balances
-        assert held[UNCLAIMED, TAO] == -unclaimed
-        assert held[CREDITS, TAO] == -FEE_RAO * sum(one.credit_of is not None for one in payments)
-        seen = self.reading.execute("SELECT COUNT(*) FROM treasury_payments WHERE until IS NULL")
-        assert seen.fetchone() == (len(payments),)
-
-    def check_views(self) -> None:
-        """Views that were folded step by step are those that are made anew, row by row."""
-        Runner(self.engine, PROJECTIONS).catch_up()
-        step_by_step = rows(self.engine)
-        rebuild(self.engine, PROJECTIONS)
-        assert rows(self.engine) == step_by_step
-
-    def teardown(self) -> None:
-        """At the end of every example."""
-        try:
-            self.check_views()
-            self.check_once_each()
-            self.check()
-        finally:
-            self.reading.close()
-            self.engine.dispose()
-            self.other.dispose()
-            self.folder.cleanup()
-
     # -- inside -----------------------------------------------------------------------------
-
-    def _restart(self) -> None:
-        self.engine.dispose()
-        self.engine = self._opened()
-        self.ledger = DisturbedLedger(self.engine, ARENA)
-        self.journal = Runner(self.engine, [JournalProjection()])
-
-    def _opened(self) -> Engine:
-        """A process's own view of the database: it shares nothing with the others."""
-        return careless(open_engine(f"sqlite:///{self.path}"))
-
-    def _position(self) -> int:
-        (position,) = self.reading.execute("SELECT position FROM logs").fetchone()
-        return int(position)
 
     def _payment(self, place: int) -> int:
         """One that was seen, or the sixth, which may not be."""
-        known = [*self.money.payments, 6]
+        known = [*self.payments.known, 6]
         return known[place % len(known)]
 
     @staticmethod

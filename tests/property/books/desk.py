@@ -11,11 +11,12 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from ledger.application import Ledger, Unit
+from ledger.commands import treasury
 from ledger.commands.block_facts import BlockFacts, Deposit, FeePaid
 from ledger.commands.blocks import record_block
 from ledger.commands.causes import after
-from ledger.decisions.base import Aggregate, DecisionRefusedError
-from ledger.decisions.payment import ClaimRefused, Payment, PaymentClaimed, RefundDecided
+from ledger.decisions.base import Aggregate
+from ledger.decisions.payment import Payment
 from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury
 from ledger.keys import NAMESPACE, payment_id, treasury_id
@@ -30,6 +31,7 @@ from ledger.observations import (
     TreasuryTransferSeen,
 )
 from tests.property.books.money import FEE_RAO, block_payment
+from tests.property.books.paying import SENDER
 from tests.unit.ledger.scenes import ARENA, OPENED_AT, TREASURY, block_hash
 
 MAX_PRICE_RAO: Final = 10
@@ -41,6 +43,13 @@ def place_of(number: int) -> tuple[str, int]:
     if number < block_payment(1, 0):
         return block_hash(number, "late"), 3
     return block_hash(number // 1_000), number % 1_000
+
+
+def extrinsic_of(payment: int) -> str:
+    """The hash of the extrinsic that a payment came in."""
+    if payment < block_payment(1, 0):
+        return extrinsic(f"payment {payment}")
+    return block_hash(payment, "tx")
 
 
 def extrinsic(name: str) -> str:
@@ -145,7 +154,7 @@ def see_nothing_moved(ledger: Ledger, kind: str, place: int, amount: int) -> Non
 def block(ledger: Ledger, number: int, deposits: tuple[int, ...], fees: tuple[int, ...]) -> None:
     """A finalized block: payments at the first places, fees of the treasury beside them."""
     paid = tuple(
-        Deposit(place, block_hash(block_payment(number, place), "tx"), "s", rao, "c", ())
+        Deposit(place, extrinsic_of(block_payment(number, place)), SENDER, rao, "c", ())
         for place, rao in enumerate(deposits)
     )
     took = tuple(FeePaid(place, rao) for place, rao in enumerate(fees))
@@ -174,11 +183,11 @@ def see_payment(ledger: Ledger, number: int, amount_rao: int) -> None:
         lambda payment, unit: payment.see(
             unit.context,
             f"payment:{ARENA.genesis}:{at}:{index}",
-            block=number,
+            block=OPENED_AT,
             block_hash=at,
             extrinsic_index=index,
-            extrinsic_hash=extrinsic(f"payment {number}"),
-            sender="s",
+            extrinsic_hash=extrinsic_of(number),
+            sender=SENDER,
             treasury=TREASURY,
             amount_rao=amount_rao,
             outer_call="Utility.batch_all",
@@ -209,54 +218,88 @@ def credit(ledger: Ledger, number: int, submission: int, hotkey: str) -> None:
     )
 
 
-def refund(ledger: Ledger, number: int) -> None:
-    """It went back."""
+def claim(ledger: Ledger, number: int, claimant: str, hotkey: str | None, signature: str) -> None:
+    """Whoever paid wants it back, or a credit for a hotkey."""
+    _payment(
+        ledger,
+        number,
+        lambda payment, unit: payment.make_claim(
+            _because(unit, payment),
+            claimant=claimant,
+            wants="refund" if hotkey is None else "credit",
+            hotkey=hotkey,
+            signature=signature,
+        ),
+    )
+
+
+def refuse_claim(ledger: Ledger, number: int) -> None:
+    """The claim is refused."""
+    _payment(
+        ledger,
+        number,
+        lambda payment, unit: payment.refuse_claim(_because(unit, payment), "op", "late"),
+    )
+
+
+def grant_claim(ledger: Ledger, number: int) -> None:
+    """The claim is granted."""
+    _payment(
+        ledger,
+        number,
+        lambda payment, unit: payment.grant_claim(_because(unit, payment), "op", "overpaid"),
+    )
+
+
+def give_credit(ledger: Ledger, number: int, hotkey: str) -> None:
+    """A person lets a hotkey pay with it, claimed or not."""
+    _payment(
+        ledger,
+        number,
+        lambda payment, unit: payment.give_credit(_because(unit, payment), hotkey, "op", "theirs"),
+    )
+
+
+def decide_refund(ledger: Ledger, number: int) -> None:
+    """A person decides that it goes back, claimed or not."""
+    _payment(
+        ledger,
+        number,
+        lambda payment, unit: payment.decide_refund(_because(unit, payment), "op", "asked for"),
+    )
+
+
+def refund(ledger: Ledger, number: int, transfer: int) -> None:
+    """It went back, in that transfer out of the treasury."""
     _payment(
         ledger,
         number,
         lambda payment, unit: payment.refund(
-            _because(unit, payment), number, extrinsic(f"refund {number}"), "op", "asked for"
+            _because(unit, payment),
+            OPENED_AT,
+            extrinsic(f"refund {transfer}"),
+            f"refund:{ARENA}:{transfer}",
         ),
+    )
+
+
+def give(ledger: Ledger, number: int, amount_rao: int) -> None:
+    """A treasurer books it as an operator's contribution: it is in the log as a payment."""
+    treasury.contribute(
+        ledger,
+        asset="TAO",
+        amount=amount_rao,
+        provider=None,
+        contributor="op",
+        reference=extrinsic_of(number),
+        about_block=None,
+        actor="op",
     )
 
 
 def expire(ledger: Ledger, number: int) -> None:
     """Too old to pay for anything."""
     _payment(ledger, number, lambda payment, unit: payment.expire(_because(unit, payment), 9))
-
-
-def claim(ledger: Ledger, number: int, step: str) -> None:
-    """Whoever paid wants it back; it is refused, or a refund is decided. No money moves yet."""
-
-    def work(payment: Payment, unit: Unit) -> None:
-        context = _because(unit, payment)
-        if not payment.deposits or payment.taken_by is not None or payment.refund_decided:
-            msg = f"payment {payment.id} is no unclaimed money"
-            raise DecisionRefusedError(msg)
-        if (payment.claim is None) == (step != "ask"):
-            msg = f"payment {payment.id} has another claim, or none"
-            raise DecisionRefusedError(msg)
-        at = payment.claims
-        if step == "ask":
-            content: dict[str, Any] = {"claimant": "s", "wants": "refund", "hotkey": None}
-            key = f"payment-claimed:{payment.id}:{at + 1}"
-            payment.record(context, PaymentClaimed, key, number=at + 1, signature="0x", **content)
-        elif step == "refuse":
-            key = f"claim-refused:{payment.id}:{at}"
-            payment.record(context, ClaimRefused, key, number=at, decided_by="op", reason="late")
-        else:
-            (deposit,) = payment.deposits.values()
-            payment.record(
-                context,
-                RefundDecided,
-                f"refund-decided:{payment.id}",
-                amount_rao=deposit.amount_rao,
-                destination="s",
-                decided_by="op",
-                reason="an overpayment",
-            )
-
-    _payment(ledger, number, work)
 
 
 # -- what a treasurer books -----------------------------------------------------------------------
@@ -279,12 +322,6 @@ def convert(ledger: Ledger, reference: str, rao: int, usd: int, provider: str) -
 def contribute_dollars(ledger: Ledger, reference: str, usd: int, provider: str) -> None:
     """Dollars of an operator."""
     content = {"asset": "USD", "amount": usd, "provider": provider}
-    _book(ledger, "contribute", reference, contributor="op", **content)
-
-
-def contribute_payment(ledger: Ledger, reference: str, number: int, amount_rao: int) -> None:
-    """TAO of an operator, which is in the log as a payment."""
-    content = {"asset": "TAO", "amount": amount_rao, "provider": None}
     _book(ledger, "contribute", reference, contributor="op", **content)
 
 
@@ -376,6 +413,10 @@ def rental(ledger: Ledger, step: str, number: int, *details: Any) -> None:
                 )
             case "refuse", ():
                 found.refuse(context, "none is left", 5)
+            case "create", ():
+                found.create(
+                    context, instance=f"i{number}", usd_micros_per_hour=None, created_at_s=5
+                )
             case "start", (at, price, step_s, coin, settlement):
                 found.start(
                     context,

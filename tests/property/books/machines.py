@@ -20,6 +20,7 @@ class Machine:
     asked_for: UUID | None
     """The contest it was asked for."""
     refused: bool = False
+    created: bool = False
     started_at: int | None = None
     prices: list[tuple[int, int]] = field(default_factory=list)
     step_s: int = 1
@@ -67,22 +68,33 @@ class Machines:
         return "done"
 
     def refuse(self, number: int) -> Outcome:
-        """The provider had none."""
+        """The provider had none, as far as we know."""
         machine = self.known.get(number)
-        if machine is None or machine.started_at is not None:
+        if machine is None or machine.created:
             return "refused"
         before, machine.refused = machine.refused, True
         return "same" if before else "done"
 
+    def create(self, number: int) -> Outcome:
+        """There is a machine, also where there seemed to be none; nothing is metered yet."""
+        machine = self.known.get(number)
+        if machine is None:
+            return "refused"
+        if machine.created:
+            return "same"
+        machine.created, machine.refused = True, False
+        return "done"
+
     def start(
         self, number: int, at: int, price: int, step_s: int, coin: int, settlement: str
     ) -> Outcome:
-        """The meter runs."""
+        """The meter runs; also of one that the provider seemed to have refused."""
         machine = self.known.get(number)
-        if machine is None or machine.refused:
+        if machine is None:
             return "refused"
         if machine.started_at is not None:
             return "same"
+        machine.created, machine.refused = True, False
         machine.started_at, machine.prices = at, [(at, price)]
         machine.step_s, machine.coin, machine.settlement = step_s, coin, settlement
         return "done"
@@ -120,9 +132,8 @@ class Machines:
         return "done"
 
     def stop(self, number: int) -> Outcome:
-        """Every try to stop it is a fact."""
-        machine = self.known.get(number)
-        return "refused" if machine is None or machine.ended_at is not None else "done"
+        """Every try to stop it is a fact, also of one that is listed though it ended."""
+        return "done" if number in self.known else "refused"
 
     def end(self, number: int, at: int) -> Outcome:
         """It is gone, and whatever contest had it is done with it."""

@@ -8,7 +8,6 @@ name that changes in the books is noticed here.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 Outcome = Literal["done", "same", "refused", "conflict"]
@@ -35,30 +34,12 @@ def owed(provider: str) -> str:
     return f"liabilities:payable:{provider}"
 
 
-@dataclass
-class PaymentState:
-    """What has become of a payment."""
-
-    amount_rao: int
-    taken_by: int | None = None
-    used_by: set[int] = field(default_factory=set)
-    credit_of: str | None = None
-    refunded: bool = False
-    expired: bool = False
-    given: bool = False
-    """Whether a treasurer booked it as a contribution."""
-    claimed: bool = False
-    """Whether a claim waits for somebody to decide it."""
-    refund_decided: bool = False
-
-
 class Money:
     """Balances by account and asset, and what happened to whom."""
 
     def __init__(self) -> None:
         self.balances: dict[tuple[str, str], int] = defaultdict(int)
         self.observed: dict[str, tuple[Any, ...]] = {}
-        self.payments: dict[int, PaymentState] = {}
         self.booked: dict[str, tuple[Any, ...]] = {}
         self.burned_in: set[str] = set()
         """The extrinsics in which a buyback burned."""
@@ -104,18 +85,7 @@ class Money:
         """A price, a balance, a transfer or a burn as the outside shows it: no booking."""
         return self.observe(f"{kind} {place}", amount)
 
-    # -- blocks -----------------------------------------------------------------------------
-
-    def block(self, number: int, deposits: tuple[int, ...], fees: tuple[int, ...]) -> Outcome:
-        """A finalized block and what it paid; an old one is only held against what is known."""
-        if number <= self.head:
-            return "same"
-        self.head = number
-        for place, amount in enumerate(deposits):
-            self.see_payment(block_payment(number, place), amount)
-        for place, fee in enumerate(fees):
-            self.see_fee(block_payment(number, place), fee)
-        return "done"
+    # -- periods ----------------------------------------------------------------------------
 
     def close(self, to_block: int) -> Outcome:
         """A period follows the last one, up to a block that is known."""
@@ -125,74 +95,6 @@ class Money:
         if not start < to_block <= self.head:
             return "refused"
         self.closed_to = to_block
-        return "done"
-
-    # -- payments ---------------------------------------------------------------------------
-
-    def see_payment(self, number: int, amount_rao: int) -> Outcome:
-        """Whatever reaches the address is unclaimed money first."""
-        if number in self.payments:
-            return "same"
-        self.payments[number] = PaymentState(amount_rao)
-        self.move(TAO, amount_rao, source=UNCLAIMED, target=TREASURY)
-        return "done"
-
-    def consume(self, number: int, submission: int, hotkey: str) -> Outcome:
-        """One submission for a payment, and one more for a credit."""
-        payment = self.payments.get(number)
-        if payment is None or payment.refunded:
-            return "refused"
-        if payment.taken_by is None:
-            self.move(TAO, FEE_RAO, source=FEES, target=UNCLAIMED)
-            above = payment.amount_rao - FEE_RAO
-            self.move(TAO, above, source="income:overpaid_fees", target=UNCLAIMED)
-        elif payment.credit_of == hotkey:
-            self.move(TAO, FEE_RAO, source=FEES, target=CREDITS)
-        else:
-            return "refused"
-        payment.taken_by, payment.credit_of = submission, None
-        payment.used_by.add(submission)
-        return "done"
-
-    def credit(self, number: int, submission: int, hotkey: str) -> Outcome:
-        """The fee of a submission that the infrastructure failed is owed again, once."""
-        payment = self.payments.get(number)
-        if payment is None or payment.taken_by != submission:
-            return "refused"
-        if payment.credit_of is not None:
-            return "same"
-        payment.credit_of = hotkey
-        self.move(TAO, FEE_RAO, source=CREDITS, target=FEES)
-        return "done"
-
-    def refund(self, number: int) -> Outcome:
-        """Unclaimed money goes back, all of it."""
-        payment = self.payments.get(number)
-        if payment is None or payment.taken_by is not None or payment.refunded:
-            return "refused"
-        payment.refunded = True
-        self.move(TAO, payment.amount_rao, source=TREASURY, target=UNCLAIMED)
-        return "done"
-
-    def expire(self, number: int) -> Outcome:
-        """It stays what it is: unclaimed, visible, and still to be refunded."""
-        payment = self.payments.get(number)
-        if payment is None:
-            return "refused"
-        if payment.taken_by is not None or payment.refunded or payment.expired:
-            return "same"
-        payment.expired = True
-        return "done"
-
-    def claim(self, number: int, step: str) -> Outcome:
-        """Asked for, refused, or a refund decided: all of it moves nothing yet."""
-        payment = self.payments.get(number)
-        if payment is None or payment.taken_by is not None or payment.refunded:
-            return "refused"
-        if payment.refund_decided or payment.claimed == (step == "ask"):
-            return "refused"
-        payment.claimed = step == "ask"
-        payment.refund_decided = step == "decide"
         return "done"
 
     # -- what a treasurer books -------------------------------------------------------------
@@ -226,16 +128,6 @@ class Money:
         outcome = self.book(reference, "contribute", USD, usd, provider)
         if outcome == "done":
             self.move(USD, usd, source="equity:contributions", target=prepaid(provider))
-        return outcome
-
-    def contribute_payment(self, reference: str, number: int) -> Outcome:
-        """Unclaimed TAO turns out to be a gift; it had arrived already."""
-        payment = self.payments[number]
-        outcome = self.book(reference, "contribute", TAO, payment.amount_rao, None)
-        if outcome == "done":
-            payment.given = True
-            amount = payment.amount_rao
-            self.move(TAO, amount, source="equity:contributions", target=UNCLAIMED)
         return outcome
 
     def adjust(self, reference: str, asset: str, amount: int, provider: str) -> Outcome:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.property.books.bookkeeping import MANNERS, Books
+from tests.property.books.bookkeeping import Books
+from tests.property.books.telling import MANNERS
 
 STEPS: Final = int(os.environ.get("LEDGER_PROPERTY_STEPS", "10000"))
 STEPS_PER_EXAMPLE: Final = 200
