@@ -32,8 +32,8 @@ def rented(scene: Scene, address: str | None = "root@pod:22") -> UUID:
             instance="one",
             usd_micros_per_hour=2_000_000,
             started_at_s=100,
-            address=address,
         )
+        rental.reach(unit.context, address, 100)
 
     scene.ledger.decide(work)
     return rental_id

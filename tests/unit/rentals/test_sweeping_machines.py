@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,8 +12,10 @@ from evaluation.pods.desk import NoMachineError
 from evaluation.pods.port import UnansweredError, Volume, tag_of
 from ledger.application import Ledger
 from ledger.codes import VoidCause
+from ledger.commands import rentals as record
 from ledger.commands.contests import void_contest
 from ledger.commands.rentals import Wanted, request_rental
+from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.rental import RentalOrphanStopped
 from ledger.observations import AlertRaised
 from ledger.queries.rentals import reliability
@@ -317,3 +320,58 @@ def test_a_desk_that_finds_nothing_leaves_nothing_running(engine: Engine) -> Non
     with pytest.raises(NoMachineError):
         renting.desk().rent("r")
     assert (renting.open(), renting.sweep().lines) == ([], ())
+
+
+def test_a_list_of_volumes_that_fails_keeps_no_machine_from_being_stopped(engine: Engine) -> None:
+    renting = Renting(engine)
+    renting.provider.has_volumes = True
+    renting.provider.put(tag_of(uuid4()))
+
+    def volumes() -> list[Volume]:
+        msg = "shadeform answered HTTP 500 to GET /volumes"
+        raise UnansweredError(msg)
+
+    renting.provider.volumes = volumes  # type: ignore[method-assign]  a fault of this one
+    swept = renting.sweep()
+    assert [line.what for line in swept.lines] == ["found without a request", "stopped and booked"]
+    assert [one.why for one in swept.unasked] == ["shadeform answered HTTP 500 to GET /volumes"]
+    assert renting.provider.running() == []
+
+
+def test_a_volume_that_is_still_there_after_it_was_deleted_is_deleted_again(
+    engine: Engine,
+) -> None:
+    renting = Renting(engine, volume_gigabytes=100)
+    renting.provider.has_volumes = True
+    desk = renting.desk()
+    rented = desk.rent("r")
+    assert desk.stop(rented.rental, "done").over
+    (name,) = renting.provider.deleted
+    renting.provider.made_volumes[name] = Volume("shadeform", name, tag_of(rented.rental), 100)
+    assert not renting.sweep(dry_run=True).is_over
+    assert list(renting.provider.made_volumes) == [name]
+    swept = renting.sweep()
+    assert ([line.what for line in swept.lines], swept.is_over) == (["volume deleted again"], False)
+    assert renting.provider.made_volumes == {}
+    assert renting.sweep().lines == ()
+
+
+def test_what_the_log_refuses_of_one_machine_keeps_no_other_running(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renting = Renting(engine)
+    first, second = uuid4(), uuid4()
+    for tag in (first, second):
+        renting.provider.put(tag_of(tag))
+    end = record.end_rental
+
+    def refused_once(ledger: Ledger, rental: UUID, *args: Any, **named: Any) -> bool:
+        if rental == first:
+            msg = f"rental {rental} cannot end"
+            raise DecisionRefusedError(msg)
+        return end(ledger, rental, *args, **named)
+
+    monkeypatch.setattr(record, "end_rental", refused_once)
+    found = {(line.rental_id, line.what) for line in renting.sweep().lines}
+    assert (str(first), "cannot be recorded") in found
+    assert (str(second), "stopped and booked") in found
