@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from evaluation.pods.clock import Clock, SystemClock
-from evaluation.pods.machines import Machines, billed_by, found_as
+from evaluation.pods.machines import COST_UNKNOWN, Machines, billed_by, found_as
 from evaluation.pods.owned import is_lost, why_not_owned
 from evaluation.pods.port import Instance, Provider, ProviderError, Volume, request_of
 from ledger.application import Ledger
@@ -219,7 +219,11 @@ class Sweep:
 
     def _listed_after_its_end(self, one: _Pass, rental: Rental, instance: str) -> None:
         """A list may lag. What its own state says counts: it has ended and is booked once."""
-        if self._dry_run or one.provider.state(instance).state == "gone":
+        if self._dry_run:
+            return
+        if one.provider.state(instance).state == "gone":
+            if rental.cost is None:
+                one.add(rental.id, "cannot be booked", COST_UNKNOWN, over=False)
             return
         why = f"{instance} of rental {rental.id} runs on after it ended"
         raise_alert(self._ledger, f"rental-after-end:{rental.id}", f"{why}; it is asked to stop")
@@ -230,6 +234,9 @@ class Sweep:
         """Nothing under its tag is listed."""
         if rental.cost is not None or rental.refused is not None:
             return  # a volume is left of it
+        if rental.ended is not None:
+            one.add(rental.id, "cannot be booked", COST_UNKNOWN, over=False)
+            return
         instance, now_s = rental.instance, self._clock.now_s()
         if instance is None:
             if not is_lost(rental, one.rules, now_s):
