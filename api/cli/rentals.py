@@ -65,6 +65,7 @@ def register(app: typer.Typer) -> None:
     commands.command("sweep")(sweep)
     commands.command("invoices")(invoices)
     commands.command("accept-bill")(accept_bill)
+    commands.command("price")(price)
     app.add_typer(commands, name="rentals")
 
 
@@ -300,6 +301,26 @@ def accept_bill(
 
     with _arena(database, network, netuid) as (services, settings, ledger):
         record.accept_bill(ledger, rental, reason=reason, actor=actor)
+        _show_one(services, settings, rental, output_format)
+
+
+def price(
+    rental: RentalId,
+    usd_per_hour: Annotated[str, typer.Option(help="What an hour of it costs, e.g. 25.44.")],
+    reason: Annotated[str, typer.Option(help="Where that is known from; recorded with it.")],
+    actor: Actor,
+    output_format: Format = OutputFormat.TABLE,
+    network: Network = None,
+    netuid: Netuid = None,
+    database: Database = None,
+) -> None:
+    """State the price of a machine whose provider never did; one that has ended is booked by it."""
+    from ledger.units import usd_micros_of
+
+    stated = usd_micros_of(usd_per_hour).value
+    with _arena(database, network, netuid) as (services, settings, ledger):
+        with _desk(services, settings, ledger, actor) as desk:
+            desk.state_price(rental, stated, reason)
         _show_one(services, settings, rental, output_format)
 
 

@@ -11,7 +11,7 @@ from ledger.application import Ledger, Unit
 from ledger.commands.causes import after
 from ledger.decisions.rental import Rental
 from ledger.decisions.rental_budget import RentalBudget
-from ledger.keys import natural_id
+from ledger.keys import natural_id, rental_budget_id
 from ledger.observations import InvoiceLineSeen
 
 SECONDS_PER_DAY = 86_400
@@ -38,7 +38,7 @@ class Machines:
                 return
             rules = unit.arena.policy_at(unit.block).treasury.rental
             tier = rules.tiers[0]
-            budget = unit.get(RentalBudget, natural_id("rental budget", unit.context.arena))
+            budget = unit.get(RentalBudget, rental_budget_id(unit.context.arena))
             granted = budget.reserve(
                 unit.context,
                 rental.id,
@@ -107,7 +107,7 @@ class Machines:
             rental.send_stop(after(unit, rental), "the round is over", ended_at_s)
             rental.end(after(unit, rental), ended_at_s, "the round is over")
             rental.book_cost(after(unit, rental), window.end)
-            budget = unit.get(RentalBudget, natural_id("rental budget", unit.context.arena))
+            budget = unit.get(RentalBudget, rental_budget_id(unit.context.arena))
             if rental.cost is not None:
                 budget.settle(after(unit, rental), rental.id, rental.cost.cost_usd_micros)
 

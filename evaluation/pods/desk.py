@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from evaluation.pods.clock import Clock, SystemClock
-from evaluation.pods.machines import Ended, Machines, billed_by
+from evaluation.pods.machines import COST_UNKNOWN, Ended, Machines, billed_by
 from evaluation.pods.owned import lost_after_s
 from evaluation.pods.port import (
     Instance,
@@ -211,6 +211,8 @@ class RentalDesk:
             price = rental.prices[-1].usd_micros_per_hour if rental.prices else None
             if price is not None and price > cap:
                 return self._give_up(provider, request, made, "its price is above its cap")
+            if seen is not None and self._machines.is_too_new_to_be_gone(request, seen):
+                seen = None
             if seen is not None and seen.state in {"gone", "failed"}:
                 why = f"it never came up: its provider says '{seen.state}'"
                 return self._give_up(provider, request, made, why)
@@ -280,6 +282,7 @@ class RentalDesk:
 
         What is not over when it gives up waiting stays open in the log, for the sweep.
         """
+        record.must_be_told(reason, "reason")
         own = self._machines.rental(rental)
         if own.requested is None:
             msg = f"there is no rental {rental}; 'cacheon-ledger rentals' lists them"
@@ -291,11 +294,25 @@ class RentalDesk:
             )
             raise DecisionRefusedError(msg)
         provider = self._machines.provider_of(own)
+        if own.ended is not None and own.cost is None:
+            return Ended(over=False, detail=COST_UNKNOWN)
         if own.cost is None and own.instance is not None:
             ended = self._stop(provider, rental, own.instance, reason)
             if not ended.over:
                 return ended
         return self._machines.clear_volumes(provider, rental)
+
+    def state_price(self, rental: UUID, usd_micros_per_hour: int, reason: str) -> None:
+        """Say what an hour costs of a machine whose price its provider never stated."""
+        provider = self._machines.provider_of(self._machines.rental(rental))
+        record.state_price(
+            self._ledger,
+            rental,
+            billed_by(provider),
+            usd_micros_per_hour,
+            reason=reason,
+            actor=self._by,
+        )
 
     def _stop(self, provider: Provider, rental: UUID, instance: str, reason: str) -> Ended:
         return self._machines.stop(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from evaluation.pods.clock import Clock
@@ -33,6 +34,14 @@ def found_as(instance: Instance) -> Found:
         address=None if instance.address is None else str(instance.address),
         runs=instance.state == "running",
     )
+
+
+COST_UNKNOWN: Final = (
+    "nobody ever stated its price, so its cost is unknown; say it by 'cacheon-ledger rentals price'"
+)
+NEW_S: Final = 300
+"""A machine may be asked about before its provider knows it everywhere: one that was made this
+short ago, and was never seen up, is not gone because it is not known."""
 
 
 class UnknownProviderError(ProviderError):
@@ -91,6 +100,8 @@ class Machines:
         """
         seen = provider.state(instance)
         now_s = self.clock.now_s()
+        if self.is_too_new_to_be_gone(rental, seen):
+            return Ended(over=False, detail=f"{provider.name} may not know it yet")
         if seen.state != "gone":
             self.note(provider, rental, seen)
             return Ended(over=False, detail=f"the provider says '{seen.state}'")
@@ -104,8 +115,16 @@ class Machines:
             found_by=found_by,
         )
         if not booked:
-            return Ended(over=False, detail="nobody ever stated its price, so its cost is unknown")
+            return Ended(over=False, detail=COST_UNKNOWN)
         return Ended(over=True)
+
+    def is_too_new_to_be_gone(self, rental: UUID, seen: Instance) -> bool:
+        """Whether its provider may just not know the machine everywhere yet."""
+        own = self.rental(rental)
+        if seen.state != "gone" or seen.ended_at_s is not None or own.reached is not None:
+            return False
+        created = own.created
+        return created is not None and self.clock.now_s() - created.created_at_s < NEW_S
 
     def stop(
         self,

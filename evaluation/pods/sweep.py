@@ -16,13 +16,14 @@ from uuid import UUID
 import msgspec
 
 from evaluation.pods.clock import Clock, SystemClock
-from evaluation.pods.machines import Machines, billed_by, found_as
+from evaluation.pods.machines import COST_UNKNOWN, Machines, billed_by, found_as
 from evaluation.pods.owned import is_lost, why_not_owned
-from evaluation.pods.port import Instance, Provider, ProviderError, request_of
+from evaluation.pods.port import Instance, Provider, ProviderError, Volume, request_of
 from ledger.application import Ledger
 from ledger.commands import rentals as record
 from ledger.commands.alerts import raise_alert
 from ledger.commands.rentals import Found
+from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
 from ledger.decisions.rental import Rental
 from ledger.keys import further_machine_id
@@ -124,7 +125,7 @@ class Sweep:
     def _sweep(self, one: _Pass) -> None:
         # Listed before the log is asked: whatever is listed was requested in the log before.
         listed = one.provider.listed()
-        volumes = one.provider.volumes() if one.provider.has_volumes else ()
+        volumes, no_volumes = self._listed_volumes(one.provider)
         for instance in listed:
             request = request_of(instance.tag)
             if request is not None and not self._is_of_another_arena(request):
@@ -137,9 +138,19 @@ class Sweep:
         for volume in volumes:
             request = request_of(volume.tag)
             if request is not None and not self._is_of_another_arena(request):
-                self._volume_listed(one, request, volume.volume)
+                with self._one_at_a_time(one, request):
+                    self._volume_listed(one, request, volume.volume)
         for own in self._open_at(one.provider):
             self._clear(one, own)
+        if no_volumes is not None:
+            raise no_volumes
+
+    def _listed_volumes(self, provider: Provider) -> tuple[Sequence[Volume], ProviderError | None]:
+        """Its volumes, or why they are not known: that keeps no machine from being stopped."""
+        try:
+            return (provider.volumes() if provider.has_volumes else ()), None
+        except ProviderError as error:
+            return (), error
 
     def _open_at(self, provider: Provider) -> list[Rental]:
         found = [self._machines.rental(rental) for rental in self._open_rentals()]
@@ -147,11 +158,13 @@ class Sweep:
 
     @contextmanager
     def _one_at_a_time(self, one: _Pass, rental: UUID) -> Iterator[None]:
-        """A provider that says nothing of one machine may still answer for the next."""
+        """What goes wrong with one machine keeps nothing of the next from it."""
         try:
             yield
         except ProviderError as error:
             one.add(rental, "cannot be asked", str(error), over=False)
+        except DecisionRefusedError as error:
+            one.add(rental, "cannot be recorded", str(error), over=False)
 
     def _listed(self, one: _Pass, request: UUID, instance: Instance) -> None:
         rental = self._machines.rental(request)
@@ -206,7 +219,11 @@ class Sweep:
 
     def _listed_after_its_end(self, one: _Pass, rental: Rental, instance: str) -> None:
         """A list may lag. What its own state says counts: it has ended and is booked once."""
-        if self._dry_run or one.provider.state(instance).state == "gone":
+        if self._dry_run:
+            return
+        if one.provider.state(instance).state == "gone":
+            if rental.cost is None:
+                one.add(rental.id, "cannot be booked", COST_UNKNOWN, over=False)
             return
         why = f"{instance} of rental {rental.id} runs on after it ended"
         raise_alert(self._ledger, f"rental-after-end:{rental.id}", f"{why}; it is asked to stop")
@@ -217,6 +234,9 @@ class Sweep:
         """Nothing under its tag is listed."""
         if rental.cost is not None or rental.refused is not None:
             return  # a volume is left of it
+        if rental.ended is not None:
+            one.add(rental.id, "cannot be booked", COST_UNKNOWN, over=False)
+            return
         instance, now_s = rental.instance, self._clock.now_s()
         if instance is None:
             if not is_lost(rental, one.rules, now_s):
@@ -245,6 +265,8 @@ class Sweep:
         """A volume of ours that no rental of the log has is taken on, so that it is deleted."""
         rental = self._machines.rental(request)
         if volume in rental.volumes:
+            if not rental.volumes[volume]:
+                self._volume_listed_after_its_end(one, rental, volume)
             return
         one.add(request, "volume found by its tag", volume)
         if self._dry_run:
@@ -253,6 +275,13 @@ class Sweep:
             self._adopt(one, request, volume=volume)
         else:
             record.note_volume(self._ledger, request, volume, now_s=self._clock.now_s())
+
+    def _volume_listed_after_its_end(self, one: _Pass, rental: Rental, volume: str) -> None:
+        """A list may lag, and a volume that is there costs: it is deleted again until it is not."""
+        if not self._dry_run:
+            one.provider.delete_volume(volume)
+        what = "volume would be deleted" if self._dry_run else "volume deleted again"
+        one.add(rental.id, what, f"{volume} is listed after it was deleted", over=False)
 
     def _adopt(
         self, one: _Pass, request: UUID, *, found: Found | None = None, volume: str | None = None

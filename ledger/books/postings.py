@@ -242,6 +242,7 @@ SILENT_FACTS: Final[dict[str, str]] = {
     "rental.requested.v1": "a price cap",
     "rental.requested.v2": "a price cap and an offer",
     "rental.created.v1": "a price; the cost is booked when the meter stopped",
+    "rental.price_stated.v1": "a price; the cost is booked when the meter stopped",
     "rental.started.v1": "a price; the cost is booked when the meter stopped",
     "rental.started.v2": "a price; the cost is booked when the meter stopped",
     "rental.repriced.v1": "a price; the cost is booked when the meter stopped",

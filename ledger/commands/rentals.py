@@ -7,7 +7,7 @@ Unix seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from ledger.decisions.rental import Rental, Settlement
 from ledger.decisions.rental_budget import BudgetRefused, RentalBudget
 from ledger.facts import Fact
 from ledger.keys import rental_budget_id
-from ledger.rental_policy import RentalPolicy, RentalTier
+from ledger.rental_policy import MAX_USD_MICROS, RentalPolicy, RentalTier
 from ledger.rules.rental_cost import PriceFrom, metered
 from ledger.texts import is_one_line
 
@@ -28,6 +28,8 @@ MAX_REASON_CHARS: Final = 500
 """How much of a reason is kept: a provider's may be a page."""
 MAX_WORD_CHARS: Final = 256
 """How much of a provider's own word for something (an instance, a region) is kept."""
+CLOCKS_DIFFER_S: Final = 600
+"""A provider's clock may go so wrong; what it says of a machine beyond that cannot be."""
 ADOPTED: Final = "adopted"
 """The tier and the round of a machine that nobody asked for as far as the log knows."""
 
@@ -74,6 +76,13 @@ def rental_policy(ledger: Ledger) -> RentalPolicy:
     return ledger.arena_state().policy_at(head).treasury.rental
 
 
+def must_be_told(text: str, what: str) -> None:
+    """Refuse what a person gave as a reason or a name, and cannot be recorded as one."""
+    if not is_one_line(text, MAX_REASON_CHARS):
+        msg = f"the {what} must be 1 to {MAX_REASON_CHARS} printable characters of one line"
+        raise DecisionRefusedError(msg)
+
+
 def request_rental(
     ledger: Ledger, rental: UUID, wanted: Wanted, *, now_s: int
 ) -> BudgetRefused | None:
@@ -86,6 +95,7 @@ def request_rental(
     if not is_one_line(wanted.round, MAX_ROUND_CHARS):
         msg = f"a round's name must be 1 to {MAX_ROUND_CHARS} printable characters of one line"
         raise DecisionRefusedError(msg)
+    must_be_told(wanted.by, "actor")
 
     def work(unit: Unit) -> BudgetRefused | None:
         own = unit.get(Rental, rental)
@@ -225,27 +235,54 @@ def end_rental(
     """The machine is gone: end it, book its cost and settle its budget, at once.
 
     It ended when its provider says, else at this look, the first at which it is gone. Without a
-    start that was ever stated it is metered from its request. False where it stays open: nobody
-    ever stated a price of it, so that its cost is unknown.
+    start that was ever stated it is metered from its request. False where it has ended, but nobody
+    ever stated a price of it, so that its cost is unknown until :func:`state_price`.
     """
 
     def work(unit: Unit) -> bool:
         own = unit.get(Rental, rental)
-        if own.cost is not None:
-            return True
-        if own.started is None and not _start_assumed(unit, own, billed):
-            return False
+        if own.ended is not None:
+            return own.cost is not None
+        if own.started is None:
+            _start_assumed(unit, own, billed)
         begun = own.started.started_at_s if own.started else 0
-        end_s = max(begun, now_s if stated_end_s is None else stated_end_s)
+        believed = _believed(stated_end_s, 0, now_s)
+        end_s = max(begun, now_s if believed is None else believed)
         own.end(after(unit, own), end_s, reason[:MAX_REASON_CHARS])
         if found_by is not None and own.instance is not None:
             own.stop_orphan(after(unit, own), own.instance, found_by)
-        own.book_cost(after(unit, own), unit.block)
-        if own.cost is not None:
-            _budget(unit).settle(after(unit, own), rental, own.cost.cost_usd_micros)
-        return True
+        return _book(unit, own)
 
     return ledger.decide(work)
+
+
+def state_price(
+    ledger: Ledger,
+    rental: UUID,
+    billed: Billed,
+    usd_micros_per_hour: int,
+    *,
+    reason: str,
+    actor: str,
+) -> None:
+    """A person says what a machine costs an hour whose price its provider never stated.
+
+    One that has ended already is booked by it at once.
+    """
+    must_be_told(reason, "reason")
+    must_be_told(actor, "actor")
+    if not 0 < usd_micros_per_hour <= MAX_USD_MICROS:
+        msg = "a price must be above 0 and at most a billion dollars an hour"
+        raise DecisionRefusedError(msg)
+
+    def work(unit: Unit) -> None:
+        own = unit.get(Rental, rental)
+        own.state_price(after(unit, own), usd_micros_per_hour, reason, actor)
+        _start_assumed(unit, own, billed)
+        if own.ended is not None:
+            _book(unit, own)
+
+    ledger.decide(work)
 
 
 def send_stop(ledger: Ledger, rental: UUID, reason: str, *, now_s: int) -> None:
@@ -310,10 +347,8 @@ def volume_gone(ledger: Ledger, rental: UUID, volume: str, *, now_s: int) -> Non
 
 def accept_bill(ledger: Ledger, rental: UUID, *, reason: str, actor: str) -> None:
     """A treasurer takes what the provider billed for what the rental cost."""
-    for text, what in ((reason, "reason"), (actor, "actor")):
-        if not is_one_line(text, MAX_REASON_CHARS):
-            msg = f"the {what} must be 1 to {MAX_REASON_CHARS} printable characters of one line"
-            raise DecisionRefusedError(msg)
+    must_be_told(reason, "reason")
+    must_be_told(actor, "actor")
 
     def work(unit: Unit) -> None:
         own = unit.get(Rental, rental)
@@ -325,6 +360,23 @@ def accept_bill(ledger: Ledger, rental: UUID, *, reason: str, actor: str) -> Non
 # -- inside ---------------------------------------------------------------------------------------
 
 
+def _believed(stated_s: int | None, earliest_s: int, now_s: int) -> int | None:
+    """A time by the provider's clock; None where none is stated, or one that cannot be."""
+    if stated_s is None or not earliest_s - CLOCKS_DIFFER_S <= stated_s <= now_s + CLOCKS_DIFFER_S:
+        return None
+    return stated_s
+
+
+def _book(unit: Unit, own: Rental) -> bool:
+    """Book what has ended and settle its budget; False where its price is not known."""
+    if own.started is None:
+        return False
+    own.book_cost(after(unit, own), unit.block)
+    if own.cost is not None:
+        _budget(unit).settle(after(unit, own), own.id, own.cost.cost_usd_micros)
+    return own.cost is not None
+
+
 def _spent(found: Found, billed: Billed, now_s: int) -> int:
     price, since = found.usd_micros_per_hour, found.started_at_s
     if price is None or since is None or since >= now_s:
@@ -334,6 +386,7 @@ def _spent(found: Found, billed: Billed, now_s: int) -> int:
 
 
 def _note(unit: Unit, own: Rental, found: Found, billed: Billed, now_s: int) -> None:
+    found = _with_a_start_that_can_be(own, found, now_s)
     if own.refused is not None:
         _hold_again(unit, own, billed)
     if own.instance is None:
@@ -342,6 +395,7 @@ def _note(unit: Unit, own: Rental, found: Found, billed: Billed, now_s: int) -> 
             instance=found.instance[:MAX_WORD_CHARS],
             usd_micros_per_hour=found.usd_micros_per_hour,
             created_at_s=now_s,
+            started_at_s=found.started_at_s,
         )
     stated = found.started_at_s is not None and found.usd_micros_per_hour is not None
     if own.started is None and (stated or found.runs):
@@ -350,6 +404,16 @@ def _note(unit: Unit, own: Rental, found: Found, billed: Billed, now_s: int) -> 
         own.reprice(after(unit, own), found.usd_micros_per_hour, now_s)
     if own.started is not None and found.runs:
         own.reach(after(unit, own), found.address, now_s)
+
+
+def _with_a_start_that_can_be(own: Rental, found: Found, now_s: int) -> Found:
+    """No machine began before it was asked for, nor will one begin later: such a time is none.
+
+    Of one that nobody asked for as far as the log knows, only the second can be told.
+    """
+    requested = own.requested
+    asked_s = 0 if requested is None or requested.adopted else requested.requested_at_s or 0
+    return replace(found, started_at_s=_believed(found.started_at_s, asked_s, now_s))
 
 
 def _start_assumed(unit: Unit, own: Rental, billed: Billed) -> bool:
@@ -368,8 +432,12 @@ def _start(unit: Unit, own: Rental, found: Found, billed: Billed) -> bool:
     if price is None and created is not None:
         price = created.usd_micros_per_hour
     if price is None:
-        price = requested.offered_usd_micros_per_hour
+        stated = own.price_stated
+        offered = requested.offered_usd_micros_per_hour
+        price = offered if stated is None else stated.usd_micros_per_hour
         assumed.append("price")
+    if start is None and created is not None:
+        start = created.started_at_s
     if start is None:
         start = requested.requested_at_s
         assumed.append("start")

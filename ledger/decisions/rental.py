@@ -79,12 +79,23 @@ class RentalRefused(Fact, frozen=True, kw_only=True):
 class RentalCreated(Fact, frozen=True, kw_only=True):
     """The provider made a machine, or lists one under our tag; its meter may not run yet.
 
-    The price is None where the provider did not say it. ``created_at_s`` is when we learned of it.
+    Price and start are None where the provider did not say them yet. ``created_at_s`` is when we
+    learned of it.
     """
 
     instance: str
     usd_micros_per_hour: int | None
     created_at_s: int
+    started_at_s: int | None = None
+
+
+@fact("rental.price_stated.v1")
+class RentalPriceStated(Fact, frozen=True, kw_only=True):
+    """A person says what an hour costs of a machine whose price its provider never stated."""
+
+    usd_micros_per_hour: int
+    reason: str
+    actor: str
 
 
 @fact("rental.started.v1")
@@ -277,6 +288,7 @@ class Rental(Aggregate):
     created: RentalCreated | None = None
     started: RentalStarted | None = None
     reached: RentalReached | None = None
+    price_stated: RentalPriceStated | None = None
     prices: tuple[PriceFrom, ...] = ()
     contest: RentalContestBegan | None = None
     """The contest it works for now."""
@@ -345,6 +357,24 @@ class Rental(Aggregate):
         self._must(self.requested is not None, "start before it was requested")
         if self.started is None:
             self.record(context, RentalStarted, f"rental-started:{self.id}", **content)
+
+    def state_price(
+        self, context: Context, usd_micros_per_hour: int, reason: str, actor: str
+    ) -> None:
+        """A person states the price that its provider did not; the same again is a no-op."""
+        self._must(self.instance is not None, "have a price: no machine of it was ever seen")
+        self._must(self.started is None, "be priced by hand: its price is known; accept its bill")
+        self._must(usd_micros_per_hour > 0, "cost nothing")
+        stated = self.price_stated
+        if stated is None or stated.usd_micros_per_hour != usd_micros_per_hour:
+            self.record(
+                context,
+                RentalPriceStated,
+                f"rental-price-stated:{self.id}:{self.version}",
+                usd_micros_per_hour=usd_micros_per_hour,
+                reason=reason,
+                actor=actor,
+            )
 
     def reach(self, context: Context, address: str | None, reached_at_s: int) -> None:
         """It is up; an address that was said already, or none any more, is a no-op."""
@@ -448,11 +478,14 @@ class Rental(Aggregate):
         )
 
     def end(self, context: Context, ended_at_s: int, reason: str) -> None:
-        """The machine is gone; a contest that it still worked for ends with it."""
-        started = self.started
-        self._must(started is not None, "end before it started")
-        if self.ended is None and started is not None:
-            self._must(ended_at_s >= started.started_at_s, "end before its own start")
+        """The machine is gone; a contest that it still worked for ends with it.
+
+        That its price is not known keeps it from being booked, and not from having ended.
+        """
+        self._must(self.instance is not None, "end before it started")
+        if self.ended is None:
+            begun = 0 if self.started is None else self.started.started_at_s
+            self._must(ended_at_s >= begun, "end before its own start")
             if self.contest is not None:
                 self.end_contest(context, self.contest.contest_id, ended_at_s)
             self.record(
@@ -574,6 +607,8 @@ class Rental(Aggregate):
             case RentalStarted():
                 self.started, self.refused = fact, None
                 self.prices = (PriceFrom(fact.started_at_s, fact.usd_micros_per_hour),)
+            case RentalPriceStated():
+                self.price_stated = fact
             case RentalReached():
                 self.reached = fact
             case RentalRepriced():
@@ -589,11 +624,8 @@ class Rental(Aggregate):
                 self.ended = fact
             case RentalCostBooked():
                 self.cost = fact
-            case RentalCostCorrected():
-                self.corrected_usd_micros += fact.difference_usd_micros
-            case RentalInvoiceMatched():
-                line = (fact.invoice, fact.line)
-                self.invoiced = {**self.invoiced, line: fact.billed_usd_micros}
+            case RentalCostCorrected() | RentalInvoiceMatched():
+                self._apply_bill(fact)
             case VolumeRequested() | VolumeCreated() | VolumeDeleted():
                 self._apply_volume(fact)
             case RentalOrphanStopped():
@@ -601,6 +633,13 @@ class Rental(Aggregate):
             case _:
                 msg = f"a rental cannot take a {fact.topic}"
                 raise TypeError(msg)
+
+    def _apply_bill(self, fact: RentalCostCorrected | RentalInvoiceMatched) -> None:
+        if isinstance(fact, RentalCostCorrected):
+            self.corrected_usd_micros += fact.difference_usd_micros
+        else:
+            line = (fact.invoice, fact.line)
+            self.invoiced = {**self.invoiced, line: fact.billed_usd_micros}
 
     def _apply_volume(self, fact: VolumeRequested | VolumeCreated | VolumeDeleted) -> None:
         if isinstance(fact, VolumeRequested):

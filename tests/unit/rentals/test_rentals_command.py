@@ -177,3 +177,32 @@ def test_a_bad_invoice_and_a_file_of_no_known_kind_are_told(run: Run, tmp_path: 
 def test_what_the_view_counted_is_what_choosing_weighs() -> None:
     seen = Reliability("p", "o", 15, stopped=5, refused=1, failed=2, lost=3, vanished=4)
     assert record_of(seen) == Record(successes=5, failures=3, lost=7)
+
+
+def test_the_price_of_a_machine_that_nobody_stated_one_of_is_said_by_a_person(
+    run: Run, there: StandIn
+) -> None:
+    there.do("settings", stop_s=0)
+    rented = answer(run("start", "--round", "r", "--actor", "al", "--format", "json"))
+    words = ("price", rented["rental_id"], "--reason", "its page", "--actor", "al")
+    for usd in ("0", "-1", "1e9", "nan", "12,5", "\u0661", "", "9" * 40):
+        refused = run(*words, "--usd-per-hour", usd)
+        assert refused.exit_code != 0, usd
+        assert "Traceback" not in refused.stderr and isinstance(refused.exception, SystemExit), usd
+    known = run(*words, "--usd-per-hour", "12.50")
+    assert known.exit_code == ExitCode.REFUSED
+    assert "its price is known" in known.stderr
+
+
+@pytest.mark.parametrize("bad", ["", "two\nlines", "x" * 501])
+def test_a_reason_or_a_name_that_cannot_be_recorded_is_refused(
+    run: Run, there: StandIn, bad: str
+) -> None:
+    asked = run("start", "--round", "r", "--actor", bad)
+    assert (asked.exit_code, there.do("machines")) == (ExitCode.REFUSED, {})
+    rented = answer(run("start", "--round", "r", "--actor", "al", "--format", "json"))
+    words = ("stop", rented["rental_id"], "--actor", "al")
+    refused = run(*words, "--reason", bad or "\x1b[0m")
+    assert refused.exit_code == ExitCode.REFUSED
+    assert "printable characters" in refused.stderr
+    assert [one["state"] for one in there.do("machines").values()] == ["running"]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine
 
 from evaluation.pods.desk import NoMachineError
-from evaluation.pods.port import UnansweredError, Volume, tag_of
+from evaluation.pods.machines import NEW_S
+from evaluation.pods.port import Instance, UnansweredError, Volume, tag_of
 from ledger.application import Ledger
 from ledger.codes import VoidCause
+from ledger.commands import rentals as record
 from ledger.commands.contests import void_contest
-from ledger.commands.rentals import Wanted, request_rental
+from ledger.commands.rentals import Billed, Found, Wanted, request_rental
+from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.rental import RentalOrphanStopped
 from ledger.observations import AlertRaised
 from ledger.queries.rentals import reliability
@@ -267,6 +271,102 @@ def test_a_machine_of_which_nobody_ever_states_a_price_stays_open_and_is_said(
     assert "its cost is unknown" in swept.lines[-1].detail
     assert renting.provider.running() == []
     assert (renting.booked(), len(renting.open())) == ([], 1)
+    # It has ended, so it is not stopped again, and its meter does not run on.
+    (rental,) = renting.open()
+    before = renting.topics()
+    renting.clock.now += 5_000
+    swept = renting.sweep()
+    assert [(line.what, line.over) for line in swept.lines] == [("cannot be booked", False)]
+    assert "rentals price" in swept.lines[0].detail
+    assert not renting.desk().stop(rental, "again").over
+    assert renting.topics() == before
+
+
+def test_a_price_that_a_person_states_books_what_has_ended_and_is_stated_no_more(
+    engine: Engine,
+) -> None:
+    renting = Renting(engine)
+    renting.provider.states_prices = False
+    renting.provider.put(tag_of(uuid4()))
+    renting.clock.now += 3_600  # it ran so long before it was found
+    renting.sweep()
+    (rental,) = renting.open()
+    renting.clock.now += 5_000
+    with pytest.raises(DecisionRefusedError, match="above 0"):
+        renting.desk().state_price(rental, 0, "the page says so")
+    renting.desk().state_price(rental, 10_000_000, "the page says so")
+    assert (renting.booked(), renting.open()) == ([10_000_000], [])
+    (row,) = renting.rows()
+    assert (row["status"], row["assumed"], row["seconds"]) == ("booked", "price", 3_600)
+    (held,) = renting.budget().held.values()
+    assert (held.usd_micros, held.settled) == (10_000_000, True)
+    with pytest.raises(DecisionRefusedError, match="its price is known"):
+        renting.desk().state_price(rental, 20_000_000, "no, this")
+    assert renting.sweep().is_over
+
+
+@pytest.mark.parametrize("by", ["desk", "sweep"])
+def test_a_machine_its_provider_does_not_know_yet_is_not_gone(engine: Engine, by: str) -> None:
+    renting = Renting(engine)
+    renting.provider.boot_s = 60
+    unknown_until = renting.clock.now + 120
+    state, listed = renting.provider.state, renting.provider.listed
+
+    def not_yet(instance: str) -> Instance:
+        if renting.clock.now < unknown_until:
+            return Instance("shadeform", instance, None, "gone", None, None, None, None)
+        return state(instance)
+
+    provider = renting.provider
+    provider.state = not_yet  # type: ignore[method-assign]  a fault of this one
+    provider.listed = lambda: listed() if renting.clock.now >= unknown_until else []  # type: ignore[method-assign]
+    if by == "desk":
+        rented = renting.desk().rent("r")
+        assert renting.clock.now >= unknown_until
+        assert provider.running() == [rented.instance]
+    else:
+        request = requested(renting.ledger, renting.clock.now)
+        found = Found(provider.put(tag_of(request)), None, None)
+        record.note_machine(renting.ledger, request, found, Billed(), now_s=renting.clock.now)
+        assert (renting.sweep().lines, renting.sweep().running) == ((), 1)
+    assert renting.booked() == []
+    assert "rental.ended" not in renting.topics()
+
+
+def test_a_machine_that_is_unknown_for_long_is_gone_though_it_never_came_up(
+    engine: Engine,
+) -> None:
+    renting = Renting(engine)
+    request = requested(renting.ledger, renting.clock.now)
+    record.note_machine(
+        renting.ledger, request, Found("i-9", None, None), Billed(), now_s=renting.clock.now
+    )
+    renting.clock.now += NEW_S - 1
+    assert whats(renting) == []
+    renting.clock.now += 1
+    assert whats(renting) == ["ended and booked"]
+
+
+@pytest.mark.parametrize("stated", [1, 10**11])
+def test_a_start_that_cannot_be_is_taken_for_none(engine: Engine, stated: int) -> None:
+    renting = Renting(engine)
+    request = requested(renting.ledger, renting.clock.now)
+    found = Found("i-9", HOUR_USD_MICROS, stated, runs=True)
+    record.note_machine(renting.ledger, request, found, Billed(), now_s=renting.clock.now + 60)
+    started = renting.rental(request).started
+    assert started is not None
+    assert (started.started_at_s, started.assumed) == (renting.clock.now, ("start",))
+
+
+def test_an_end_that_is_to_come_is_taken_for_none(engine: Engine) -> None:
+    renting = Renting(engine)
+    rented = renting.desk().rent("r")
+    now_s = renting.clock.now + 60
+    record.end_rental(
+        renting.ledger, rented.rental, Billed(), stated_end_s=10**11, now_s=now_s, reason="over"
+    )
+    own = renting.rental(rented.rental)
+    assert own.cost is not None and own.cost.seconds == 60
 
 
 def test_what_a_provider_never_states_is_taken_from_the_request_and_named(engine: Engine) -> None:
@@ -317,3 +417,58 @@ def test_a_desk_that_finds_nothing_leaves_nothing_running(engine: Engine) -> Non
     with pytest.raises(NoMachineError):
         renting.desk().rent("r")
     assert (renting.open(), renting.sweep().lines) == ([], ())
+
+
+def test_a_list_of_volumes_that_fails_keeps_no_machine_from_being_stopped(engine: Engine) -> None:
+    renting = Renting(engine)
+    renting.provider.has_volumes = True
+    renting.provider.put(tag_of(uuid4()))
+
+    def volumes() -> list[Volume]:
+        msg = "shadeform answered HTTP 500 to GET /volumes"
+        raise UnansweredError(msg)
+
+    renting.provider.volumes = volumes  # type: ignore[method-assign]  a fault of this one
+    swept = renting.sweep()
+    assert [line.what for line in swept.lines] == ["found without a request", "stopped and booked"]
+    assert [one.why for one in swept.unasked] == ["shadeform answered HTTP 500 to GET /volumes"]
+    assert renting.provider.running() == []
+
+
+def test_a_volume_that_is_still_there_after_it_was_deleted_is_deleted_again(
+    engine: Engine,
+) -> None:
+    renting = Renting(engine, volume_gigabytes=100)
+    renting.provider.has_volumes = True
+    desk = renting.desk()
+    rented = desk.rent("r")
+    assert desk.stop(rented.rental, "done").over
+    (name,) = renting.provider.deleted
+    renting.provider.made_volumes[name] = Volume("shadeform", name, tag_of(rented.rental), 100)
+    assert not renting.sweep(dry_run=True).is_over
+    assert list(renting.provider.made_volumes) == [name]
+    swept = renting.sweep()
+    assert ([line.what for line in swept.lines], swept.is_over) == (["volume deleted again"], False)
+    assert renting.provider.made_volumes == {}
+    assert renting.sweep().lines == ()
+
+
+def test_what_the_log_refuses_of_one_machine_keeps_no_other_running(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renting = Renting(engine)
+    first, second = uuid4(), uuid4()
+    for tag in (first, second):
+        renting.provider.put(tag_of(tag))
+    end = record.end_rental
+
+    def refused_once(ledger: Ledger, rental: UUID, *args: Any, **named: Any) -> bool:
+        if rental == first:
+            msg = f"rental {rental} cannot end"
+            raise DecisionRefusedError(msg)
+        return end(ledger, rental, *args, **named)
+
+    monkeypatch.setattr(record, "end_rental", refused_once)
+    found = {(line.rental_id, line.what) for line in renting.sweep().lines}
+    assert (str(first), "cannot be recorded") in found
+    assert (str(second), "stopped and booked") in found
