@@ -15,7 +15,7 @@ from ledger.commands.causes import after
 from ledger.commands.money import record_balances
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import Payment, PaymentConsumed
-from ledger.decisions.rental import Rental
+from ledger.decisions.rental import Rental, Settlement
 from ledger.decisions.treasury import PeriodClosed, Treasury
 from ledger.keys import NAMESPACE, treasury_id
 from ledger.policy import TreasuryPolicy
@@ -27,7 +27,13 @@ PRICE = 10**9 * USD
 """A billion dollars a TAO: a dollar is a rao, so that the sums stay small."""
 
 
-def rent(scene: Scene, name: str, usd_micros: int, about_block: int | None = None) -> UUID:
+def rent(
+    scene: Scene,
+    name: str,
+    usd_micros: int,
+    about_block: int | None = None,
+    settlement: Settlement = "prepaid",
+) -> UUID:
     """A machine that ran for an hour and cost so much, about a block."""
     identity = uuid5(NAMESPACE, name)
 
@@ -41,7 +47,11 @@ def rent(scene: Scene, name: str, usd_micros: int, about_block: int | None = Non
             contest_id=None,
         )
         rental.start(
-            after(unit, rental), instance=name, usd_micros_per_hour=usd_micros, started_at_s=0
+            after(unit, rental),
+            instance=name,
+            usd_micros_per_hour=usd_micros,
+            started_at_s=0,
+            settlement=settlement,
         )
         rental.end(after(unit, rental), 3_600, "done")
         rental.book_cost(after(unit, rental), about_block or unit.block)

@@ -373,14 +373,16 @@ def test_an_extrinsic_booked_as_conversion_and_as_refund_names_the_second(books:
     def refund(unit: Any) -> None:
         from ledger.decisions.payment import Payment
 
-        unit.get(Payment, paid.id).refund(unit.context, unit.block, extrinsic, "op", "asked")
+        payment = unit.get(Payment, paid.id)
+        payment.decide_refund(unit.context, "op", "asked")
+        payment.refund(unit.context, unit.block, extrinsic, "out:1")
 
     books.scene.ledger.decide(refund)
     books.balance(1_000)
     line = books.tao()
     (found,) = line.breaks
     assert (found.kind, found.amount, line.unexplained) == ("in_books_not_on_chain", 400, 0)
-    assert found.facts == (f"payment-refunded:{paid.id}",)
+    assert found.facts == ("payment-refunded:out:1",)
     assert "converted:" in found.detail
 
 
