@@ -162,10 +162,11 @@ def observed_points(
     """(block, balance) of the account wherever all of its holders were observed, in order.
 
     A holder counts if it was observed up to ``to_block``: one that is known and was not observed
-    at a block makes the account's balance there unknown.
+    at a block makes the account's balance there unknown. Of two statements of one block the one
+    recorded last counts: it corrects the other.
     """
     by_block: dict[int, dict[str, Amount]] = {}
-    for one in balances:
+    for one in sorted(balances, key=lambda one: one.position):
         if one.about_block <= to_block:
             by_block.setdefault(one.about_block, {})[one.holder] = one.money
     holders = {holder for there in by_block.values() for holder in there}
