@@ -194,7 +194,8 @@ class BalanceObserved(Observation, frozen=True, kw_only=True):
 
     ``source`` is ``chain`` (finalized state) or ``provider`` (a statement); ``account`` is the
     address or the provider's name. Where a person recorded it, ``statement`` says where it stands
-    and ``actor`` who read it there; else None.
+    and ``actor`` who read it there; else None. A correction says in ``reason`` why what was
+    recorded of that block before was wrong, and has a number behind its key.
     """
 
     asset: Literal["TAO", "USD", "ALPHA"]
@@ -204,6 +205,7 @@ class BalanceObserved(Observation, frozen=True, kw_only=True):
     about_block: int
     statement: str | None = None
     actor: str | None = None
+    reason: str | None = None
 
 
 @upcast("seen.balance.v1")

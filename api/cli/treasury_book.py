@@ -270,16 +270,26 @@ def balance(
     at_block: AtBlock,
     source: Annotated[str, typer.Option(help="Which statement, e.g. 'statement of 30 June'.")],
     actor: Actor,
+    correction: Annotated[
+        str | None,
+        typer.Option(
+            help="Why what was recorded of that block before was wrong; both stay in the log."
+        ),
+    ] = None,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
     database: Database = None,
 ) -> None:
-    """Record what a provider's statement shows at a block; chain balances come from a node."""
-    from ledger.commands.treasury import observe_statement
-    from ledger.units import usd_micros_of
+    """Record what a provider's statement shows at a block; chain balances come from a node.
 
-    shown = usd_micros_of(usd)
+    For what is owed to a provider that bills afterwards, name it payable:NAME.
+    """
+    from ledger.commands.treasury import observe_statement
+    from ledger.units import UsdMicros, signed, usd_micros_of
+
+    sign, digits = signed(usd)
+    shown = UsdMicros(sign * usd_micros_of(digits).value)
     with _ledger(database, network, netuid) as ledger:
         booked = observe_statement(
             ledger,
@@ -288,6 +298,7 @@ def balance(
             statement=source,
             about_block=at_block,
             actor=actor,
+            correction=correction,
         )
     _answer(output_format, f"the statement of {provider} over {shown}", booked)
 

@@ -57,6 +57,19 @@ def provider_of(account: str) -> str | None:
     return None
 
 
+def beside(account: str) -> str | None:
+    """The other account of the provider, prepaid or payable; None where it is no provider's."""
+    name = provider_of(account)
+    if name is None:
+        return None
+    return provider(name) if is_payable(account) else payable(name)
+
+
+def is_payable(account: str) -> bool:
+    """Whether it is dollars owed to a provider."""
+    return account.startswith(_PAYABLE)
+
+
 def rental_of(contest: UUID | None) -> str:
     """The account of what a contest's machine time cost; of no contest, of time that none used."""
     return RENTAL if contest is None else f"{RENTAL}:{contest}"

@@ -56,6 +56,31 @@ def invoice_breaks(
     return breaks
 
 
+def billed_to(
+    invoiced: Sequence[InvoicedLine],
+    own: Sequence[MeteredCost],
+    other: Sequence[MeteredCost],
+    *,
+    payable: bool,
+) -> list[InvoicedLine]:
+    """The lines of a provider that count for one of its two accounts, each for one of them.
+
+    A line counts where its rental's cost was booked first. One without counts for the prepaid
+    account, and for the payable one where the provider's machines cost something only there.
+    """
+    first: dict[str, tuple[int, bool]] = {}
+    for here, costs in ((True, own), (False, other)):
+        for cost in costs:
+            found = (cost.position, here)
+            known = first.get(cost.rental, found)
+            first[cost.rental] = found if found[0] < known[0] else known
+    only_payable = bool(own and not other) if payable else bool(other and not own)
+    default = only_payable if payable else not only_payable
+    return [
+        line for line in invoiced if (first[line.rental][1] if line.rental in first else default)
+    ]
+
+
 def _without_rental(line: InvoicedLine) -> Break:
     what = f"instance {line.instance}" if line.rental is None else f"rental {line.rental}"
     return Break(

@@ -7,7 +7,7 @@ stands in its arena's log, so that "as known then" is a comparison. ``fact`` is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ledger.units import Amount, amount_of
@@ -109,7 +109,8 @@ class SeenMovement:
 class ClaimedDeposit:
     """A booking that says what a deposit was, and moves none of the account's money itself.
 
-    ``taken_by`` says what else became of the deposit of that extrinsic, None where nothing did.
+    ``taken_by`` says what else became of the deposit of that extrinsic, None where nothing did, and
+    ``taken_at`` is the position of the fact that made it so.
     """
 
     block: int
@@ -119,6 +120,11 @@ class ClaimedDeposit:
     taken_by: str | None
     position: int = 0
     fact: str = ""
+    taken_at: int = 0
+
+    def upto(self, position: int) -> ClaimedDeposit:
+        """The same as it was known at a position of the log."""
+        return self if self.taken_at <= position else replace(self, taken_by=None, taken_at=0)
 
 
 @dataclass(frozen=True, slots=True)

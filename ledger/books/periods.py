@@ -38,14 +38,16 @@ class Flows(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The treasury's observed TAO at the end, and what of it is not the treasury's own.
+    """The treasury's observed TAO at the end, and what of it is not the treasury's to plan with.
 
-    ``closing_rao`` is None where nobody observed it.
+    ``closing_rao`` is None where nobody observed it. ``buybacks_rao`` is what buybacks that are
+    planned, approved or sent may take, and what others took after the end.
     """
 
     closing_rao: int | None
     unclaimed_rao: int
     credits_rao: int
+    buybacks_rao: int
 
 
 class Closing(msgspec.Struct, frozen=True):
@@ -115,7 +117,12 @@ def closing(
     if held.closing_rao is not None:
         kept = reserve_rao(held.closing_rao, reserve_ppm)
         proposed = proposed_buyback_rao(
-            surplus, held.closing_rao, kept, held.unclaimed_rao, held.credits_rao
+            surplus,
+            held.closing_rao,
+            kept,
+            held.unclaimed_rao,
+            held.credits_rao,
+            held.buybacks_rao,
         )
     return Closing(
         number=number,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ledger.books.accounts import is_payable
 from ledger.books.breaks import (
     Booking,
     Break,
@@ -23,7 +24,7 @@ from ledger.books.breaks import (
     claim_breaks,
     unexplained_parts,
 )
-from ledger.books.invoices import invoice_breaks
+from ledger.books.invoices import billed_to, invoice_breaks
 from ledger.books.lines import (
     Account,
     BookedLine,
@@ -41,7 +42,9 @@ from ledger.units import Amount, amount_of, total
 class Known:
     """Everything one account is reconciled from; it may reach beyond any stretch of blocks.
 
-    ``provider`` is whose invoices count for the account, None for one that is no provider's.
+    ``provider`` is whose invoices count for the account, None for one that is no provider's;
+    ``invoiced`` holds them for both accounts of the provider, ``other_costs`` what its machines
+    cost on the other one.
     """
 
     booked: Sequence[BookedLine] = ()
@@ -50,6 +53,7 @@ class Known:
     claims: Sequence[ClaimedDeposit] = ()
     provider: str | None = None
     costs: Sequence[MeteredCost] = ()
+    other_costs: Sequence[MeteredCost] = ()
     invoiced: Sequence[InvoicedLine] = ()
 
     def upto(self, position: int) -> Known:
@@ -58,9 +62,10 @@ class Known:
             booked=[one for one in self.booked if one.position <= position],
             balances=[one for one in self.balances if one.position <= position],
             seen=[one for one in self.seen if one.position <= position],
-            claims=[one for one in self.claims if one.position <= position],
+            claims=[one.upto(position) for one in self.claims if one.position <= position],
             provider=self.provider,
             costs=[one for one in self.costs if one.position <= position],
+            other_costs=[one for one in self.other_costs if one.position <= position],
             invoiced=[one for one in self.invoiced if one.position <= position],
         )
 
@@ -157,10 +162,11 @@ def observed_points(
     """(block, balance) of the account wherever all of its holders were observed, in order.
 
     A holder counts if it was observed up to ``to_block``: one that is known and was not observed
-    at a block makes the account's balance there unknown.
+    at a block makes the account's balance there unknown. Of two statements of one block the one
+    recorded last counts: it corrects the other.
     """
     by_block: dict[int, dict[str, Amount]] = {}
-    for one in balances:
+    for one in sorted(balances, key=lambda one: one.position):
         if one.about_block <= to_block:
             by_block.setdefault(one.about_block, {})[one.holder] = one.money
     holders = {holder for there in by_block.values() for holder in there}
@@ -218,7 +224,10 @@ def _named(
 ) -> list[Break]:
     named: list[Break] = []
     if known.provider is not None:
-        named += invoice_breaks(known.provider, period, known.costs, known.invoiced)
+        own = billed_to(
+            known.invoiced, known.costs, known.other_costs, payable=is_payable(account.name)
+        )
+        named += invoice_breaks(known.provider, period, known.costs, own)
     if not account.steps_by_block:
         return named  # nobody sees single movements there, only balances and invoices
     moved = [movement for movement in known.seen if movement.block in period]

@@ -188,7 +188,7 @@ def _judge(
     paid_at = commit.block_number if evidence.block_number is None else evidence.block_number
     fee = fee_policy(unit.arena, paid_at)
     payment = _payment_of(unit, commit, evidence, fee.treasury_ss58)
-    credit = payment is not None and payment.credit_of == commit.hotkey
+    credit = payment is not None and payment.is_credit(unit.context.arena, commit.hotkey)
     taken_by = payment.taken_by if payment is not None and not credit else None
     verdict = judge_payment(commit, evidence.consumed(taken_by), fee)
     if isinstance(verdict, PaymentRefused) and not _forgiven(unit, verdict, payment, commit, fee):
@@ -216,7 +216,7 @@ def _forgiven(
     fee: FeePolicy,
 ) -> bool:
     """Whether a credit of the hotkey makes good all that is wrong with its payment."""
-    if payment is None or payment.credit_of != commit.hotkey:
+    if payment is None or not payment.is_credit(unit.context.arena, commit.hotkey):
         return False
     if not payment.granted_to(commit.hotkey):
         return set(verdict.codes) <= FORGIVEN_BY_CREDIT

@@ -13,16 +13,16 @@ import msgspec
 
 from ledger.application import Ledger, Unit
 from ledger.books.periods import Closing
-from ledger.commands.causes import after_transfer
+from ledger.commands.refunds import refunds_sent_in
+from ledger.commands.treasury_evidence import burn_in, payment_in, statements_of, transfers_in
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import Payment, PaymentSeen
+from ledger.decisions.payment import Payment
 from ledger.decisions.treasury import MAX_AMOUNT, Asset, Treasury
 from ledger.keys import treasury_id
 from ledger.observations import (
     AlphaBurnSeen,
     BalanceObserved,
     PriceObserved,
-    TreasuryTransferSeen,
 )
 from ledger.texts import is_one_line
 from ledger.units import RAO_PER_TAO, Alpha, Rao, UsdMicros
@@ -35,6 +35,9 @@ MAX_TEXT_CHARS: Final = 256
 """Of a reason or a source."""
 MAX_PRICE_SOURCE_CHARS: Final = 128
 """Of a price's source, which is part of the fact's key."""
+
+PAYABLE: Final = "payable:"
+"""Before a provider's name: a statement of what is owed to it."""
 
 CENT_USD_MICROS: Final = 10_000
 """Exchanges round what they pay out to a cent, and state a price to a millionth at best."""
@@ -64,30 +67,35 @@ def convert(
     """Book that TAO was sold for dollars at a provider; ``reference`` is the transfer's extrinsic.
 
     ``about_block`` may be None where the log knows that transfer. Refused where the stated price
-    does not give the dollars within a cent, or the transfer was in another block.
+    does not give the dollars within a cent, the transfer was in another block, or it carried a
+    refund out.
     """
     _check(actor, reference, provider=provider, source=source)
+    _must_be_a_price(usd_micros_per_tao)
     _must_fit(sold_rao, bought_usd_micros, usd_micros_per_tao)
 
     def work(unit: Unit) -> Booked:
-        seen = ledger.newest(
-            TreasuryTransferSeen, where=lambda fact: fact.extrinsic_hash == reference
-        )
+        left = transfers_in(unit, reference, about_block)
+        seen = left[0] if left else None
+        left_rao = sum(fact.amount_rao for fact in left)
+        treasury = _treasury(unit)
+        if reference not in treasury.references:
+            _must_carry_no_refund(unit, reference)
         notes = []
         if seen is None:
             notes.append(
                 f"no transfer out of the treasury in extrinsic {reference} is in the log yet; "
                 "until it is, the sale is a break: in_books_not_on_chain"
             )
-        elif seen.amount_rao != sold_rao:
+        elif left_rao != sold_rao:
             notes.append(
-                f"the log knows {Rao(seen.amount_rao)} to have left in it, not {Rao(sold_rao)}: "
+                f"the log knows {Rao(left_rao)} to have left in it, not {Rao(sold_rao)}: "
                 "the difference is a break: amount_differs"
             )
         block = _block(unit, about_block, seen.block if seen else None, "transfer")
         before = len(unit.facts)
-        _treasury(unit).convert(
-            after_transfer(unit, reference),
+        treasury.convert(
+            unit.context if seen is None else unit.context.because(seen),
             reference=reference,
             sold_rao=sold_rao,
             bought_usd_micros=bought_usd_micros,
@@ -125,7 +133,7 @@ def contribute(
         context, block = unit.context, about_block
         before = len(unit.facts)
         if asset == "TAO":
-            seen = _payment(unit, reference)
+            seen = payment_in(unit, reference, about_block)
             block = _block(unit, about_block, seen.block, "payment")
             context = context.because(seen)
         else:
@@ -242,9 +250,7 @@ def destroy_alpha(
 
     def work(unit: Unit) -> Booked:
         netuid = unit.context.arena.netuid
-        seen = ledger.newest(
-            AlphaBurnSeen, where=lambda fact: fact.extrinsic_hash == reference and fact.by_treasury
-        )
+        seen = burn_in(unit, reference, about_block)
         context, notes = unit.context, []
         treasury = _treasury(unit)
         if seen is None:
@@ -282,9 +288,7 @@ def observe_price(
 ) -> Booked:
     """Record what a TAO cost in dollars by a source; one price a source and block."""
     _must_be_text("a source", source, MAX_PRICE_SOURCE_CHARS)
-    if usd_micros_per_tao < 1:
-        msg = f"a price of {UsdMicros(usd_micros_per_tao)} per TAO is none; give one above zero"
-        raise DecisionRefusedError(msg)
+    _must_be_a_price(usd_micros_per_tao)
 
     def work(unit: Unit) -> Booked:
         block = _block(unit, about_block, None, "price")
@@ -311,18 +315,39 @@ def observe_statement(
     statement: str,
     about_block: int,
     actor: str,
+    correction: str | None = None,
 ) -> Booked:
-    """Record the dollars that a provider's statement shows at a block; one a provider and block."""
-    _check(actor, None, provider=provider)
+    """Record the dollars that a provider's statement shows at a block; one a provider and block.
+
+    ``provider`` is ``payable:<name>`` for what is owed to it. A ``correction`` says why what
+    was recorded before was wrong and takes its place; both facts stay, and a period that is closed
+    stays as it was.
+    """
+    _check(actor, None, provider=provider.removeprefix(PAYABLE), reason=correction)
     _must_be_text("a statement's name", statement, MAX_REFERENCE_CHARS)
+    if abs(usd_micros) > MAX_AMOUNT:
+        msg = f"a statement shows up to {UsdMicros(MAX_AMOUNT)}, not {UsdMicros(usd_micros)}"
+        raise DecisionRefusedError(msg)
 
     def work(unit: Unit) -> Booked:
         block = _block(unit, about_block, None, "statement")
         key = f"balance:{unit.context.arena}:USD:{provider}:{block}"
-        new = ledger.known(key) is None
+        recorded = statements_of(unit, key)
+        offered = (usd_micros, statement, actor, correction)
+        same = next((fact for fact in recorded if _stated(fact) == offered), None)
+        if same is not None:
+            notes = []
+            if same is not recorded[-1]:
+                now = UsdMicros(recorded[-1].amount)
+                notes.append(f"it was corrected since, and {now} counts there now")
+            return Booked(statement, block, new=False, notes=tuple(notes))
+        _must_correct(provider, block, recorded, correction)
+        further = f":{len(recorded) + 1}" if recorded else ""
+        if recorded:
+            unit.because(recorded[-1])
         unit.observe(
             BalanceObserved,
-            key,
+            f"{key}{further}",
             asset="USD",
             account=provider,
             amount=usd_micros,
@@ -330,8 +355,10 @@ def observe_statement(
             about_block=block,
             statement=statement,
             actor=actor,
+            reason=correction,
         )
-        return Booked(statement, block, new)
+        notes = [f"it takes the place of {UsdMicros(recorded[-1].amount)}"] if recorded else []
+        return Booked(statement, block, new=True, notes=tuple(notes))
 
     return ledger.decide(work)
 
@@ -365,6 +392,30 @@ def close_period(ledger: Ledger, closing: Closing, actor: str) -> bool:
 
 # -- inside ---------------------------------------------------------------------------------------
 
+
+def _stated(fact: BalanceObserved) -> tuple[int, str | None, str | None, str | None]:
+    return fact.amount, fact.statement, fact.actor, fact.reason
+
+
+def _must_correct(
+    provider: str, block: int, recorded: list[BalanceObserved], correction: str | None
+) -> None:
+    if recorded and correction is None:
+        last = recorded[-1]
+        msg = (
+            f"the statement of {provider} at block {block} is recorded already, as "
+            f"{UsdMicros(last.amount)} by {last.actor or 'nobody named'} out of "
+            f"'{last.statement or 'no statement named'}'; say why it is wrong with --correction"
+        )
+        raise DecisionRefusedError(msg)
+    if not recorded and correction is not None:
+        msg = (
+            f"no statement of {provider} at block {block} is recorded, so there is none to "
+            "correct; record it without --correction"
+        )
+        raise DecisionRefusedError(msg)
+
+
 _NOUN: Final = {"burned": "burn", "recycled": "recycling"}
 _CALL: Final = {"burned": "burn_alpha", "recycled": "recycle_alpha"}
 
@@ -389,6 +440,10 @@ _TEXTS: Final = {
 }
 
 
+_PLACES: Final = frozenset({"provider", "paid_from"})
+"""Names that become part of an account's, whose parts a colon divides."""
+
+
 def _check(actor: str, reference: str | None, **texts: str | None) -> None:
     _must_be_text("an actor's name", actor, MAX_ACTOR_CHARS)
     if reference is not None:
@@ -396,6 +451,9 @@ def _check(actor: str, reference: str | None, **texts: str | None) -> None:
     for name, text in texts.items():
         if text is not None:
             _must_be_text(_TEXTS[name][0], text, _TEXTS[name][1])
+            if name in _PLACES and ":" in text:
+                msg = f"{_TEXTS[name][0]} has no colon, and {text!r} does; name the provider alone"
+                raise DecisionRefusedError(msg)
 
 
 def _must_fit(sold_rao: int, bought_usd_micros: int, usd_micros_per_tao: int) -> None:
@@ -406,6 +464,15 @@ def _must_fit(sold_rao: int, bought_usd_micros: int, usd_micros_per_tao: int) ->
             f"{Rao(sold_rao)} at {UsdMicros(usd_micros_per_tao)} per TAO is not "
             f"{UsdMicros(bought_usd_micros)}; give the price that the source states for this sale, "
             "after its charges"
+        )
+        raise DecisionRefusedError(msg)
+
+
+def _must_be_a_price(usd_micros_per_tao: int) -> None:
+    if not 1 <= usd_micros_per_tao <= MAX_AMOUNT:
+        msg = (
+            f"a price of {UsdMicros(usd_micros_per_tao)} per TAO is none; give one above zero and "
+            f"up to {UsdMicros(MAX_AMOUNT)}"
         )
         raise DecisionRefusedError(msg)
 
@@ -432,15 +499,15 @@ def _block(unit: Unit, said: int | None, known: int | None, what: str) -> int:
     return block
 
 
-def _payment(unit: Unit, extrinsic_hash: str) -> PaymentSeen:
-    seen = unit.ledger.newest(PaymentSeen, where=lambda fact: fact.extrinsic_hash == extrinsic_hash)
-    if seen is None:
+def _must_carry_no_refund(unit: Unit, reference: str) -> None:
+    """What left for a refund is in the books as that, and was sold to nobody."""
+    refunds = refunds_sent_in(unit.ledger, reference)
+    if refunds:
         msg = (
-            f"no payment to the treasury in extrinsic {extrinsic_hash} is in the log, so there is "
-            "nothing to call a contribution; ingest its block first"
+            f"extrinsic {reference} carried out the refund of payment {refunds[0].originator_id}, "
+            "so it is no sale; name the transfer that was one"
         )
         raise DecisionRefusedError(msg)
-    return seen
 
 
 def _must_be_that_burn(treasury: Treasury, seen: AlphaBurnSeen, how: str) -> None:

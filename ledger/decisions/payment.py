@@ -20,6 +20,7 @@ import msgspec
 
 from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
 from ledger.facts import Context, Fact, fact, upcast
+from ledger.keys import ArenaKey
 
 RULES: Final = "rules"
 """Who decided where no person did."""
@@ -236,6 +237,15 @@ class Payment(Aggregate):
         """Whether it is a credit of the hotkey that no submission has paid with at all yet."""
         return self.consumed_by is None and self.credit_of == hotkey
 
+    def is_credit(self, arena: ArenaKey, hotkey: str) -> bool:
+        """Whether the hotkey may use the payment once more, or once at all, in the arena.
+
+        A credit is redeemed where it was given: there the books hold what is owed for it, also
+        where the extrinsic paid the treasuries of other arenas, too.
+        """
+        given = self.credited
+        return self.credit_of == hotkey and given is not None and given.arena == str(arena)
+
     # -- seen and consumed ------------------------------------------------------------------
 
     def see(self, context: Context, fact_key: str, **content: object) -> None:
@@ -255,7 +265,7 @@ class Payment(Aggregate):
         deposit = self.deposit(context, f"pay for {submission_id}")
         if self.consumed_by is None:
             served = self.served
-            if served is not None and not self.granted_to(hotkey):
+            if served is not None and not self.is_credit(context.arena, hotkey):
                 msg = f"payment {self.id} was {served} and pays for nothing of {hotkey}"
                 raise DecisionRefusedError(msg)
             if fee_rao > deposit.amount_rao:
@@ -272,7 +282,7 @@ class Payment(Aggregate):
                 fee_rao=fee_rao,
                 overpaid_rao=deposit.amount_rao - fee_rao,
             )
-        if self.credit_of == hotkey:
+        if self.is_credit(context.arena, hotkey):
             return self.record(
                 context,
                 CreditRedeemed,

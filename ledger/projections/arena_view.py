@@ -65,9 +65,15 @@ def fold_policy(rows: Rows, table: Table, position: int, fact: ArenaOpened | Pol
 
 
 def kept_policy(rows: Rows, table: Table, block: int) -> Policy:
-    """The policy in force at a block, as this projection has folded the arena so far."""
+    """The policy in force at a block, as this projection has folded the arena so far.
+
+    Before the arena opened, the one it opened with: an observation of such a block is folded all
+    the same, for one that cannot be would stop its view for ever. Without any policy it raises
+    :class:`~ledger.policy.PolicyError`.
+    """
     found = rows.get(table, _POLICIES)
-    return policy_at(_timeline(found["value"] if found else "[]"), block)
+    timeline = _timeline(found["value"] if found else "[]")
+    return policy_at(timeline, max([block, *(entry.from_block for entry in timeline[:1])]))
 
 
 def fold_seat(rows: Rows, table: Table, position: int, fact: Fact) -> None:

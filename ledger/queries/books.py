@@ -14,7 +14,6 @@ from ledger.books.lines import (
     Account,
     BookedLine,
     ClaimedDeposit,
-    InvoicedLine,
     MeteredCost,
     ObservedBalance,
     Period,
@@ -24,7 +23,7 @@ from ledger.books.lines import (
 from ledger.books.reconcile import Known
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
-from ledger.projections.payments import payments
+from ledger.projections.payments import UNCLAIMED, payments
 from ledger.projections.weights import policies
 from ledger.queries.invoiced import invoice_lines
 from ledger.queries.scope import Scope
@@ -41,6 +40,9 @@ _OWN_PROOF: Final = frozenset(
 _BY_REASON: Final = frozenset({"treasury.adjusted", "treasury.contributed"})
 """Bookings of which no movement has to be seen: a person's correction, and gifts of other assets
 (one of TAO claims a deposit)."""
+
+_FREE: Final = frozenset({*UNCLAIMED, "contributed"})
+"""The states of a payment that a contribution may name: it makes the payment a contributed one."""
 
 _COSTS: Final = frozenset({"rental.cost_booked", "rental.cost_corrected"})
 
@@ -172,26 +174,10 @@ def books_of(scope: Scope) -> Books:
             claims=claims if (name, asset) == (own, accounts.TAO) else (),
             provider=accounts.provider_of(name),
             costs=costs.get(name, []),
-            invoiced=_of_account(name, invoiced, costs),
+            other_costs=costs.get(accounts.beside(name) or "", []),
+            invoiced=invoiced if accounts.provider_of(name) is not None else (),
         )
     return Books(_opened_at(scope), _periods(scope), known)
-
-
-def _of_account(
-    name: str, invoiced: Iterable[InvoicedLine], costs: dict[str, list[MeteredCost]]
-) -> list[InvoicedLine]:
-    """The invoice lines that count for an account: of its provider, in whichever of its two
-    accounts the rental was booked, and the prepaid one where none was."""
-    provider = accounts.provider_of(name)
-    payable = accounts.payable(provider) if provider else ""
-    of_rental = {cost.rental: account for account, found in costs.items() for cost in found}
-    only_payable = payable in costs and accounts.provider(provider or "") not in costs
-    other = payable if only_payable else accounts.provider(provider or "")
-    return [
-        line
-        for line in invoiced
-        if line.provider == provider and of_rental.get(line.rental or "", other) == name
-    ]
 
 
 def _of_interest() -> Any:
@@ -239,24 +225,40 @@ def _account_of(asset: str, holder: str, amount: int) -> tuple[str, int]:
 
 def _claims(scope: Scope, gifts: list[BookedLine]) -> list[ClaimedDeposit]:
     """What the contributions of TAO claim of the deposits seen."""
-    if not gifts:
-        return []
-    status: dict[str, str] = {}
-    for row in scope.rows(payments):
-        if row["status"] not in {"unclaimed", "expired"}:
-            status[row["extrinsic_hash"]] = row["status"]
-    return [
-        ClaimedDeposit(
-            gift.about_block,
-            gift.reference or "",
-            gift.asset,
-            -gift.amount,
-            status.get(gift.reference or ""),
-            gift.position,
-            gift.fact,
+    claims = []
+    for gift in gifts:
+        reference = gift.reference or ""
+        taken_by, taken_at = _taken(scope, reference, gift.about_block)
+        claims.append(
+            ClaimedDeposit(
+                gift.about_block,
+                reference,
+                gift.asset,
+                -gift.amount,
+                taken_by,
+                gift.position,
+                gift.fact,
+                taken_at,
+            )
         )
-        for gift in gifts
-    ]
+    return claims
+
+
+def _taken(scope: Scope, reference: str, block: int) -> tuple[str | None, int]:
+    """What else became of the deposit that a contribution names, and the position it did so at.
+
+    An extrinsic's hash can stand in two blocks: the deposit of the contribution's block is meant,
+    where there is one.
+    """
+    query = select(payments.c.block, payments.c.status, payments.c.since).where(
+        payments.c.log_id == scope.head.log_id,
+        payments.c.since <= scope.position,
+        payments.c.extrinsic_hash == reference,
+    )
+    versions = list(scope.connection.execute(query.order_by(payments.c.since)))
+    own = [row for row in versions if row.block == block] or versions
+    taken = next((row for row in own if row.status not in _FREE), None)
+    return (None, 0) if taken is None else (taken.status, taken.since)
 
 
 def _periods(scope: Scope) -> list[Period]:

@@ -19,6 +19,7 @@ from ledger.queries.prices import price_at
 from ledger.queries.rentals import rentals
 from ledger.queries.scope import Scope, plain
 from ledger.queries.standing import gaps, missing_blocks
+from ledger.units import Rao
 
 UNBOOKED: dict[str, str] = {
     "requested": "was asked for and has not started",
@@ -126,6 +127,7 @@ def closing_at(scope: Scope, to_block: int, *, closing_rao: int | None = None) -
             closing_rao,
             -_sum(scope, postings.c.account == accounts.UNCLAIMED, 0, scope.position, to_block),
             -_sum(scope, postings.c.account == accounts.CREDITS, 0, scope.position, to_block),
+            sum(_planned(scope).values()) + _spent_since(scope, to_block),
         ),
         reserve_ppm=rules.treasury.reserve_ppm,
         warnings=tuple(_warnings(scope, from_block, to_block, closing_rao)),
@@ -235,6 +237,21 @@ def _observed(scope: Scope, asset: str, account: str, block: int) -> int | None:
     return amount
 
 
+def _planned(scope: Scope) -> dict[int, int]:
+    """The limits in rao of the buybacks that spent nothing yet and may at any time, by number."""
+    return {
+        row["number"]: row["max_rao"]
+        for row in scope.rows(treasury_view.buybacks)
+        if row["status"] != "failed" and row["spent_rao"] is None
+    }
+
+
+def _spent_since(scope: Scope, block: int) -> int:
+    """Rao that buybacks spent after a block, out of what the treasury had there."""
+    which = (postings.c.account == accounts.BUYBACK_SPENT) & (postings.c.about_block > block)
+    return _sum(scope, which, 0, scope.position, scope.block)
+
+
 def _warnings(scope: Scope, from_block: int, to_block: int, closing_rao: int | None) -> list[str]:
     """What a treasurer should know before closing; none of it keeps anybody from it."""
     said = []
@@ -242,6 +259,15 @@ def _warnings(scope: Scope, from_block: int, to_block: int, closing_rao: int | N
         said.append(
             f"the treasury's TAO at block {to_block} was not observed, so reserve and proposal are "
             "unresolved; give --node"
+        )
+    for number, rao in _planned(scope).items():
+        said.append(
+            f"buyback {number} is planned and not executed; the proposal leaves {Rao(rao)} to it"
+        )
+    spent = _spent_since(scope, to_block)
+    if spent:
+        said.append(
+            f"buybacks spent {Rao(spent)} after block {to_block}; the proposal leaves that out"
         )
     for provider in _providers(scope, to_block):
         if _observed(scope, accounts.USD, provider, to_block) is None:

@@ -51,11 +51,18 @@ def reserve_rao(closing_rao: int, reserve_ppm: int) -> int:
 
 
 def proposed_buyback_rao(
-    surplus_rao: int, closing_rao: int, kept_rao: int, unclaimed_rao: int, credits_rao: int
+    surplus_rao: int,
+    closing_rao: int,
+    kept_rao: int,
+    unclaimed_rao: int,
+    credits_rao: int,
+    buybacks_rao: int,
 ) -> int:
-    """The surplus, as far as the closing balance holds it and it is nobody else's.
+    """The surplus, as far as the closing balance holds it and it is nothing else's.
 
-    max(0, min(surplus, closing - reserve - unclaimed payments - credits)): what was paid and
-    nobody took yet, and what was promised back in kind, may have to be given back.
+    max(0, min(surplus, closing - reserve - unclaimed payments - credits - other buybacks)): what
+    was paid and nobody took yet, and what was promised back in kind, may have to be given back;
+    what other buybacks may still take out of that balance cannot be spent twice.
     """
-    return max(0, min(surplus_rao, closing_rao - kept_rao - unclaimed_rao - credits_rao))
+    promised = unclaimed_rao + credits_rao + buybacks_rao
+    return max(0, min(surplus_rao, closing_rao - kept_rao - promised))

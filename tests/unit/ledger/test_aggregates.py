@@ -165,6 +165,22 @@ def test_an_expired_payment_stays_claimable_and_refundable() -> None:
         assert kinds(payment).count(PaymentExpired.topic) == 1
 
 
+def test_a_credit_is_redeemed_in_the_arena_that_gave_it() -> None:
+    elsewhere = Context(ArenaKey(ARENA.genesis, ARENA.netuid + 1), 100)
+    deposit = {**seen_payment().deposits[str(ARENA)].content(), "treasury": "another"}
+    by_fault, by_grant = seen_payment(), seen_payment()
+    for payment in (by_fault, by_grant):
+        payment.see(elsewhere, "payment", **deposit)
+    by_fault.consume(AT, TWO, "A", 7)
+    by_fault.credit(AT, TWO, "A", "pull_failed")
+    by_grant.give_credit(AT, "A", "op", "why")
+    refused(lambda: by_fault.consume(elsewhere, THREE, "A", 7), f"paid for submission {TWO} al")
+    refused(lambda: by_grant.consume(elsewhere, THREE, "A", 7), "was credited and pays for noth")
+    for payment in (by_fault, by_grant):
+        payment.consume(AT, THREE, "A", 7)
+        assert payment.consumed_by == THREE
+
+
 # -- submission -------------------------------------------------------------------------------
 
 

@@ -15,19 +15,25 @@ from ledger.commands.causes import after
 from ledger.commands.money import record_balances
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import Payment, PaymentConsumed
-from ledger.decisions.rental import Rental
+from ledger.decisions.rental import Rental, Settlement
 from ledger.decisions.treasury import PeriodClosed, Treasury
 from ledger.keys import NAMESPACE, treasury_id
 from ledger.policy import TreasuryPolicy
 from ledger.queries.periods import PeriodLine, closing_at, line_of, periods
-from tests.unit.ledger.scenes import FEE_RAO, OPENED_AT, TREASURY, Scene, policy
+from tests.unit.ledger.scenes import FEE_RAO, OPENED_AT, TREASURY, Scene, block_hash, policy
 
 USD = 10**6
 PRICE = 10**9 * USD
 """A billion dollars a TAO: a dollar is a rao, so that the sums stay small."""
 
 
-def rent(scene: Scene, name: str, usd_micros: int, about_block: int | None = None) -> UUID:
+def rent(
+    scene: Scene,
+    name: str,
+    usd_micros: int,
+    about_block: int | None = None,
+    settlement: Settlement = "prepaid",
+) -> UUID:
     """A machine that ran for an hour and cost so much, about a block."""
     identity = uuid5(NAMESPACE, name)
 
@@ -41,7 +47,11 @@ def rent(scene: Scene, name: str, usd_micros: int, about_block: int | None = Non
             contest_id=None,
         )
         rental.start(
-            after(unit, rental), instance=name, usd_micros_per_hour=usd_micros, started_at_s=0
+            after(unit, rental),
+            instance=name,
+            usd_micros_per_hour=usd_micros,
+            started_at_s=0,
+            settlement=settlement,
         )
         rental.end(after(unit, rental), 3_600, "done")
         rental.book_cost(after(unit, rental), about_block or unit.block)
@@ -112,6 +122,74 @@ def test_a_proposal_leaves_the_reserve_the_unclaimed_and_the_credits(engine: Any
     # One fee is income, one is promised back; 10.0001 % of 230 is 24 when rounded up.
     assert (line.fees_rao, line.surplus_rao, line.reserve_rao) == (FEE_RAO, FEE_RAO, 24)
     assert line.proposed_buyback_rao == 230 - 24 - 30 - FEE_RAO
+
+
+def treasurers(scene: Scene, *works: Any) -> None:
+    """What people decide about buybacks, each in a unit of its own."""
+    identity = treasury_id(scene.ledger.arena)
+    for work in works:
+        scene.ledger.decide(
+            lambda unit, work=work: work(unit.get(Treasury, identity), unit.context)
+        )
+
+
+def plan_150(treasury: Treasury, context: Any) -> None:
+    treasury.plan_buyback(context, 150, 10, "one")
+
+
+def approve(treasury: Treasury, context: Any) -> None:
+    treasury.approve_buyback(context, 1, "two")
+
+
+def send_100(treasury: Treasury, context: Any) -> None:
+    treasury.send_buyback(context, 1, 100, 0)
+
+
+def buy_90(treasury: Treasury, context: Any) -> None:
+    treasury.buy_for_buyback(
+        context,
+        1,
+        block_hash=block_hash(1),
+        extrinsic_index=1,
+        extrinsic_hash=block_hash(2),
+        spent_rao=90,
+        bought_alpha=5,
+        netuid=14,
+        about_block=context.block,
+        block=context.block,
+    )
+
+
+def test_a_proposal_leaves_to_other_buybacks_what_they_may_still_spend(fees: Scene) -> None:
+    balance(fees, 230, fees.head)  # 30 of it nobody claimed; 200 are surplus
+    end = fees.head
+    for work in (plan_150, approve, send_100):
+        treasurers(fees, work)
+        found = fees.read(closing_at, end)
+        assert (found.held.buybacks_rao, found.proposed_buyback_rao) == (150, 50)
+        assert "buyback 1 is planned and not executed" in found.warnings[0]
+    fees.block()
+    treasurers(fees, buy_90)
+    # Bought after the end: no plan any more, and gone from what was there.
+    found = fees.read(closing_at, end)
+    assert (found.held.buybacks_rao, found.proposed_buyback_rao) == (90, 110)
+    assert f"after block {end}" in found.warnings[0]
+    # Bought before the end: the balance there lacks it already.
+    balance(fees, 140, fees.head)
+    found = fees.read(closing_at, fees.head)
+    assert (found.held.buybacks_rao, found.proposed_buyback_rao) == (0, 110)
+
+
+def test_a_buyback_that_failed_takes_nothing_of_a_proposal(fees: Scene) -> None:
+    balance(fees, 230, fees.head)
+    treasurers(
+        fees,
+        plan_150,
+        approve,
+        send_100,
+        lambda treasury, at: treasury.fail_buyback(at, 1, "price"),
+    )
+    assert fees.read(closing_at, fees.head).proposed_buyback_rao == 200
 
 
 def test_a_deficit_is_carried_on_until_fees_paid_it(fees: Scene) -> None:

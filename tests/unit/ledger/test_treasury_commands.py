@@ -372,11 +372,11 @@ def test_a_statement_says_where_it_stands_and_who_read_it(scene: Scene) -> None:
     book.observe_statement(scene.ledger, **STATEMENT)
     (fact,) = scene.facts(BalanceObserved)
     assert (fact.statement, fact.actor, fact.source) == ("June, page 2", "ann", "provider")
-    with pytest.raises(FactConflictError):
+    with pytest.raises(DecisionRefusedError, match="say why it is wrong with --correction"):
         book.observe_statement(scene.ledger, **{**STATEMENT, "usd_micros": 1})
 
 
-@pytest.mark.parametrize("price", [0, -1])
+@pytest.mark.parametrize("price", [0, -1, MAX_AMOUNT + 1])
 def test_a_price_is_above_zero(scene: Scene, price: int) -> None:
     scene.block()
     with pytest.raises(DecisionRefusedError, match="give one above zero"):

@@ -70,15 +70,15 @@ def test_a_reserve_is_rounded_up_and_never_more_than_there_is(closing: int, shar
     assert kept <= closing
 
 
-@given(RAO, RAO, PERCENT, RAO, RAO)
+@given(RAO, RAO, PERCENT, RAO, RAO, RAO)
 def test_a_proposal_spends_neither_the_reserve_nor_what_is_others(
-    surplus: int, closing: int, share: int, unclaimed: int, promised: int
+    surplus: int, closing: int, share: int, unclaimed: int, promised: int, planned: int
 ) -> None:
     kept = reserve_rao(closing, share)
-    proposed = proposed_buyback_rao(surplus, closing, kept, unclaimed, promised)
+    proposed = proposed_buyback_rao(surplus, closing, kept, unclaimed, promised, planned)
     assert 0 <= proposed <= surplus
-    assert proposed == 0 or closing - proposed >= kept + unclaimed + promised
-    free = closing - kept - unclaimed - promised
+    assert proposed == 0 or closing - proposed >= kept + unclaimed + promised + planned
+    free = closing - kept - unclaimed - promised - planned
     assert proposed == max(0, min(surplus, free))
 
 
