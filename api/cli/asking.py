@@ -38,8 +38,8 @@ def ask(
 def _cut(answer: Any) -> Iterator[tuple[int, int]]:
     """(shown, total) of every list in an answer that a limit or offset cut."""
     for part in (answer, *(getattr(answer, name, None) for name in answer.__struct_fields__)):
-        items = getattr(part, "items", None)
-        items = getattr(part, "lines", None) if items is None else items
+        lists = (getattr(part, name, None) for name in ("items", "periods", "lines"))
+        items = next((one for one in lists if one is not None), None)
         total = getattr(part, "total", None)
         if total is not None and items is not None and len(items) < total:
             yield len(items), total

@@ -106,8 +106,9 @@ TREASURY: Final[Layout] = (
         "Flows by account and period (smallest digits shown)",
         (
             Column("period", "period", Kind.NUMBER),
-            Column("from block", "from_block", Kind.NUMBER),
+            Column("after block", "from_block", Kind.NUMBER),
             Column("to block", "to_block", Kind.NUMBER),
+            Column("late, of period", "adjusts", Kind.NUMBER),
             Column("account", "account"),
             Column("asset", "asset"),
             Column("debits", "debits", Kind.AMOUNT),
@@ -129,7 +130,7 @@ TREASURY: Final[Layout] = (
         "What closings came to",
         (
             Column("period", "period", Kind.NUMBER),
-            Column("from block", "from_block", Kind.NUMBER),
+            Column("after block", "from_block", Kind.NUMBER),
             Column("to block", "to_block", Kind.NUMBER),
             Column("fees", "fees_rao", Kind.TAO),
             Column("rental due, USD", "rental_due_usd_micros", Kind.USD),

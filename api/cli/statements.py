@@ -15,7 +15,6 @@ import typer
 from api.cli import statement_tables as tables
 from api.cli.asking import ask
 from api.cli.options import (
-    AtBlock,
     Database,
     Limit,
     Netuid,
@@ -60,6 +59,17 @@ Format = Annotated[
         "or hledger check proves.",
     ),
 ]
+KnownAt = Annotated[
+    int | None,
+    typer.Option(
+        "--at-block",
+        "--known-at",
+        min=0,
+        max=MAX_BLOCK,
+        help="Up to this block, as the log had it then; the newest in the log by default. That at "
+        "which a period was closed shows the period as it was closed.",
+    ),
+]
 FromBlock = Annotated[
     int | None, typer.Option(min=0, max=MAX_BLOCK, help="Only epochs from this block on.")
 ]
@@ -92,7 +102,7 @@ def payouts(
     to_block: ToBlock = None,
     limit: Limit = DEFAULT_LIMIT,
     offset: Offset = 0,
-    at_block: AtBlock = None,
+    at_block: KnownAt = None,
     output_format: Format = StatementFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -126,7 +136,7 @@ def miner(
     by: Written = By.EPOCH,
     from_block: FromBlock = None,
     to_block: ToBlock = None,
-    at_block: AtBlock = None,
+    at_block: KnownAt = None,
     output_format: Format = StatementFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -140,7 +150,7 @@ def validator(
     hotkey: Hotkey,
     from_block: FromBlock = None,
     to_block: ToBlock = None,
-    at_block: AtBlock = None,
+    at_block: KnownAt = None,
     output_format: Format = StatementFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -161,7 +171,7 @@ def validator(
 
 
 def treasury(
-    at_block: AtBlock = None,
+    at_block: KnownAt = None,
     output_format: Format = StatementFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,

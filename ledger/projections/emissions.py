@@ -1,4 +1,7 @@
-"""The `emissions` view: per epoch and track, the pool that policy allowed and what was paid."""
+"""The `emissions` view: per epoch and track, the pool that policy allowed and what was paid.
+
+What of it the chain burned is for the `payouts` view to say, which knows who held the burn UID.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,6 @@ emissions: Final = appended(
     Column("king_hotkey", Text),
     Column("king_score_ppm", BigInteger),
     Column("miner_incentive_alpha", BigInteger, nullable=False),
-    Column("burned_alpha", BigInteger, nullable=False),
     Column("validator_dividends_alpha", BigInteger, nullable=False),
 )
 
@@ -77,11 +79,6 @@ def _seats_at(rows: Rows, fact: EpochObserved) -> Seats:
 
 def _fold_epoch(rows: Rows, position: int, fact: EpochObserved) -> None:
     policy, seats = kept_policy(rows, state, fact.block), _seats_at(rows, fact)
-    burned = sum(
-        alpha
-        for uid, alpha in zip(fact.uids, fact.incentive_alpha, strict=True)
-        if uid == policy.weights.burn_uid
-    )
     for name, track in sorted(policy.tracks.items()):
         king = seats.kings.get(name)
         rows.append(
@@ -95,6 +92,5 @@ def _fold_epoch(rows: Rows, position: int, fact: EpochObserved) -> None:
             king_hotkey=king.hotkey if king else None,
             king_score_ppm=king.score_ppm if king else None,
             miner_incentive_alpha=sum(fact.incentive_alpha),
-            burned_alpha=burned,
             validator_dividends_alpha=sum(fact.dividends_alpha),
         )

@@ -60,6 +60,7 @@ epochs: Final = versioned(
     [Column("epoch_block", BigInteger, primary_key=True, autoincrement=False)],
     [
         Column("late", Boolean, nullable=False),  # read out of a gap, later than its block
+        Column("withheld_alpha", BigInteger, nullable=False),  # what the chain burned
         Column("price_rao", BigInteger),  # a whole alpha in rao, None: no price known
         Column("price_block", BigInteger),
     ],
@@ -169,7 +170,6 @@ def _sent_key(fact: WeightsSubmitted | WeightsReceipt) -> str:
 
 def _pay(rows: Rows, position: int, epoch: EpochObserved) -> None:
     late = epoch.block < epoch.effective_block
-    _open_epoch(rows, position, epoch.block, late=late)
     vector = _in_force(rows, epoch.block)
     columns = zip(
         epoch.uids,
@@ -186,6 +186,8 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved) -> None:
         burn_uid=vector.burn_uid if vector else None,
         burned=_burned(rows, epoch.block, vector, paid),
     )
+    withheld = sum(line.withheld_alpha for line in settled)
+    _open_epoch(rows, position, epoch.block, late=late, withheld_alpha=withheld)
     vector_block = vector.for_block if vector else None
     numbers: dict[tuple[str, str], int] = rows.memo.setdefault("numbers", {})
     # Their coldkey then, for those who hold a UID no longer or are only named.
@@ -262,7 +264,7 @@ def _price(rows: Rows, position: int, fact: PriceObserved) -> None:
     _keep_price(rows, position, newest)
 
 
-def _open_epoch(rows: Rows, position: int, block: int, *, late: bool) -> None:
+def _open_epoch(rows: Rows, position: int, block: int, *, late: bool, withheld_alpha: int) -> None:
     newest = _newest_price(rows)
     known = not late and newest.about_block is not None and newest.about_block <= block
     rows.put_new(
@@ -270,6 +272,7 @@ def _open_epoch(rows: Rows, position: int, block: int, *, late: bool) -> None:
         position,
         block,
         late=late,
+        withheld_alpha=withheld_alpha,
         price_rao=newest.price_rao if known else None,
         price_block=newest.about_block if known else None,
     )

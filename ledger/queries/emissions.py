@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+from sqlalchemy import or_, select
 
 from ledger.projections import emissions as view
+from ledger.projections.payouts import epochs as burned
 from ledger.queries.scope import Scope
 from ledger.queries.weights import paused_switches, policy_in_force, thrones
 from ledger.rules.emission import pool_ppm
@@ -21,7 +23,11 @@ class RampPoint(msgspec.Struct, frozen=True):
 
 
 class EpochLine(msgspec.Struct, frozen=True):
-    """One epoch of a track: pool, king, and the miners' incentive with its burned part."""
+    """One epoch of a track: pool, king, and the miners' incentive with its burned part.
+
+    ``burned_alpha`` is what the lines of the epoch's payouts withhold: a burn UID that a stranger
+    holds burns nothing.
+    """
 
     epoch_block: int
     track: str
@@ -58,5 +64,18 @@ def ramp_now(scope: Scope) -> list[RampPoint]:
 
 def epochs(scope: Scope) -> list[EpochLine]:
     """Every epoch observed so far, oldest first."""
+    lines = view.emissions
+    query = (
+        select(lines, burned.c.withheld_alpha.label("burned_alpha"))
+        .join(
+            burned,
+            (burned.c.log_id == lines.c.log_id) & (burned.c.epoch_block == lines.c.epoch_block),
+        )
+        .where(lines.c.log_id == scope.head.log_id, lines.c.position <= scope.position)
+        .where(burned.c.since <= scope.position)
+        .where(or_(burned.c.until.is_(None), burned.c.until > scope.position))
+        .order_by(lines.c.position, lines.c.line)
+    )
     names = EpochLine.__struct_fields__
-    return [EpochLine(**{name: row[name] for name in names}) for row in scope.rows(view.emissions)]
+    found = scope.connection.execute(query).mappings()
+    return [EpochLine(**{name: row[name] for name in names}) for row in found]

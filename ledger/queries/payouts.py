@@ -163,7 +163,7 @@ def by_period(scope: Scope, address: str, within: Range | None = None) -> list[P
     first, last = within or (-1, scope.block)
     ranges = [
         (number, max(first, start), min(last, end))
-        for number, start, end in treasury_ranges(scope)
+        for number, start, end, _ in treasury_ranges(scope)
         if start < last and end > first
     ]
     found = _sums_within(scope, address, [(start, end) for _, start, end in ranges])
@@ -174,23 +174,27 @@ def by_period(scope: Scope, address: str, within: Range | None = None) -> list[P
     ]
 
 
-def treasury_ranges(scope: Scope) -> list[tuple[int | None, int, int]]:
-    """The treasury's periods, and what lies before and behind them (None), up to the scope."""
+def treasury_ranges(scope: Scope) -> list[tuple[int | None, int, int, int | None]]:
+    """The treasury's periods, and what lies before and behind them (None), up to the scope.
+
+    Number, the block after which it begins, its last block, and the position of the fact that
+    closed it: None for what is in no period.
+    """
     table = treasury_periods
     closed = (
-        select(table.c.number, table.c.from_block, table.c.to_block)
+        select(table.c.number, table.c.from_block, table.c.to_block, table.c.position)
         .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
         .order_by(table.c.number)
     )
-    ranges: list[tuple[int | None, int, int]] = []
+    ranges: list[tuple[int | None, int, int, int | None]] = []
     end = -1
-    for number, from_block, to_block in scope.connection.execute(closed):
+    for number, from_block, to_block, position in scope.connection.execute(closed):
         if not ranges and from_block > -1:
-            ranges.append((None, -1, from_block))
-        ranges.append((number, from_block, to_block))
+            ranges.append((None, -1, from_block, None))
+        ranges.append((number, from_block, to_block, position))
         end = to_block
     if end < scope.block:
-        ranges.append((None, end, scope.block))
+        ranges.append((None, end, scope.block, None))
     return ranges
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import msgspec
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, null, select
 
 from ledger.books.plain_text import Booking, Calendar, Price
 from ledger.books.postings import MONEY_FACTS, Posting, entry_of
@@ -18,6 +18,7 @@ from ledger.decisions.treasury import PeriodClosed
 from ledger.facts import Fact
 from ledger.observations import BlockFilled, BlockObserved, OpeningObserved
 from ledger.projections.journal import postings
+from ledger.projections.treasury import periods
 from ledger.queries.payouts import (
     PayoutLine,
     PayoutPeriod,
@@ -46,11 +47,15 @@ DIVIDENDS: Final = "income:dividends"
 class FlowLine(msgspec.Struct, frozen=True):
     """What an account took in and gave in a period, in the asset's smallest unit.
 
-    Debits and credits are both above zero, the balance is what the account holds after the period,
-    debits above zero. ``period`` is None for what no closed period covers.
+    Debits and credits are both above zero, the balance is what the account holds with this line and
+    those before it, debits above zero. It is of blocks after ``from_block``, up to and with
+    ``to_block``; ``period`` is None for what no closed period covers. What was recorded after its
+    own period was closed changes nothing there: it is a line of the period in which it was
+    recorded, and ``adjusts`` names the closed one.
     """
 
     period: int | None
+    adjusts: int | None
     from_block: int
     to_block: int
     account: str
@@ -176,24 +181,46 @@ def treasury_statement(scope: Scope) -> TreasuryStatement:
 
 
 def _flows(scope: Scope) -> list[FlowLine]:
-    """Summed where they lie, in a query for each period."""
-    table, held = postings, dict[tuple[str, str], int]()
+    """Summed where they lie, in two queries for each period: its own, and what came late in it."""
+    table, closed, held = postings, periods, dict[tuple[str, str], int]()
+    debits = func.sum(case((table.c.amount > 0, table.c.amount), else_=0))
+    moved = func.sum(table.c.amount)
+    of_log = (table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
+    named = (table.c.account, table.c.asset)
     lines = []
-    for number, start, end in treasury_ranges(scope):
-        debits = func.sum(case((table.c.amount > 0, table.c.amount), else_=0))
-        moved = func.sum(table.c.amount)
-        query = (
-            select(table.c.account, table.c.asset, debits.label("debits"), moved.label("moved"))
-            .where(table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
-            .where(table.c.about_block > start, table.c.about_block <= end)
-            .group_by(table.c.account, table.c.asset)
-            .order_by(table.c.account, table.c.asset)
+    closed_before: int | None = None
+    for number, start, end, closed_at in treasury_ranges(scope):
+        until = scope.position if closed_at is None else closed_at
+        sums = select(*named, debits.label("debits"), moved.label("moved"))
+        own = (
+            sums.add_columns(null().label("adjusts"))
+            .where(*of_log, table.c.about_block > start, table.c.about_block <= end)
+            .where(table.c.position <= until)
+            .group_by(*named)
+            .order_by(*named)
         )
-        for row in scope.connection.execute(query):
+        found = list(scope.connection.execute(own))
+        if closed_before is not None:
+            late = (
+                sums.add_columns(closed.c.number.label("adjusts"))
+                .join(
+                    closed,
+                    (closed.c.log_id == table.c.log_id)
+                    & (closed.c.position <= closed_before)
+                    & (closed.c.from_block < table.c.about_block)
+                    & (closed.c.to_block >= table.c.about_block),
+                )
+                .where(*of_log, table.c.position > closed_before, table.c.position <= until)
+                .group_by(closed.c.number, *named)
+                .order_by(closed.c.number, *named)
+            )
+            found += scope.connection.execute(late)
+        for row in found:
             place, taken, left = (row.account, row.asset), int(row.debits), int(row.moved)
             held[place] = held.get(place, 0) + left
-            line = FlowLine(number, start + 1, end, *place, taken, taken - left, held[place])
-            lines.append(line)
+            flows = (taken, taken - left, held[place])
+            lines.append(FlowLine(number, row.adjusts, start, end, *place, *flows))
+        closed_before = closed_at
     return lines
 
 

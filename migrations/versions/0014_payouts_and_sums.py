@@ -24,7 +24,7 @@ VERSIONED = {
     "payouts_accounts": ("hotkey:text coldkey:text", "number:int", ("number", "coldkey")),
     "payouts_epochs": (
         "epoch_block:big",
-        "late:bool price_rao:big? price_block:big?",
+        "late:bool withheld_alpha:big price_rao:big? price_block:big?",
         ("late epoch_block",),
     ),
     "payouts_owners": ("hotkey:text", "coldkeys:text", ()),
@@ -79,6 +79,8 @@ def upgrade() -> None:
     _index("payouts", ["account", "position"])
     tracking = sa.table("tracking", sa.column("projection"))
     op.execute(sa.delete(tracking).where(tracking.c.projection == "payouts"))
+    if "emissions" in there:  # what was burned is in `payouts_epochs` now
+        op.drop_column("emissions", "burned_alpha")
 
 
 def _index(table: str, columns: list[str]) -> None:

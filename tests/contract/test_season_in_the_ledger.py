@@ -47,6 +47,9 @@ pytestmark = [needs_cassette, pytest.mark.cassette]
 OPENS_AT = 3
 """The first block whose registry the recording holds after the subnet was registered."""
 
+BURN_UID = 0
+"""Of the policy below."""
+
 
 def season_policy(treasury: str) -> Policy:
     """Phase 1 with the recording's treasury."""
@@ -324,6 +327,48 @@ def test_epochs_pay_what_the_chain_says(season: Services) -> None:
             if line.epoch_block == block
         )
         assert total == sum(epoch["emission"]), block
+
+
+def test_every_hotkey_is_paid_what_each_epoch_gave_its_uid(season: Services) -> None:
+    """By the truth's own list of who held which UID. Incentive and dividends stand together in its
+    ``emission``; its shares in u16 say which of the two it was, and here it is never both. Before
+    anybody set weights neither was, and validators were paid by their stake."""
+    with season.at("season", truth()["netuid"]) as scope:
+        lines = all_payouts(scope)
+        burned = {line.epoch_block: line.burned_alpha for line in epochs(scope)}
+    found: dict[tuple[int, str], tuple[int, int]] = {}
+    withheld: Counter[int] = Counter()
+    for line in lines:
+        key, uid = (line.epoch_block, line.hotkey), line.uid
+        assert key not in found, "two lines of a hotkey in one epoch"
+        withheld[line.epoch_block] += line.withheld_alpha
+        if uid is not None:
+            found[key] = (line.paid_alpha + line.withheld_alpha, line.dividends_alpha)
+        assert not line.withheld_alpha or uid == BURN_UID
+    expected: dict[tuple[int, str], tuple[int, int]] = {}
+    coldkeys: dict[tuple[int, str], str] = {}
+    for epoch in truth()["epochs"]:
+        for neuron in truth()["neurons"]:
+            # The epoch runs before the extrinsics of its block.
+            if not neuron["from_block"] <= epoch["block"] - 1 <= neuron["to_block"]:
+                continue
+            uid = neuron["uid"]
+            amount = epoch["emission"][uid]
+            if not amount:
+                continue
+            as_miner, as_validator = epoch["incentive"][uid] > 0, epoch["dividends"][uid] > 0
+            assert not (as_miner and as_validator)
+            key = (epoch["block"], neuron["hotkey"])
+            expected[key] = (amount, 0) if as_miner else (0, amount)
+            coldkeys[key] = neuron["coldkey"]
+    assert len(expected) > 20
+    assert {key: paid for key, paid in found.items() if any(paid)} == expected
+    assert {
+        (line.epoch_block, line.hotkey): line.coldkey
+        for line in lines
+        if (line.epoch_block, line.hotkey) in coldkeys
+    } == coldkeys
+    assert withheld == Counter(burned)
 
 
 def test_the_command_line_lists_every_commit_ever_seen(

@@ -9,6 +9,7 @@ import pytest
 from ledger.application import Unit
 from ledger.commands.block_facts import EpochPaid, NeuronChange, OwnerChange
 from ledger.observations import EpochObserved, PriceObserved, WeightsReceipt, WeightsSubmitted
+from ledger.queries.emissions import epochs
 from ledger.queries.payouts import PayoutLine, by_period, payouts_page, totals
 from tests.unit.ledger.scenes import ARENA, Scene, block_hash
 
@@ -215,6 +216,8 @@ def test_the_burn_uid_of_a_stranger_pays_the_stranger(scene: Scene) -> None:
     paid = epoch(scene, (0, "X", 600), (1, "H", 400))
     assert told(paid["X"]) == (0, 600, 0, (600, None), NOTHING)  # it was to be burned
     assert told(paid["H"]) == (400, 400, 0, NOTHING, NOTHING)
+    # The list of epochs says the same.
+    assert [line.burned_alpha for line in scene.read(epochs)] == [600, 0]
 
 
 def test_of_two_validators_the_vector_that_landed_last_is_in_force(scene: Scene) -> None:

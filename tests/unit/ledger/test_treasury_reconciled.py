@@ -19,6 +19,7 @@ from ledger.keys import treasury_id
 from ledger.observations import InvoiceLineSeen
 from ledger.queries.reconciling import UnknownPeriodError
 from ledger.queries.scope import BlockOutOfRangeError
+from ledger.queries.statements import treasury_statement
 from ledger.queries.treasury import (
     Asked,
     Reconciliation,
@@ -259,6 +260,35 @@ def test_a_closed_period_can_be_asked_for_as_it_was_known_then(books: Books) -> 
         ]
 
     assert books.scene.read(positions) == [0, 400]
+
+
+def test_the_statement_of_a_closed_period_stays_as_it_was_closed(books: Books) -> None:
+    books.balance(1_000)
+    trade = books.send("trade", 400)
+    about = books.scene.head
+    first_closed = books.close()
+    books.scene.block()
+    books.convert(trade, 400, 5, about)
+    books.scene.block()
+    second_closed = books.close()
+    books.scene.block()
+    books.adjust("audit-1", -10, about, "lost key")
+
+    def flows(at: int | None = None) -> list[tuple[Any, ...]]:
+        found = books.scene.read(lambda scope: treasury_statement(scope).flows, at=at)
+        names = ("period", "adjusts", "from_block", "to_block", "debits", "credits", "balance")
+        return [
+            tuple(getattr(line, name) for name in names)
+            for line in found
+            if (line.account, line.asset) == (accounts.TREASURY, accounts.TAO)
+        ]
+
+    # Nothing of the sale was known when the first period was closed, nor is it written there.
+    second = (2, 1, first_closed, second_closed, 0, 400, -400)
+    third = (None, 1, second_closed, books.scene.head, 0, 10, -410)
+    assert flows() == [second, third]
+    assert flows(second_closed) == [second]
+    assert flows(first_closed) == []
 
 
 def test_right_after_a_closing_the_open_period_stands_where_the_closed_one_ended(

@@ -92,6 +92,29 @@ def test_a_payout_statement_by_period_adds_up_to_that_by_epoch(run: Run, season_
         assert whole == sum(period[name] for period in by_period["periods"])
 
 
+def test_periods_that_are_all_shown_are_not_said_to_be_cut(run: Run, season_url: str) -> None:
+    words = ("payouts", ALICE, "--by", "period")
+    assert run(*words, url=season_url).stderr == ""
+    cut = run(*words, "--offset", "1", url=season_url).stderr
+    assert cut.endswith("items shown; see --limit and --offset for the rest\n")
+
+
+def test_known_at_shows_a_statement_as_it_was_at_that_block(run: Run, season_url: str) -> None:
+    shown = json.loads(run("treasury", "periods", "--format", "json", url=season_url).stdout)
+    closed = shown["items"][0]
+    words = ("payouts", ALICE, "--by", "period", "--format", "json")
+    then = json.loads(
+        run(*words, "--known-at", str(closed["closed_at_block"]), url=season_url).stdout
+    )
+    assert then["block"] == closed["closed_at_block"]
+    now = json.loads(run(*words, url=season_url).stdout)
+    assert [p for p in then["periods"] if p["period"]] == [
+        p for p in now["periods"] if p["period"] == closed["number"]
+    ]
+    treasury = ("statement", "treasury", "--known-at", str(closed["closed_at_block"]))
+    assert run(*treasury, url=season_url).exit_code == 0
+
+
 def test_a_statement_can_be_narrowed_by_block(run: Run, season_url: str) -> None:
     whole = json.loads(run("payouts", ALICE, "--format", "json", url=season_url).stdout)
     first = whole["lines"][0]["epoch_block"]
@@ -109,7 +132,7 @@ def test_csv_has_the_lines_with_their_units(run: Run, season_url: str) -> None:
     assert [row["paid_alpha"] for row in read] == [str(line["paid_alpha"]) for line in lines]
     assert "paid_rao" in read[0]
     flows = run("statement", "treasury", "--format", "csv", url=season_url).stdout
-    header = "period,from_block,to_block,account,asset,debits,credits,balance"
+    header = "period,adjusts,from_block,to_block,account,asset,debits,credits,balance"
     assert flows.splitlines()[0] == header
 
 
