@@ -18,7 +18,7 @@ from ledger.queries.comparison import ExplainedUid, ValidatorLine
 from ledger.queries.emissions import EpochLine, RampPoint
 from ledger.queries.payouts import PayoutLine, PayoutPeriod
 from ledger.queries.standing import GapLine
-from ledger.queries.treasury import TreasuryLine
+from ledger.queries.treasury import CorrectionLine, TreasuryLine
 
 RaoInt = Annotated[int, Meta(description="rao: 10^-9 TAO")]
 AlphaInt = Annotated[int, Meta(description="10^-9 of the subnet's alpha")]
@@ -253,7 +253,8 @@ class TreasuryReconciled(msgspec.Struct, frozen=True):
     """A stretch of the books against what the outside states, and the worst of its lights.
 
     ``period`` is 0 for a stretch that is no period. ``totals`` are of what is held, so that
-    payables stand among the accounts and in no total.
+    payables stand among the accounts and in no total. ``corrections`` are of statements of the
+    stretch that were recorded otherwise before.
     """
 
     block: BlockInt
@@ -265,6 +266,7 @@ class TreasuryReconciled(msgspec.Struct, frozen=True):
     light: Light
     accounts: Sequence[TreasuryLine]
     totals: Sequence[TreasuryLine]
+    corrections: Sequence[CorrectionLine]
 
 
 class JournalLine(msgspec.Struct, frozen=True):

@@ -229,6 +229,21 @@ RECONCILED: Final[Layout] = (
         _adjustments,
         only_if_any=True,
     ),
+    Section(
+        "Statements that were corrected",
+        (
+            Column("account", "account"),
+            Column("asset", "asset"),
+            Column("about block", "about_block", Kind.NUMBER),
+            Column("was", "was", Kind.AMOUNT),
+            Column("is", "corrected_to", Kind.AMOUNT),
+            Column("why", "reason", Kind.PROSE),
+            Column("by", "actor"),
+            Column("event", "fact_key", Kind.ID),
+        ),
+        lambda data: data["corrections"],
+        only_if_any=True,
+    ),
 )
 
 JOURNAL: Final[Layout] = (

@@ -80,6 +80,7 @@ class ObservedBalance:
     amount: int
     about_block: int
     position: int = 0
+    fact: str = ""
 
     @property
     def money(self) -> Amount:

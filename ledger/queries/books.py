@@ -142,11 +142,17 @@ def books_of(scope: Scope) -> Books:
                 )
             )
     balances: dict[tuple[str, str], list[ObservedBalance]] = defaultdict(list)
-    for row in scope.rows(view.balances):
+    for row in _with_events(scope, view.balances):
         name, amount = _account_of(row["asset"], row["account"], row["amount"])
         balances[name, row["asset"]].append(
             ObservedBalance(
-                row["asset"], name, row["account"], amount, row["about_block"], row["position"]
+                row["asset"],
+                name,
+                row["account"],
+                amount,
+                row["about_block"],
+                row["position"],
+                row["fact_key"],
             )
         )
     seen: dict[str, list[SeenMovement]] = defaultdict(list)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import msgspec
 
 from ledger.books import accounts
 from ledger.books.breaks import Break
 from ledger.books.lights import Light, light_of, worst
-from ledger.books.lines import Account, Period
+from ledger.books.lines import Account, ObservedBalance, Period
 from ledger.books.reconcile import AccountLine, Figures, observed_points, reconcile, total_of
 from ledger.observations import BlockObserved
 from ledger.queries.books import Adjustment, Books, books_of
@@ -104,6 +106,24 @@ class TreasuryLine(msgspec.Struct, frozen=True):
     observed_at_ms: int | None
 
 
+class CorrectionLine(msgspec.Struct, frozen=True):
+    """A statement that was recorded of a block and corrected later; both facts stay in the log.
+
+    ``was`` and ``corrected_to`` are the balances, signed as the account's. The figures of a period
+    that was closed at a lower ``position`` rest on ``was``.
+    """
+
+    account: str
+    asset: str
+    about_block: int
+    was: int
+    corrected_to: int
+    reason: str | None
+    actor: str | None
+    position: int
+    fact_key: str
+
+
 class Reconciliation(msgspec.Struct, frozen=True):
     """A stretch of the books: its accounts, the totals of its assets, and the worst light.
 
@@ -118,6 +138,7 @@ class Reconciliation(msgspec.Struct, frozen=True):
     light: Light
     accounts: list[TreasuryLine]
     totals: list[TreasuryLine]
+    corrections: list[CorrectionLine]
 
 
 def treasury_lines(scope: Scope, known_at: int | None = None) -> list[TreasuryLine]:
@@ -184,6 +205,7 @@ def _reconciled(scope: Scope, books: Books, period: Period) -> Reconciliation:
         worst([row.light for row in rows]),
         rows,
         totals,
+        _corrections(scope, books, period),
     )
 
 
@@ -220,8 +242,44 @@ def _open(scope: Scope, books: Books) -> Reconciliation:
         lines = lines_of(own, period.to_block)
         totals.append(told.total(asset, period, lines, rows, set(own)))
     return Reconciliation(
-        number, False, since, scope.block, worst([row.light for row in rows]), rows, totals
+        number,
+        False,
+        since,
+        scope.block,
+        worst([row.light for row in rows]),
+        rows,
+        totals,
+        _corrections(scope, books, Period(number, since, scope.block)),
     )
+
+
+def _corrections(scope: Scope, books: Books, period: Period) -> list[CorrectionLine]:
+    """The statements of the stretch, its beginning included, that were corrected."""
+    stated: dict[tuple[str, str, str, int], list[ObservedBalance]] = defaultdict(list)
+    for known in books.known.values():
+        for one in known.balances:
+            if period.from_block <= one.about_block <= period.to_block:
+                place = (one.account, one.asset, one.holder, one.about_block)
+                stated[place].append(one)
+    found = []
+    for place in sorted(stated):
+        in_order = sorted(stated[place], key=lambda one: one.position)
+        for before, after in pairwise(in_order):
+            fact = known_fact(scope.connection, after.fact)
+            found.append(
+                CorrectionLine(
+                    account=after.account,
+                    asset=after.asset,
+                    about_block=after.about_block,
+                    was=before.amount,
+                    corrected_to=after.amount,
+                    reason=getattr(fact, "reason", None),
+                    actor=getattr(fact, "actor", None),
+                    position=after.position,
+                    fact_key=after.fact,
+                )
+            )
+    return found
 
 
 def _assets(scope: Scope) -> tuple[str, str, str]:

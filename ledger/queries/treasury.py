@@ -13,6 +13,7 @@ from ledger.queries import payments as ask_payments
 from ledger.queries.reconciling import (
     AdjustmentLine,
     BreakLine,
+    CorrectionLine,
     Reconciliation,
     TreasuryLine,
     reconciliation,
@@ -24,6 +25,7 @@ from ledger.store.schema import events
 __all__ = [
     "AdjustmentLine",
     "BreakLine",
+    "CorrectionLine",
     "Reconciliation",
     "TreasuryLine",
     "account_balances",

@@ -147,3 +147,12 @@ def test_a_correction_leaves_a_closed_period_as_it_was(scene: Scene) -> None:
     book.observe_statement(scene.ledger, **right)
     line = account(scene, "assets:provider:lium", "USD", period=1)
     assert (line.closing, line.residual, line.residual_now) == (12 * USD, 12 * USD, 0)
+    for asked in (1, 2):  # the block ends the one period and begins the other
+        (told,) = scene.read(lambda scope, at=asked: reconciliation(scope, period=at)).corrections
+        assert (told.account, told.about_block) == (
+            "assets:provider:lium",
+            STATEMENT["about_block"],
+        )
+        assert (told.was, told.corrected_to) == (12 * USD, 0)
+        assert (told.reason, told.actor) == ("another account's", "ann")
+        assert told.fact_key.endswith(":11:2")

@@ -269,6 +269,23 @@ def test_every_booking_is_recorded_as_said_and_once(
     assert position(place) == stands_at
 
 
+def test_a_statement_is_corrected_with_a_reason_and_the_reconciliation_says_so(
+    place: Following, treasury: Say
+) -> None:
+    words = ("balance", "shadeform", "--at-block", 101, "--source", "statement of June", *ANN)
+    asked(treasury, *words, "--usd", "12.34")
+    refused = treasury(*words, "--usd", "-21.34")
+    assert refused.exit_code != 0
+    assert refused.stderr.count("\n") == 1
+    assert "say why it is wrong with --correction" in refused.stderr
+    right = asked(treasury, *words, "--usd", "-21.34", "--correction", "overdrawn, and misread")
+    assert right["new"] is True
+    shown = treasury("reconcile").stdout
+    assert "Statements that were corrected" in shown
+    for text in ("12.340000", "-21.340000", "overdrawn, and misread", "ann"):
+        assert text in shown
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
