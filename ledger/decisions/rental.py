@@ -408,6 +408,7 @@ class Rental(Aggregate):
         if self.contest is not None and self.contest.contest_id == contest_id:
             return
         self._must(self.contest is None, "serve two contests at once")
+        self._must(not self.stops, "serve a contest: it was asked to stop")
         began = max(from_s, self._busy_until_s())
         self.record(
             context,

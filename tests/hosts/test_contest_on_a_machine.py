@@ -97,8 +97,8 @@ def rented(arena: RecoveryArena, machine: Sshd) -> UUID:
             instance="one",
             usd_micros_per_hour=20_000_000,
             started_at_s=1_000,
-            address=str(machine.address),
         )
+        rental.reach(unit.context, str(machine.address), 1_000)
 
     arena.ledger.decide(work)
     return rental_id
