@@ -36,6 +36,22 @@ def running_address(ledger: Ledger, rental_id: UUID) -> str:
     return address
 
 
+def host_key_of(ledger: Ledger, rental_id: UUID) -> str | None:
+    """The key that its SSH showed when it was first met, as ``SHA256:…``."""
+    seen = ledger.load(Rental, rental_id).host_key
+    return None if seen is None else seen.host_key
+
+
+def note_host_key(ledger: Ledger, rental_id: UUID, host_key: str, now_s: int) -> None:
+    """Its SSH showed this key; raises :class:`DecisionRefusedError` where it was another before."""
+
+    def work(unit: Unit) -> None:
+        rental = unit.get(Rental, rental_id)
+        rental.meet(after(unit, rental), host_key, now_s)
+
+    ledger.decide(work)
+
+
 def begin_contest_on(ledger: Ledger, rental_id: UUID, contest_id: UUID, now_s: int) -> None:
     """Before the contest: the machine is its from now on.
 

@@ -15,11 +15,18 @@ from ledger.commands.rental_contests import (
     begin_contest_on,
     end_contest_if_over,
     end_contest_on,
+    host_key_of,
+    note_host_key,
     running_address,
 )
 from ledger.commands.rentals import send_stop
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.rental import Rental, RentalContestBegan, RentalContestEnded
+from ledger.decisions.rental import (
+    Rental,
+    RentalContestBegan,
+    RentalContestEnded,
+    RentalHostKeySeen,
+)
 from tests.unit.ledger.scenes import Scene
 
 
@@ -116,3 +123,14 @@ def test_only_a_machine_that_runs_has_an_address_and_serves(scene: Scene) -> Non
         running_address(scene.ledger, rental)
     with pytest.raises(DecisionRefusedError, match="not running"):
         begin_contest_on(scene.ledger, rental, contest, 950)
+
+
+def test_the_key_a_machine_first_showed_is_a_fact_and_another_is_refused(scene: Scene) -> None:
+    rental = rented(scene)
+    assert host_key_of(scene.ledger, rental) is None
+    for _ in range(2):
+        note_host_key(scene.ledger, rental, "SHA256:one", 120)
+    with pytest.raises(DecisionRefusedError, match="it showed another before"):
+        note_host_key(scene.ledger, rental, "SHA256:two", 130)
+    assert host_key_of(scene.ledger, rental) == "SHA256:one"
+    assert len(scene.facts(RentalHostKeySeen)) == 1
