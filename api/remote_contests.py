@@ -26,6 +26,9 @@ SWEEP_TIMEOUT_S: Final = 120.0
 class Meter(Protocol):
     """Who is told when a machine begins and ends to work for a contest."""
 
+    def met(self, host_key: str) -> None:
+        """The machine's SSH showed this key, and was taken for it."""
+
     def began(self) -> None:
         """Before it."""
 
@@ -35,6 +38,9 @@ class Meter(Protocol):
 
 class NoMeter:
     """For a machine that is no rental of the ledger."""
+
+    def met(self, host_key: str) -> None:
+        """Nothing is recorded."""
 
     def began(self) -> None:
         """Nothing is recorded."""
@@ -198,9 +204,19 @@ def _sweep(host: PodHost, installed: Installed, order: Order, say: Say) -> None:
 class RentalMeter:
     """Tells the log of a rental."""
 
-    def __init__(self, begin: Callable[[int], None], end: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        meet: Callable[[str, int], None],
+        begin: Callable[[int], None],
+        end: Callable[[int], None],
+    ) -> None:
+        self._meet = meet
         self._begin = begin
         self._end = end
+
+    def met(self, host_key: str) -> None:
+        """See :class:`Meter`."""
+        self._meet(host_key, int(time.time()))
 
     def began(self) -> None:
         """See :class:`Meter`."""

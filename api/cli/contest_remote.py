@@ -153,14 +153,18 @@ def remote(
     more += [] if host_firewall else ["--no-host-firewall"]
     with (
         interrupted_once("the contest is ended on its machine"),
-        _metered(rental, chosen, database, network, netuid) as (address, meter),
+        _metered(rental, chosen, database, network, netuid) as (address, known_key, meter),
     ):
         where = parse_address(address or str(host))
         pin = Pin(state / (f"rental-{rental}" if rental else f"{where.host}-{where.port}"))
         patience_s = (BOOT_S if rental else 0.0) if boot_s is None else float(boot_s)
         found = connect(
-            Ssh(where, ssh_key, pin), expected_key=host_key, boot_s=patience_s, say=_say
+            Ssh(where, ssh_key, pin),
+            expected_key=host_key or known_key,
+            boot_s=patience_s,
+            say=_say,
         )
+        meter.met(found.host_key)
         _say(_described(found.facts()))
         bundle = run_there(
             found,
@@ -195,18 +199,20 @@ def _metered(
     database: str | None,
     network: str | None,
     netuid: int | None,
-) -> Iterator[tuple[str | None, Meter]]:
-    """A rental's address, and who records what it works for; nothing is opened without one."""
+) -> Iterator[tuple[str | None, str | None, Meter]]:
+    """A rental's address and key, and who records its work; nothing is opened without one."""
     from api.cli.session import opened, settings_of
     from api.remote_contests import NoMeter, RentalMeter
     from ledger.commands.rental_contests import (
         begin_contest_on,
         end_contest_on,
+        host_key_of,
+        note_host_key,
         running_address,
     )
 
     if rental is None:
-        yield None, NoMeter()
+        yield None, None, NoMeter()
         return
     try:
         contest = UUID(chosen.plan.contest_id)
@@ -217,10 +223,11 @@ def _metered(
     with opened(settings) as services:
         ledger = services.ledger(settings.network, settings.netuid)
         meter = RentalMeter(
+            lambda key, now_s: note_host_key(ledger, rental, key, now_s),
             lambda now_s: begin_contest_on(ledger, rental, contest, now_s),
             lambda now_s: end_contest_on(ledger, rental, contest, now_s),
         )
-        yield running_address(ledger, rental), meter
+        yield running_address(ledger, rental), host_key_of(ledger, rental), meter
 
 
 def _report(chosen: Chosen, bundle: Bundle, out: Path) -> ContestReport:

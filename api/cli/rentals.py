@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from ledger.queries.rentals import Reliability
 
 SWEEP_EVERY_S: Final = 60
+PASSING: Final = frozenset({"CONTENTION", "DATABASE_FAILED", "VIEW_BEHIND"})
+"""The exit codes of what `sweep --follow` tells and outlasts, by name: that module is loaded late.
+"""
 
 
 class InvoiceFormat(StrEnum):
@@ -237,10 +240,11 @@ def sweep(
             return
         with interrupted_once("the sweep ends; what it did is recorded"):
             while True:
-                swept = _sweep(services, settings, ledger, providers, dry_run=dry_run)
-                if swept.lines or swept.unasked or output_format is OutputFormat.JSON:
-                    show(swept, SWEPT, output_format)
-                    sys.stdout.flush()
+                with _outlasting_what_passes():
+                    swept = _sweep(services, settings, ledger, providers, dry_run=dry_run)
+                    if swept.lines or swept.unasked or output_format is OutputFormat.JSON:
+                        show(swept, SWEPT, output_format)
+                        sys.stdout.flush()
                 wait(every)
 
 
@@ -378,6 +382,21 @@ def _sweep(
             return open_rentals(scope)
 
     return Sweep(ledger, providers, still_open, dry_run=dry_run).run()
+
+
+@contextmanager
+def _outlasting_what_passes() -> Iterator[None]:
+    """A database that is busy or gone for a moment must not end what stops forgotten machines."""
+    from api.errors import problem_of
+
+    try:
+        yield
+    except Exception as error:
+        problem = problem_of(error)
+        if problem.exit_code.name not in PASSING:
+            raise
+        sys.stderr.write(f"cacheon-ledger: {problem.message}; the next sweep goes on\n")
+        sys.stderr.flush()
 
 
 def _end(swept: Swept) -> None:

@@ -25,6 +25,7 @@ from evaluation.pods.port import (
 )
 from ledger.application import Ledger
 from ledger.commands import rentals as record
+from ledger.commands.rental_contests import begin_contest_on, end_contest_on
 from ledger.commands.rentals import Wanted
 from ledger.decisions.base import DecisionRefusedError
 from ledger.rental_policy import RentalTier
@@ -269,11 +270,11 @@ class RentalDesk:
 
     def begin_contest(self, rental: UUID, contest: UUID) -> None:
         """The machine works for a contest, which owns it until that ends."""
-        record.begin_contest(self._ledger, rental, contest, now_s=self._clock.now_s())
+        begin_contest_on(self._ledger, rental, contest, self._clock.now_s())
 
     def end_contest(self, rental: UUID, contest: UUID) -> None:
         """The contest needs it no longer; its cost up to now is the contest's."""
-        record.end_contest(self._ledger, rental, contest, now_s=self._clock.now_s())
+        end_contest_on(self._ledger, rental, contest, self._clock.now_s())
 
     # -- giving back --------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from evaluation.pods.port import Instance, Provider, ProviderError, Volume, requ
 from ledger.application import Ledger
 from ledger.commands import rentals as record
 from ledger.commands.alerts import raise_alert
+from ledger.commands.rental_contests import end_contest_if_over
 from ledger.commands.rentals import Found
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
@@ -315,11 +316,10 @@ class Sweep:
         return found.plan is not None and found.ended is None
 
     def _end_contest_that_is_over(self, rental: Rental) -> None:
-        """Whoever ran it died before saying so; its grace begins now."""
+        """Whoever ran it died before saying so; its grace runs from its end as far as known."""
         serving = rental.contest
         if serving is not None and not self._contest_is_open(serving.contest_id):
-            now_s = self._clock.now_s()
-            record.end_contest(self._ledger, rental.id, serving.contest_id, now_s=now_s)
+            end_contest_if_over(self._ledger, rental.id, self._clock.now_s())
 
     def _is_of_another_arena(self, request: UUID) -> bool:
         """Another arena of this installation asked for it: its own sweep sees to it."""

@@ -124,13 +124,15 @@ def _rental(
     tagged = None if line.tag is None else unit.get(Rental, UUID(line.tag))
     if tagged is not None and not _is_of(unit, tagged, provider):
         tagged = None
+    named = [unit.get(Rental, identity) for identity in machines.get(line.instance, ())]
+    named = [one for one in named if _is_of(unit, one, provider)]
+    for one in (*named, *([] if tagged is None else [tagged])):
+        # A provider may use a machine's name again: what was billed to one is not billed to two.
+        if (line.invoice, line.line) in one.invoiced:
+            return one
     if tagged is not None and tagged.instance in {None, line.instance}:
         return tagged
-    for identity in machines.get(line.instance, ()):
-        found = unit.get(Rental, identity)
-        if _is_of(unit, found, provider) and _overlaps(found, line):
-            return found
-    return tagged
+    return next((one for one in named if _overlaps(one, line)), tagged)
 
 
 def _is_of(unit: Unit, rental: Rental, provider: str) -> bool:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ledger.application import Ledger, Unit
 from ledger.commands.causes import after
+from ledger.commands.rental_contests import end_if_over, must_be_known
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.rental import Rental, Settlement
 from ledger.decisions.rental_budget import BudgetRefused, RentalBudget
@@ -101,6 +102,8 @@ def request_rental(
         own = unit.get(Rental, rental)
         if own.requested is not None:
             return None
+        if wanted.contest_id is not None:
+            must_be_known(unit, wanted.contest_id)
         rules = _rules(unit)
         tier = _tier(rules, wanted)
         budget = _budget(unit)
@@ -248,6 +251,7 @@ def end_rental(
         begun = own.started.started_at_s if own.started else 0
         believed = _believed(stated_end_s, 0, now_s)
         end_s = max(begun, now_s if believed is None else believed)
+        end_if_over(unit, own, end_s)
         own.end(after(unit, own), end_s, reason[:MAX_REASON_CHARS])
         if found_by is not None and own.instance is not None:
             own.stop_orphan(after(unit, own), own.instance, found_by)
@@ -291,26 +295,6 @@ def send_stop(ledger: Ledger, rental: UUID, reason: str, *, now_s: int) -> None:
     def work(unit: Unit) -> None:
         own = unit.get(Rental, rental)
         own.send_stop(after(unit, own), reason[:MAX_REASON_CHARS], now_s)
-
-    ledger.decide(work)
-
-
-def begin_contest(ledger: Ledger, rental: UUID, contest: UUID, *, now_s: int) -> None:
-    """The machine works for a contest from now on."""
-
-    def work(unit: Unit) -> None:
-        own = unit.get(Rental, rental)
-        own.begin_contest(after(unit, own), contest, now_s)
-
-    ledger.decide(work)
-
-
-def end_contest(ledger: Ledger, rental: UUID, contest: UUID, *, now_s: int) -> None:
-    """The machine has done its work for a contest."""
-
-    def work(unit: Unit) -> None:
-        own = unit.get(Rental, rental)
-        own.end_contest(after(unit, own), contest, now_s)
 
     ledger.decide(work)
 

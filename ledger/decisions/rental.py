@@ -139,6 +139,14 @@ class RentalReached(Fact, frozen=True, kw_only=True):
     reached_at_s: int
 
 
+@fact("rental.host_key_seen.v1")
+class RentalHostKeySeen(Fact, frozen=True, kw_only=True):
+    """The key that the machine's SSH showed when it was first met, as ``SHA256:…``."""
+
+    host_key: str
+    seen_at_s: int
+
+
 @fact("rental.repriced.v1")
 class RentalRepriced(Fact, frozen=True, kw_only=True):
     """The provider changed the price of a running machine from that second on."""
@@ -288,6 +296,7 @@ class Rental(Aggregate):
     created: RentalCreated | None = None
     started: RentalStarted | None = None
     reached: RentalReached | None = None
+    host_key: RentalHostKeySeen | None = None
     price_stated: RentalPriceStated | None = None
     prices: tuple[PriceFrom, ...] = ()
     contest: RentalContestBegan | None = None
@@ -388,6 +397,17 @@ class Rental(Aggregate):
                 reached_at_s=reached_at_s,
             )
 
+    def meet(self, context: Context, host_key: str, seen_at_s: int) -> None:
+        """Its SSH showed this key; the same again is a no-op, another is another machine."""
+        self._must(self.started is not None, "be met: it does not run")
+        if self.host_key is None:
+            key = f"rental-host-key-seen:{self.id}"
+            self.record(context, RentalHostKeySeen, key, host_key=host_key, seen_at_s=seen_at_s)
+        self._must(
+            self.host_key is not None and self.host_key.host_key == host_key,
+            f"show the key {host_key}: it showed another before",
+        )
+
     def reprice(self, context: Context, usd_micros_per_hour: int, from_s: int) -> None:
         """The provider asks another price from now on; the same price again is a no-op."""
         self._must(self.started is not None and self.ended is None, "be repriced: it does not run")
@@ -408,6 +428,7 @@ class Rental(Aggregate):
         if self.contest is not None and self.contest.contest_id == contest_id:
             return
         self._must(self.contest is None, "serve two contests at once")
+        self._must(not self.stops, "serve a contest: it was asked to stop")
         began = max(from_s, self._busy_until_s())
         self.record(
             context,
@@ -609,8 +630,8 @@ class Rental(Aggregate):
                 self.prices = (PriceFrom(fact.started_at_s, fact.usd_micros_per_hour),)
             case RentalPriceStated():
                 self.price_stated = fact
-            case RentalReached():
-                self.reached = fact
+            case RentalReached() | RentalHostKeySeen():
+                self._apply_met(fact)
             case RentalRepriced():
                 self.prices = (*self.prices, PriceFrom(fact.from_s, fact.usd_micros_per_hour))
             case RentalContestBegan():
@@ -633,6 +654,12 @@ class Rental(Aggregate):
             case _:
                 msg = f"a rental cannot take a {fact.topic}"
                 raise TypeError(msg)
+
+    def _apply_met(self, fact: RentalReached | RentalHostKeySeen) -> None:
+        if isinstance(fact, RentalReached):
+            self.reached = fact
+        else:
+            self.host_key = fact
 
     def _apply_bill(self, fact: RentalCostCorrected | RentalInvoiceMatched) -> None:
         if isinstance(fact, RentalCostCorrected):

@@ -120,6 +120,8 @@ def test_a_contest_runs_there_and_is_charged_to_its_rental_and_recorded(
 
     loaded = arena.ledger.load(Rental, rental)
     [used] = loaded.used
+    assert loaded.host_key is not None
+    assert loaded.host_key.host_key in done.stderr
     assert (used.key, loaded.contest) == (plan, None)
 
     # Again: the bundle is here, so nothing runs and nothing is charged.

@@ -218,3 +218,19 @@ def test_a_bill_is_accepted_once_and_the_cost_is_what_was_billed(engine: Engine)
     assert renting.topics().count("rental.cost_corrected") == 1
     with pytest.raises(DecisionRefusedError, match="reason must be"):
         accept_bill(renting.ledger, rented.rental, reason="", actor="alice")
+
+
+def test_a_line_stays_with_its_rental_when_its_machine_s_name_is_used_again(
+    engine: Engine,
+) -> None:
+    renting = Renting(engine)
+    first = booked(renting)
+    import_invoice(renting.ledger, "shadeform", [line(first.instance)])
+    renting.provider.machines.clear()
+    renting.provider.stopped_at.clear()
+    second = booked(renting)
+    assert second.instance == first.instance
+    (again,) = import_invoice(renting.ledger, "shadeform", [line(first.instance)])
+    assert again.rental_id == str(first.rental)
+    billed = {row["rental_id"]: row["billed_usd_micros"] for row in renting.rows()}
+    assert billed == {str(first.rental): 5_000_000, str(second.rental): None}

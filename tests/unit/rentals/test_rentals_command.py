@@ -12,11 +12,13 @@ from uuid import UUID
 import pytest
 from typer.testing import CliRunner, Result
 
+from api.cli import rentals
 from api.cli.main import app
 from api.errors import ExitCode
 from api.providers import record_of
 from evaluation.pods.choosing import Record
 from evaluation.pods.port import tag_of
+from ledger.application import ContentionError
 from ledger.queries.rentals import Reliability
 from ledger.store.database import open_engine
 from tests.contract.stores import migrated_url
@@ -206,3 +208,31 @@ def test_a_reason_or_a_name_that_cannot_be_recorded_is_refused(
     assert refused.exit_code == ExitCode.REFUSED
     assert "printable characters" in refused.stderr
     assert [one["state"] for one in there.do("machines").values()] == ["running"]
+
+
+@pytest.mark.parametrize(("error", "outlasted"), [("busy", True), ("a defect", False)])
+def test_a_followed_sweep_outlasts_a_busy_database_and_no_defect(
+    run: Run, there: StandIn, monkeypatch: pytest.MonkeyPatch, error: str, outlasted: bool
+) -> None:
+    there.do("settings", stop_s=0)
+    rented = answer(run("start", "--round", "r", "--actor", "al", "--format", "json"))
+    sweep, swept = rentals._sweep, list[str]()
+
+    def sweep_badly_once(*args: Any, **named: Any) -> Any:
+        swept.append(error)
+        if len(swept) == 1:
+            raise ContentionError(error) if outlasted else RuntimeError(error)
+        return sweep(*args, **named)
+
+    def wait(_: float) -> None:
+        if len(swept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(rentals, "_sweep", sweep_badly_once)
+    monkeypatch.setattr("api.cli.ending.wait", wait)
+    done = run("sweep", "--follow")
+    assert len(swept) == (2 if outlasted else 1)
+    if outlasted:
+        assert "busy; the next sweep goes on" in done.stderr
+        assert rented["rental_id"] in done.stdout
+        assert [one["state"] for one in there.do("machines").values()] == ["gone"]

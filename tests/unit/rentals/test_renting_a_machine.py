@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
 from sqlalchemy import Engine
 
@@ -13,21 +11,20 @@ from ledger.rules.rental_cost import PriceFrom, metered
 from tests.unit.rentals.memory_provider import HOUR_USD_MICROS, MemoryProvider, TurnedClock
 from tests.unit.rentals.renting import CAP, LONGEST_S, WORST, Renting
 
-CONTEST = UUID(int=7)
-
 
 def test_a_machine_is_rented_works_for_a_contest_and_is_booked_to_the_second(
     engine: Engine,
 ) -> None:
     renting = Renting(engine)
     renting.provider.boot_s = 95
+    contest = renting.scene.plan(renting.scene.submit("alice"))
     desk = renting.desk()
     rented = desk.rent("qwen:1")
     assert rented.address == "root@203.0.113.7:22"
     renting.clock.now += 10
-    desk.begin_contest(rented.rental, CONTEST)
+    desk.begin_contest(rented.rental, contest)
     renting.clock.now += 1_000
-    desk.end_contest(rented.rental, CONTEST)
+    desk.end_contest(rented.rental, contest)
     renting.clock.now += 21
     assert desk.stop(rented.rental, "the round is over").over
     assert renting.topics() == [
@@ -44,7 +41,7 @@ def test_a_machine_is_rented_works_for_a_contest_and_is_booked_to_the_second(
     # By begun minutes, rounded up to a cent, as the provider does.
     cost = -(-(-(-ran // 60) * 60) * HOUR_USD_MICROS // 36_000_000) * 10_000
     assert (own.cost.seconds, own.cost.cost_usd_micros) == (ran, cost)
-    assert own.cost.contest_ids == (CONTEST,)
+    assert own.cost.contest_ids == (contest,)
     assert own.cost.contest_usd_micros == (cost * 1_000 // ran,)
     (held,) = renting.budget().held.values()
     assert (held.usd_micros, held.settled) == (cost, True)
