@@ -193,8 +193,8 @@ def treasury_ranges(scope: Scope) -> list[tuple[int | None, int, int, int | None
             ranges.append((None, -1, from_block, None))
         ranges.append((number, from_block, to_block, position))
         end = to_block
-    if end < scope.block:
-        ranges.append((None, end, scope.block, None))
+    # Right after a closing the open one has no block yet, but facts may be recorded in it.
+    ranges.append((None, end, max(end, scope.block), None))
     return ranges
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-from api.app import Services
+from api.app import Services, open_services
 from api.http.app import create_app
 from api.pages.text import amount, log_end, percent, readable, seconds
+from api.settings import Settings
 from api.words import WORDS
+from ledger.application import Unit
 from ledger.codes import (
     DepositionCause,
     DisqualificationCode,
@@ -19,8 +22,19 @@ from ledger.codes import (
     RefusalCode,
     VoidCause,
 )
+from ledger.decisions.treasury import Treasury
+from ledger.keys import treasury_id
 from ledger.rules.weights import ShareReason
-from tests.unit.api.season import ALICE, BOB, DAVE, HEAD, LOST_RAO, PERIOD_END, Season
+from tests.unit.api.season import (
+    ALICE,
+    BOB,
+    DAVE,
+    HEAD,
+    LOST_RAO,
+    PERIOD_END,
+    Season,
+    record_season,
+)
 
 VOID = {"meta", "link", "input", "br", "line", "rect", "circle", "polyline", "img"}
 
@@ -230,3 +244,36 @@ def test_each_account_of_the_treasury_has_a_light_with_a_word(client: TestClient
     for account, word in (("assets:provider:lium", "accounted for"), ("ALPHA:14", "balance not")):
         assert word in section.partition(account)[2][:80]
     assert f"{HEAD - PERIOD_END}" in section.partition("assets:treasury")[2][:200]
+
+
+def test_what_came_late_stands_apart_from_what_was_found_at_the_closing(tmp_path: Path) -> None:
+    """Each note on a line of its own: run together, they read as one wrong sentence."""
+    services = open_services(Settings(database_url=f"sqlite:///{tmp_path / 'season.db'}"))
+    record_season(services)
+    ledger = services.ledger("demo", 14)
+
+    def correct(unit: Unit) -> None:
+        unit.get(Treasury, treasury_id(ledger.arena)).adjust(
+            unit.context,
+            reference="audit-1",
+            asset="TAO",
+            amount=-1_000_000,
+            provider=None,
+            reason="a lost key",
+            about_block=PERIOD_END,
+            actor="op",
+        )
+
+    ledger.decide(correct)
+    with TestClient(create_app(services)) as asked:
+        found = asked.get("/demo/14").text
+    services.close()
+    section = found[found.index('aria-labelledby="treasury"') :]
+    cells = re.findall(r'<td data-label="Status">(.*?)</td>', section)
+    (told,) = [cell for cell in cells if "with what was recorded later" in cell]
+    notes = re.findall(r"<li>(.*?)</li>", told)
+    assert [re.sub("<[^>]+>", "", note).partition(":")[0] for note in notes] == [
+        "on chain, not in the books",
+        "with what was recorded later",
+    ]
+    assert told.endswith("</li></ul>")
