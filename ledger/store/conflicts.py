@@ -25,10 +25,14 @@ class BlockOrderError(Exception):
 
 
 def same_or_conflict(topic: str, state: bytes, stored: StoredFact) -> None:
-    """Raise :class:`FactConflictError` unless ``stored`` says what the recorded bytes say."""
+    """Raise :class:`FactConflictError` unless ``stored`` says what the recorded bytes say.
+
+    Of the same thing, too: two payments' refunds may be alike in all but the payment.
+    """
     known = decode(topic, state)
     offered = decode(stored.topic, stored.state)
-    if known.topic != offered.topic or known.content() != offered.content():
+    same = known.topic == offered.topic and known.originator_id == offered.originator_id
+    if not same or known.content() != offered.content():
         raise FactConflictError(known, offered)
 
 
@@ -36,6 +40,8 @@ def _difference(known: Fact, offered: Fact) -> str:
     if known.topic != offered.topic:
         return f"it is a {known.topic}, not a {offered.topic}"
     old, new = known.content(), offered.content()
+    if old == new:
+        return f"it is of {known.originator_id}, not of {offered.originator_id}"
     return "; ".join(
         f"{name}: {old[name]!r} is recorded, {new[name]!r} was offered"
         for name in old

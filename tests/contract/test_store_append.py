@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 from eventsourcing.persistence import IntegrityError, NotSupportedError
 from sqlalchemy import Engine, event, text
@@ -90,6 +92,14 @@ def test_another_content_under_a_known_key_writes_nothing_of_its_batch(ledger: L
     with pytest.raises(FactConflictError, match="'first' is recorded, 'second' was offered"):
         append(ledger, alert("new"), alert("a", "second"), alert("newer"))
     assert log(ledger) == before
+
+
+def test_the_same_words_about_another_thing_are_a_conflict(ledger: Ledger) -> None:
+    first = alert("twin")
+    append(ledger, first)
+    other = msgspec.structs.replace(first, originator_id=UUID(int=14))
+    with pytest.raises(FactConflictError, match=f"it is of {first.originator_id}, not of"):
+        append(ledger, other)
 
 
 def test_another_kind_of_fact_under_a_known_key_is_a_conflict(ledger: Ledger) -> None:

@@ -66,8 +66,8 @@ class Payments:
     def __init__(self, money: Money) -> None:
         self.money = money
         self.known: dict[int, Payment] = {}
-        self.carried: dict[int, int] = {}
-        """The amount of every refund that was carried out, by its transfer."""
+        self.carried: set[int] = set()
+        """The transfers that carried a refund out."""
 
     def block(self, number: int, deposits: tuple[int, ...], fees: tuple[int, ...]) -> Outcome:
         """A finalized block and what it paid; an old one is only held against what is known."""
@@ -182,15 +182,14 @@ class Payments:
     def refund(self, number: int, transfer: int) -> Outcome:
         """All of it went back, in a transfer that is no other refund's.
 
-        The log keeps one refund a transfer: another one of the same amount is the recorded fact
-        again, and of another amount a conflict. Either way this payment is not refunded by it.
+        The log keeps one refund a transfer: another payment's is a conflict.
         """
         payment = self.known.get(number)
         if payment is None or not payment.refund_decided or payment.refunded:
             return "refused"
         if transfer in self.carried:
-            return "same" if self.carried[transfer] == payment.amount_rao else "conflict"
-        self.carried[transfer] = payment.amount_rao
+            return "conflict"
+        self.carried.add(transfer)
         payment.refunded = True
         self.money.move(TAO, payment.amount_rao, source=TREASURY, target=UNCLAIMED)
         return "done"
