@@ -29,6 +29,8 @@ from tests.unit.ledger.scenes import ARENA, Scene
 OLD: Final = "0004_snapshots"
 LEFT: Final = Path(__file__).parent.parent / "golden" / "season_0004.json"
 NO_VIEWS: Final = frozenset({"events", "logs", "tracking"})
+RENAMED = {"payouts_addresses": "payouts_accounts"}
+"""What a view's table is called today."""
 
 
 @pytest.fixture(params=SHARED_STORES)
@@ -73,7 +75,8 @@ def test_its_views_are_those_of_a_rebuild_row_by_row(old: Engine) -> None:
     assert schema_state(old) == "current"
     catch_up(old, PROJECTIONS)
     migrated, asked = rows(old), answers(old)
-    assert {name for name in left().keys() - NO_VIEWS if not migrated[name]} == set()
+    views = {RENAMED.get(name, name) for name in left().keys() - NO_VIEWS}
+    assert {name for name in views if not migrated[name]} == set()
     rebuild(old, PROJECTIONS)
     assert rows(old) == migrated
     assert answers(old) == asked
