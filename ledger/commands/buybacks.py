@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ledger.application import Ledger, Unit
+from ledger.commands.said import check_actor
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.buybacks import Buyback, BuybackPlanned
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.rules.buybacks import MAX_SLIPPAGE_PPM, BuybackTerms, Signed
-from ledger.texts import is_one_line
-
-MAX_ACTOR_CHARS: Final = 64
 
 
 def plan_buyback(
@@ -45,7 +41,7 @@ def approve_buyback(
     ledger: Ledger, number: int, actor: str, signed: Signed | None = None
 ) -> Buyback:
     """Approve a plan as a second person, with a second key; doing so again is a no-op."""
-    _check_actor(actor)
+    check_actor(actor)
 
     def work(unit: Unit) -> Buyback:
         treasury = _treasury(unit)
@@ -71,7 +67,7 @@ def rehearse_plan(ledger: Ledger, terms: BuybackTerms, actor: str) -> BuybackPla
 
 def rehearse_approval(ledger: Ledger, number: int, actor: str) -> Buyback:
     """Refuse what :func:`approve_buyback` would, but for a missing signature; records nothing."""
-    _check_actor(actor)
+    check_actor(actor)
     buyback = _recorded(ledger).buyback(number)
     buyback.must_be_approvable(actor, None, ())
     return buyback
@@ -96,13 +92,7 @@ def _recorded(ledger: Ledger) -> Treasury:
 
 
 def _check_plan(terms: BuybackTerms, actor: str) -> None:
-    _check_actor(actor)
+    check_actor(actor)
     if not 0 <= (terms.max_slippage_ppm or 0) <= MAX_SLIPPAGE_PPM:
         msg = f"a slippage of {terms.max_slippage_ppm} ppm is none; give 0 to 100 percent"
-        raise DecisionRefusedError(msg)
-
-
-def _check_actor(actor: str) -> None:
-    if not is_one_line(actor, MAX_ACTOR_CHARS):
-        msg = f"an actor's name must be 1 to {MAX_ACTOR_CHARS} printable characters of one line"
         raise DecisionRefusedError(msg)

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from ledger.addresses import require_ss58
 from ledger.application import Ledger, Unit
-from ledger.commands.buybacks import MAX_ACTOR_CHARS
 from ledger.commands.money import fee_policy
+from ledger.commands.said import check_actor, must_be_one_line
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import (
     ClaimRefused,
@@ -23,7 +23,6 @@ from ledger.decisions.payment import (
 )
 from ledger.decisions.submission import Submission
 from ledger.rules.claims import SignedClaim, payment_name
-from ledger.texts import is_one_line
 from ledger.units import Rao
 
 MAX_REASON_CHARS: Final = 500
@@ -184,9 +183,5 @@ def _must_cover_the_fee(unit: Unit, payment: Payment) -> None:
 
 
 def _check(actor: str, reason: str) -> None:
-    if not is_one_line(actor, MAX_ACTOR_CHARS):
-        msg = f"an actor's name must be 1 to {MAX_ACTOR_CHARS} printable characters of one line"
-        raise DecisionRefusedError(msg)
-    if not is_one_line(reason, MAX_REASON_CHARS):
-        msg = f"a reason must be 1 to {MAX_REASON_CHARS} printable characters of one line"
-        raise DecisionRefusedError(msg)
+    check_actor(actor)
+    must_be_one_line("a reason", reason, MAX_REASON_CHARS)

@@ -14,6 +14,7 @@ import msgspec
 from ledger.application import Ledger, Unit
 from ledger.books.periods import Closing
 from ledger.commands.refunds import refunds_sent_in
+from ledger.commands.said import check_actor, must_be_one_line
 from ledger.commands.treasury_evidence import burn_in, payment_in, statements_of, transfers_in
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import Payment
@@ -24,10 +25,8 @@ from ledger.observations import (
     BalanceObserved,
     PriceObserved,
 )
-from ledger.texts import is_one_line
 from ledger.units import RAO_PER_TAO, Alpha, Rao, UsdMicros
 
-MAX_ACTOR_CHARS: Final = 64
 MAX_NAME_CHARS: Final = 64
 """Of a provider's name, or a contributor's."""
 MAX_REFERENCE_CHARS: Final = 128
@@ -287,7 +286,7 @@ def observe_price(
     ledger: Ledger, *, usd_micros_per_tao: int, source: str, about_block: int
 ) -> Booked:
     """Record what a TAO cost in dollars by a source; one price a source and block."""
-    _must_be_text("a source", source, MAX_PRICE_SOURCE_CHARS)
+    must_be_one_line("a source", source, MAX_PRICE_SOURCE_CHARS)
     _must_be_a_price(usd_micros_per_tao)
 
     def work(unit: Unit) -> Booked:
@@ -324,7 +323,7 @@ def observe_statement(
     stays as it was.
     """
     _check(actor, None, provider=provider.removeprefix(PAYABLE), reason=correction)
-    _must_be_text("a statement's name", statement, MAX_REFERENCE_CHARS)
+    must_be_one_line("a statement's name", statement, MAX_REFERENCE_CHARS)
     if abs(usd_micros) > MAX_AMOUNT:
         msg = f"a statement shows up to {UsdMicros(MAX_AMOUNT)}, not {UsdMicros(usd_micros)}"
         raise DecisionRefusedError(msg)
@@ -369,7 +368,7 @@ def close_period(ledger: Ledger, closing: Closing, actor: str) -> bool:
     The figures are of :func:`ledger.queries.periods.closing_at`. What was recorded since they were
     made counts in the next period. Refused where another period was closed meanwhile.
     """
-    _must_be_text("an actor's name", actor, MAX_ACTOR_CHARS)
+    check_actor(actor)
 
     def work(unit: Unit) -> bool:
         treasury = _treasury(unit)
@@ -424,12 +423,6 @@ def _treasury(unit: Unit) -> Treasury:
     return unit.get(Treasury, treasury_id(unit.context.arena))
 
 
-def _must_be_text(what: str, text: str, max_chars: int) -> None:
-    if not is_one_line(text, max_chars):
-        msg = f"{what} must be 1 to {max_chars} printable characters of one line"
-        raise DecisionRefusedError(msg)
-
-
 _TEXTS: Final = {
     "provider": ("a provider's name", MAX_NAME_CHARS),
     "paid_from": ("the name of the account paid from", MAX_NAME_CHARS),
@@ -445,12 +438,12 @@ _PLACES: Final = frozenset({"provider", "paid_from"})
 
 
 def _check(actor: str, reference: str | None, **texts: str | None) -> None:
-    _must_be_text("an actor's name", actor, MAX_ACTOR_CHARS)
+    check_actor(actor)
     if reference is not None:
-        _must_be_text("a reference", reference, MAX_REFERENCE_CHARS)
+        must_be_one_line("a reference", reference, MAX_REFERENCE_CHARS)
     for name, text in texts.items():
         if text is not None:
-            _must_be_text(_TEXTS[name][0], text, _TEXTS[name][1])
+            must_be_one_line(_TEXTS[name][0], text, _TEXTS[name][1])
             if name in _PLACES and ":" in text:
                 msg = f"{_TEXTS[name][0]} has no colon, and {text!r} does; name the provider alone"
                 raise DecisionRefusedError(msg)

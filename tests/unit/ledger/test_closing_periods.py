@@ -13,6 +13,7 @@ from ledger.commands.block_facts import Gap, SeenAnew
 from ledger.commands.blocks import record_block
 from ledger.commands.causes import after
 from ledger.commands.money import record_balances
+from ledger.commands.said import MAX_ACTOR_CHARS
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import Payment, PaymentConsumed
 from ledger.decisions.rental import Rental, Settlement
@@ -403,7 +404,7 @@ def test_rentals_that_are_not_booked_and_missing_statements_are_warned_of(fees: 
     assert not [one for one in said if "no statement" in one]
 
 
-@pytest.mark.parametrize("actor", ["", "x" * (book.MAX_ACTOR_CHARS + 1)])
+@pytest.mark.parametrize("actor", ["", "x" * (MAX_ACTOR_CHARS + 1)])
 def test_somebody_closes(fees: Scene, actor: str) -> None:
     found = fees.read(closing_at, fees.head)
     with pytest.raises(DecisionRefusedError, match="an actor's name"):

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.commands import treasury as book
 from ledger.commands.block_facts import AlphaBurned, Withdrawal
+from ledger.commands.said import MAX_ACTOR_CHARS
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import PaymentContributed
 from ledger.decisions.treasury import (
@@ -128,7 +129,7 @@ def test_a_block_outside_of_the_log_is_refused(
         (booking, content, field, limit)
         for booking, content, _ in BOOKINGS
         for field, limit in (
-            ("actor", book.MAX_ACTOR_CHARS),
+            ("actor", MAX_ACTOR_CHARS),
             ("reference", book.MAX_REFERENCE_CHARS),
             ("provider", book.MAX_NAME_CHARS),
             ("paid_from", book.MAX_NAME_CHARS),
