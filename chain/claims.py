@@ -40,18 +40,13 @@ def check_claim(claim: SignedClaim) -> None:
 def false_claims(ledger: Ledger) -> list[PaymentClaimed]:
     """The claims of a log that were not signed by the coldkey that paid: anybody may have
     written it. The newest first; none in a sound log."""
-    found: list[PaymentClaimed] = []
 
-    def check(fact: PaymentClaimed) -> bool:
+    def is_signed(fact: PaymentClaimed) -> bool:
         deposit = ledger.load(Payment, fact.originator_id).deposits.get(fact.arena)
-        sound = deposit is not None and deposit.sender == fact.claimant
-        if deposit is not None and sound:
-            name = payment_name(deposit.extrinsic_hash, deposit.block, deposit.extrinsic_index)
-            text = claim_text(fact.arena_key, name, fact.wants, fact.hotkey)
-            sound = holds(text, Signed(fact.claimant, fact.signature))
-        if not sound:
-            found.append(fact)
-        return False  # look at every one
+        if deposit is None or deposit.sender != fact.claimant:
+            return False
+        name = payment_name(deposit.extrinsic_hash, deposit.block, deposit.extrinsic_index)
+        text = claim_text(fact.arena_key, name, fact.wants, fact.hotkey)
+        return holds(text, Signed(fact.claimant, fact.signature))
 
-    ledger.newest(PaymentClaimed, where=check)
-    return found
+    return [fact for fact in ledger.every(PaymentClaimed) if not is_signed(fact)]

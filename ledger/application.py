@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -199,11 +200,22 @@ class Ledger(Application[UUID]):
         self, kind: type[FactT], *, where: Callable[[FactT], bool] = lambda _: True
     ) -> FactT | None:
         """The last recorded fact of a type that ``where`` accepts, or None."""
+        with closing(self._newest_first(kind, where)) as found:
+            return next(found, None)
+
+    def every(
+        self, kind: type[FactT], *, where: Callable[[FactT], bool] = lambda _: True
+    ) -> list[FactT]:
+        """All recorded facts of a type that ``where`` accepts, the newest first."""
+        return list(self._newest_first(kind, where))
+
+    def _newest_first(
+        self, kind: type[FactT], where: Callable[[FactT], bool]
+    ) -> Generator[FactT, None, None]:
         with self.engine.connect() as connection:
             for fact in newest_facts(connection, self.arena, kind.topic):
                 if isinstance(fact, kind) and where(fact):
-                    return fact
-        return None
+                    yield fact
 
     def recorded(self, kind: type[FactT], from_block: int, before_block: int) -> list[FactT]:
         """The facts of a type recorded while the arena stood at one of these blocks, in order."""

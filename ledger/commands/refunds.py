@@ -60,15 +60,7 @@ def match_refunds(ledger: Ledger) -> list[PaymentRefunded]:
 
 def refunds_sent_in(ledger: Ledger, extrinsic_hash: str) -> list[PaymentRefunded]:
     """The refunds that an extrinsic carried out: it may be booked as nothing else then."""
-    found: list[PaymentRefunded] = []
-
-    def collect(fact: PaymentRefunded) -> bool:
-        if fact.extrinsic_hash == extrinsic_hash:
-            found.append(fact)
-        return False  # look at every one
-
-    ledger.newest(PaymentRefunded, where=collect)
-    return found
+    return ledger.every(PaymentRefunded, where=lambda fact: fact.extrinsic_hash == extrinsic_hash)
 
 
 # -- inside ---------------------------------------------------------------------------------
@@ -76,14 +68,7 @@ def refunds_sent_in(ledger: Ledger, extrinsic_hash: str) -> list[PaymentRefunded
 
 def _match(unit: Unit, transfer: TreasuryTransferSeen) -> bool:
     """Match a transfer with the oldest open refund; False if one like it was sent before only."""
-    alike: list[RefundDecided] = []
-
-    def collect(decided: RefundDecided) -> bool:
-        if _fits(decided, transfer):
-            alike.append(decided)
-        return False  # look at every one
-
-    unit.ledger.newest(RefundDecided, where=collect)
+    alike = unit.ledger.every(RefundDecided, where=lambda decided: _fits(decided, transfer))
     if not alike or _is_booked(unit, transfer):
         return True
     for decided in reversed(alike):
@@ -137,12 +122,5 @@ def _is_booked(unit: Unit, transfer: TreasuryTransferSeen) -> bool:
 
 def _open(ledger: Ledger) -> list[RefundDecided]:
     """The refunds that no transfer carried out yet, the newest first."""
-    found: list[RefundDecided] = []
-
-    def collect(decided: RefundDecided) -> bool:
-        if not ledger.load(Payment, decided.originator_id).refunded:
-            found.append(decided)
-        return False  # look at every one
-
-    ledger.newest(RefundDecided, where=collect)
-    return found
+    decided = ledger.every(RefundDecided)
+    return [one for one in decided if not ledger.load(Payment, one.originator_id).refunded]

@@ -26,39 +26,22 @@ def transfers_in(
     unit: Unit, extrinsic_hash: str, about_block: int | None
 ) -> list[TreasuryTransferSeen]:
     """What left the treasury in that extrinsic, which may be a batch; the newest first."""
-    found: list[TreasuryTransferSeen] = []
-
-    def collect(fact: TreasuryTransferSeen) -> bool:
-        if fact.extrinsic_hash == extrinsic_hash:
-            found.append(fact)
-        return False  # look at every one
-
-    unit.ledger.newest(TreasuryTransferSeen, where=collect)
+    found = unit.ledger.every(
+        TreasuryTransferSeen, where=lambda fact: fact.extrinsic_hash == extrinsic_hash
+    )
     return _in_block(found, about_block)
 
 
 def burn_in(unit: Unit, extrinsic_hash: str, about_block: int | None) -> AlphaBurnSeen | None:
     """The burn or recycling by the treasury in that extrinsic."""
-    found: list[AlphaBurnSeen] = []
-
-    def collect(fact: AlphaBurnSeen) -> bool:
-        if fact.extrinsic_hash == extrinsic_hash and fact.by_treasury:
-            found.append(fact)
-        return False  # look at every one
-
-    unit.ledger.newest(AlphaBurnSeen, where=collect)
+    found = unit.ledger.every(
+        AlphaBurnSeen, where=lambda fact: fact.extrinsic_hash == extrinsic_hash and fact.by_treasury
+    )
     return next(iter(_in_block(found, about_block)), None)
 
 
 def payment_in(unit: Unit, extrinsic_hash: str, about_block: int | None) -> PaymentSeen:
-    found: list[PaymentSeen] = []
-
-    def collect(fact: PaymentSeen) -> bool:
-        if fact.extrinsic_hash == extrinsic_hash:
-            found.append(fact)
-        return False  # look at every one
-
-    unit.ledger.newest(PaymentSeen, where=collect)
+    found = unit.ledger.every(PaymentSeen, where=lambda fact: fact.extrinsic_hash == extrinsic_hash)
     if not found:
         msg = (
             f"no payment to the treasury in extrinsic {extrinsic_hash} is in the log, so there is "
