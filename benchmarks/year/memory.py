@@ -53,6 +53,7 @@ class LedgerInMemory(Ledger):
         self._by_key: dict[str, Fact] = {}
         self._keys_of: dict[UUID, list[str]] = {}
         self._newest: dict[type[Fact], Fact] = {}
+        self._decided: set[type[Fact]] = set()
 
     def taken(self) -> list[Fact]:
         """The facts decided since the last call, in order."""
@@ -105,12 +106,25 @@ class LedgerInMemory(Ledger):
             raise LookupError(msg)
         return found
 
+    def every(
+        self,
+        kind: type[FactT],
+        *,
+        where: Callable[[FactT], bool] = lambda _: True,  # noqa: ARG002
+    ) -> list[FactT]:
+        """None, of a kind that was never decided: facts are not kept, so another cannot be told."""
+        if kind in self._decided:
+            msg = f"the generator asked for every {kind.topic}, and it keeps none"
+            raise LookupError(msg)
+        return []
+
     def decide(self, work: Callable[[Unit], ResultT], *, opening_at: int | None = None) -> ResultT:
         """Run a command and keep its facts for :meth:`taken`."""
         unit = _UnitInMemory(self, Context(self.arena, opening_at or self.block))
         result = work(unit)
         for fact in unit.facts:
             self.block = fact.advances_to or self.block
+            self._decided.add(type(fact))
             if isinstance(fact, _ASKED_BY_KEY):
                 self._by_key[fact.fact_key] = fact
                 self._keys_of.setdefault(fact.originator_id, []).append(fact.fact_key)
