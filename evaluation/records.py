@@ -40,8 +40,7 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class StartRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One start of the arm's server. ``ready_ms`` is from launch to healthy, None if it never was;
-    where servers start together, what they took from each other is in it. ``exit_code`` is the one
-    it ended with by itself."""
+    ``exit_code`` the one it ended with by itself."""
 
     first_block: int
     ready_ms: int | None = None
