@@ -18,6 +18,7 @@ from api.cli.machines import (
     Machine,
     Model,
     ModelName,
+    Profiles,
     RunnerKind,
     Runs,
     engines_of,
@@ -61,6 +62,7 @@ def calibrate(
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs each server gets.")] = None,
     host_firewall: HostFirewall = True,
     engine: Engines = None,
+    profiles: Profiles = None,
 ) -> None:
     """Run an image against itself, several starts (A/A), and propose gates from what was seen.
 
@@ -87,6 +89,7 @@ def calibrate(
         gpus=rules.policy.contest.limits.gpus,
         engines=engines_of(engine),
         host_firewall=host_firewall,
+        profiles=profiles,
     )
     reference = machine.image(baseline or image, "'--baseline'")
     check_reference(machine, reference)
