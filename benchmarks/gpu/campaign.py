@@ -27,14 +27,13 @@ PROFILES: Final = Path(__file__).with_name("profiles")
 SEED_OF: Final = "cacheon gpu campaign"
 """What all seeds are drawn from: a step that runs again asks the same prompts again."""
 
+_OWN_PYTHON: Final = shlex.join(("env", f"PYTHONPATH={ROOT}", sys.executable))
 _OWN_ENGINES: Final[Mapping[Kind, tuple[str, ...]]] = {
     "vllm": (),
     # Our own package, so our own interpreter; servers are handed nothing of our environment.
     "reference": (
-        "reference-kind="
-        + shlex.join(
-            ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "evaluation.reference.server")
-        ),
+        f"reference-kind={_OWN_PYTHON} -m evaluation.reference.server",
+        f"cheat-proxy-reference={_OWN_PYTHON}",
     ),
 }
 

@@ -69,11 +69,13 @@ MINERS: Final = {
     ),
 }
 """Hotkey and coldkey of each climber, in the order of their rounds."""
+_EVERYBODY: Final = (OWNER, *MINERS.values())
+"""By UID."""
 NAME_OF: Final = {hotkey: name for name, (hotkey, _) in MINERS.items()}
 
 
 class HillLedger:
-    """The arena in one SQLite file; made where it is not there."""
+    """The arena in one SQLite file; opened with its first block where it is not there."""
 
     def __init__(self, database: Path, policy: Policy) -> None:
         self.url = f"sqlite:///{database}"
@@ -87,15 +89,15 @@ class HillLedger:
             policy=policy,
             actor=OPERATOR,
         )
-        everybody = (OWNER, *MINERS.values())
-        self.block(
-            neurons=tuple(
-                NeuronChange(uid, hotkey, coldkey, None)
-                for uid, (hotkey, coldkey) in enumerate(everybody)
-            ),
-            subnet_owner=OWNER,
-            pool=PoolSeen(10**15, 2 * 10**16, 10**16, ALPHA_PRICE_RAO),
-        )
+        if self.head == OPENED_AT:
+            self.block(
+                neurons=tuple(
+                    NeuronChange(uid, hotkey, coldkey, None)
+                    for uid, (hotkey, coldkey) in enumerate(_EVERYBODY)
+                ),
+                subnet_owner=OWNER,
+                pool=PoolSeen(10**15, 2 * 10**16, 10**16, ALPHA_PRICE_RAO),
+            )
 
     def close(self) -> None:
         """Let go of the database."""
@@ -173,13 +175,12 @@ class HillLedger:
             uid: EPOCH_ALPHA * value // total
             for uid, value in zip(vector.uids, vector.values, strict=True)
         }
-        everybody = (OWNER, *MINERS.values())
         return EpochPaid(
-            uids=tuple(range(len(everybody))),
-            hotkeys=tuple(hotkey for hotkey, _ in everybody),
-            coldkeys=tuple(coldkey for _, coldkey in everybody),
-            incentive_alpha=tuple(paid.get(uid, 0) for uid in range(len(everybody))),
-            dividends_alpha=(0,) * len(everybody),
+            uids=tuple(range(len(_EVERYBODY))),
+            hotkeys=tuple(hotkey for hotkey, _ in _EVERYBODY),
+            coldkeys=tuple(coldkey for _, coldkey in _EVERYBODY),
+            incentive_alpha=tuple(paid.get(uid, 0) for uid in range(len(_EVERYBODY))),
+            dividends_alpha=(0,) * len(_EVERYBODY),
             previous_block=number - EPOCH_EVERY,
         )
 

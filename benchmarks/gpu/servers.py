@@ -37,9 +37,9 @@ def servers_of(campaign: Campaign, images: dict[str, str]) -> Iterator[dict[str,
     with ExitStack() as stack:
         found: dict[str, RunningServer] = {}
         for name, image in images.items():
-            server = runner.launch(local.named(image), name)
-            stack.callback(_stop, server, program.folder / f"server-{name.replace(' ', '-')}.log")
-            found[name] = server
+            log = program.folder / f"server-{name.replace(' ', '-')}.log"
+            found[name] = runner.launch(local.named(image), name)
+            stack.callback(_stop, found[name], log)
         for server in found.values():
             server.wait_healthy(campaign.manner.startup_timeout_s)
         yield found

@@ -16,6 +16,19 @@ VLLM_COMMON: Final = (
 """What every vLLM of a contest is told, so that a dozen small ones fit one GPU side by side: each
 sizes its cache by these bytes and not by what it finds free, which another start may be taking."""
 
+PROXIED: Final = {
+    "honest": "",
+    "truncate": "truncated",
+    "replay": "replayed",
+    "flush": "flushed",
+    "early_first": "flushed",
+    "sampler": "sampler_changed",
+    "temperature": "sampler_changed",
+    "forge": "logprobs_forged",
+    "drop_logprobs": "logprobs_missing",
+}
+"""What the proxy of ``cheats/proxy.py`` can do, and the code that it must end with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -33,7 +46,6 @@ class Engines:
 
     kind: Kind
     common: Mapping[str, str]
-    kv_room: str = ""
 
     def launch(self, *, profile: str = "", **own: str) -> str:
         """``profile:NAME?…`` of this kind (or of the named profile), with ``own`` parameters over
@@ -83,6 +95,15 @@ class Engines:
         return (
             Arm("fp8-weights", self.launch(quantization="fp8"), "quantised"),
             Arm("fp8-kv", self.launch(kv_cache_dtype="fp8"), "quantised"),
+            Arm("other-weights", self.launch(profile="vllm-other-weights"), "other_weights"),
+        )
+
+    def proxied(self, port: int) -> tuple[Arm, ...]:
+        """Cheats before an honest server that listens on ``port`` of this machine."""
+        profile = "cheat-proxy" if self.kind == "vllm" else "cheat-proxy-reference"
+        return tuple(
+            Arm(name, f"profile:{profile}?cheat={name}&backend={port}", code)
+            for name, code in PROXIED.items()
         )
 
     def climbers(self) -> tuple[str, str, str, str]:
