@@ -77,6 +77,14 @@ def engine_of(records: Sequence[ArmRecord]) -> str | None:
     return ", ".join(dict.fromkeys(one for one in said if one is not None)) or None
 
 
+def gpus_unknown(records: Sequence[ArmRecord]) -> str:
+    """Why nothing is known of the GPUs, in the words of who asked; empty where something is."""
+    if gpu_lines(records):
+        return ""
+    said = [start.gpus_before.unknown for record in records for start in record.starts]
+    return next((why for why in said if why), "no GPU was found")
+
+
 def gpu_names(lines: Iterable[GpuLine]) -> str:
     """The names of these GPUs, each once; empty where there are none."""
     return ", ".join(dict.fromkeys(line.name for line in lines))
@@ -98,6 +106,13 @@ def in_one_line(line: GpuLine) -> str:
 def stranger_in_one_line(one: GpuProcess) -> str:
     """A process on a GPU that is no server's, as text."""
     return f"{one.name} (process {one.pid}, {_known(one.memory_mib)} MiB on {one.gpu_uuid})"
+
+
+def strangers_in_words(strangers: Sequence[GpuProcess] | None) -> str:
+    """Who was on the GPUs and should not have been, as text; says so where it is unknown."""
+    if strangers is None:
+        return "unknown"
+    return ", ".join(map(stranger_in_one_line, strangers)) or "none"
 
 
 def _line(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli import contest_records, contest_remote
-from api.cli.contest_calibrate import calibrate
+from api.cli.contest_calibrate import calibrate, show_calibration
 from api.cli.contest_plan import plan_by_hand, read_plan, with_launches
 from api.cli.contest_rules import RANDOM, rules_of
 from api.cli.contest_sealing import check_writable, kept_until, seal
@@ -56,6 +56,7 @@ app = typer.Typer(no_args_is_help=True, help="Contests: tried, run, recorded.")
 
 
 app.command("calibrate")(calibrate)
+app.command("calibration")(show_calibration)
 
 
 def register(root: typer.Typer) -> None:
@@ -220,7 +221,7 @@ def run(
     from api.cli.output import show
     from api.contest_report import contest_report
     from evaluation.contest import run_contest
-    from evaluation.manifest import read_manifest
+    from evaluation.manifest import read_baseline, read_manifest
     from evaluation.object_store import open_evidence
     from evaluation.sources import open_texts
     from evaluation.tokenizers import load_tokenizer
@@ -283,9 +284,10 @@ def run(
                 on_measured=watcher.measured,
                 texts=texts,
             )
-        manifest = None
+        manifest = found = None
         if outcome.manifest_digest:
             manifest = read_manifest(store.get(outcome.manifest_digest))
+            found = read_baseline(store.get(manifest.baseline_evidence))
             if out is not None:
                 unsealed = seal(out, store, outcome.manifest_digest, sign)
         elif out is not None:
@@ -294,6 +296,7 @@ def run(
             chosen.plan,
             outcome,
             manifest=manifest,
+            baseline=found,
             policy=chosen.rules,
             seed_note=chosen.seed,
             runner=dict(made.facts()),

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from imagined_contest import plan
-from imagined_gpus import BUSY, IDLE, UUID, busy, nvidia_smi
 
 from evaluation.conditions import conditions_of, unfit
 from evaluation.gpu_work import (
@@ -27,6 +26,7 @@ from evaluation.gpu_work import (
 from evaluation.gpus import GPU_FIELDS, GpuFacts, clock_drift_ppm, read_gpus
 from evaluation.records import ArmRecord, BlockRecord
 from ledger.codes import VoidCause
+from tests.standins.nvidia_smi import BUSY, IDLE, UUID, busy, nvidia_smi
 
 OTHER = "GPU-other"
 RECORDED = Path(__file__).parents[2] / "data" / "gpus" / "h100-multiplying.csv"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from imagined_gpus import IDLE, UUID, busy
 
 from evaluation.gpu_strangers import HIDDEN_MIB, MAX_STRANGERS, Neighbours, all_strangers
 from evaluation.gpus import GpuFacts, GpuProcess, read_gpus
+from tests.standins.nvidia_smi import IDLE, UUID, busy
 
 PARENT = """
 import subprocess, sys
