@@ -52,7 +52,7 @@ class Seen(Watched):
 
     steps: list[tuple[str, str | None, int]] = field(default_factory=list)
     beside: list[int] = field(default_factory=list)
-    """How many servers were there at each block's start, frozen or not."""
+    """How many servers were there, frozen or not, whenever a prompt was asked or answered."""
     warming: list[int] = field(default_factory=list)
     """How many servers were not frozen at each warm-up's start."""
 
@@ -66,7 +66,7 @@ class Seen(Watched):
         self.steps.append((phase, who, done))
         if (phase, done) == ("warmup", 0):
             self.warming.append(self.working_now())
-        if (phase, done) == ("prompts", 0):
+        if phase == "prompts":
             self.beside.append(len(self.there()))
 
 
@@ -102,7 +102,7 @@ def test_all_are_there_and_only_the_one_that_is_asked_or_warmed_up_is_working(
     blocks = 2
     assert seen.working == [1] * (3 * blocks)
     assert seen.warming == [1] * (3 * (blocks if mode == "restarted" else 1) + 1)  # the reference
-    assert [count for count in seen.beside if count != 3] == []
+    assert set(seen.beside) == {3}
 
 
 def test_arms_are_asked_in_the_order_that_the_seed_draws(round_together: Round) -> None:
