@@ -267,8 +267,7 @@ def run(
     sign = None
     if sign_with is not None:  # before hours of work: a password may be asked for, or be wrong
         sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
-    made = machine.runner()
-    texts = open_texts(chosen.plan.policy.contest.source, prompts_file)
+    made, texts = machine.runner(), open_texts(chosen.plan.policy.contest.source, prompts_file)
     _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
     with ExitStack() as stack:
         kept = evidence or kept_until(stack)
