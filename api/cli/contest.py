@@ -13,7 +13,8 @@ import typer
 
 from api.cli import contest_records, contest_remote
 from api.cli.contest_calibrate import calibrate, show_calibration
-from api.cli.contest_plan import plan_by_hand, read_plan, with_launches
+from api.cli.contest_launches import with_launches
+from api.cli.contest_plan import plan_by_hand, read_plan
 from api.cli.contest_rules import RANDOM, rules_of
 from api.cli.contest_sealing import check_writable, kept_until, seal
 from api.cli.machines import (
