@@ -15,7 +15,7 @@ from benchmarks.gpu.settings import PROXIED, Arm, Engines, parameters_of
 from benchmarks.gpu.steps import price
 from benchmarks.gpu.steps.honest import expectations
 from benchmarks.gpu.steps.references import percentile
-from benchmarks.gpu.tables import contest_table, table_of
+from benchmarks.gpu.tables import contest_table, speed_order, table_of
 from benchmarks.gpu.throughput import block_walls_us
 from benchmarks.gpu.toml_text import toml_of
 from evaluation.client import Answer
@@ -132,6 +132,13 @@ def test_a_table_of_a_void_contest_says_why() -> None:
     told = contest_table("aa", [], report)
     assert told.startswith("aa: void (drifted), drift 12.346 %")
     assert table_of("t", ("a",), [[None]]).splitlines()[-1].strip() == "-"
+
+
+def test_the_order_of_speed_is_undecided_where_intervals_overlap() -> None:
+    intervals = [(100, 200), (150, 400), (-90, -10), (-20, 30), (None, None)]
+    lines = [{"lower_ppm": lower, "upper_ppm": upper} for lower, upper in intervals]
+    told = speed_order(["a", "b", "c", "d", "refused"], {"entrants": lines})
+    assert told.endswith(": b ~ a > d ~ baseline > c")
 
 
 def test_nothing_is_begun_after_the_deadline(tmp_path: Path) -> None:
