@@ -1,0 +1,1 @@
+"""The contest on real GPUs: every step of the trial, run by the program's own commands."""
