@@ -1,0 +1,297 @@
+"""From a bundle that was found whole and true to its summary; pure, no file is read here."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+
+from benchmarks.gpu.catalogue import Entry
+from benchmarks.gpu.summary import (
+    BASELINE,
+    MARGINS_MILLI,
+    ArmTimes,
+    ArmVerdict,
+    BlockTimes,
+    GpuSeen,
+    Plan,
+    Step,
+    Summary,
+)
+from evaluation.blocks import blocks_of
+from evaluation.bundle import Bundle
+from evaluation.client import Answer
+from evaluation.entrant import EntrantEvidence, ForcedAnswer
+from evaluation.evidence import read_evidence
+from evaluation.figures import GateFigures, gate_figures
+from evaluation.gpus import Gpu, GpuFacts
+from evaluation.judge import judge
+from evaluation.manifest import BaselineEvidence, read_baseline
+from evaluation.records import ArmRecord, StartRecord
+from ledger.contest_policy import ContestPolicy
+from ledger.gate_policy import GatePolicy
+
+
+def evidence_in(bundle: Bundle) -> dict[str, EntrantEvidence]:
+    """The evidence on every entrant, by entrant id, in the plan's order."""
+    return {
+        part.entrant_id: read_evidence(bundle.get(part.evidence_digest))
+        for part in bundle.manifest.entrants
+    }
+
+
+def summary_of(name: str, entry: Entry, bundle: Bundle, calibrated: GatePolicy | None) -> Summary:
+    """What is kept of a bundle; ``calibrated`` are the gates of the calibration for it, if any."""
+    manifest = bundle.manifest
+    plan, outcome = manifest.plan, manifest.outcome
+    baseline = read_baseline(bundle.get(manifest.baseline_evidence))
+    evidence = evidence_in(bundle)
+    records = [*baseline.records, *(one.record for one in evidence.values() if one.record)]
+    return Summary(
+        name=name,
+        what=entry.what,
+        about=entry.about,
+        manifest_digest=bundle.manifest_digest,
+        track=plan.track,
+        model=plan.model_name,
+        engine=entry.engine,
+        host=_host(bundle),
+        plan=_plan(plan.policy.contest),
+        gates=plan.policy.gates,
+        status=outcome.status,
+        void=f"{outcome.void_cause}: {outcome.detail}" if outcome.void_cause else "",
+        conditions=manifest.conditions,
+        gpus=_gpus(records),
+        arms=(
+            *_baseline_times(entry, plan.policy.contest, baseline, plan.baseline.digest),
+            *(
+                _times(entry, plan.policy.contest, one, plan.policy.gates)
+                for one in evidence.values()
+            ),
+        ),
+        verdicts=_verdicts(entry, bundle, evidence, calibrated),
+        steps=tuple(
+            Step(
+                what=step.what,
+                arm=step.entrant_id,
+                undecided=step.undecided,
+                needed_ppm=step.needed_ppm,
+                reached_ppm=step.reached_ppm,
+            )
+            for step in bundle.rejudged.throne.steps
+        ),
+        king=bundle.rejudged.throne.king,
+    )
+
+
+def _host(bundle: Bundle) -> dict[str, str]:
+    host = bundle.manifest.host_before
+    said = {"cpu": host.cpu, "cores": host.usable_cores, "kernel": host.kernel}
+    known = {name: str(value) for name, value in said.items() if value is not None}
+    return known | {
+        "runner": bundle.manifest.runner.get("runner", ""),
+        "client": bundle.manifest.client,
+    }
+
+
+def _plan(contest: ContestPolicy) -> Plan:
+    return Plan(
+        order=contest.order,
+        restart_each_block=contest.restart_each_block,
+        streams=contest.streams,
+        prompts=contest.prompts,
+        prompts_per_block=contest.prompts_per_block,
+        context_tokens=contest.context_tokens,
+        output_tokens=contest.output_tokens,
+        gpus=contest.limits.gpus,
+        ask_logprobs=getattr(contest, "ask_logprobs", True),
+    )
+
+
+# -- times -----------------------------------------------------------------------------------
+
+
+def _baseline_times(
+    entry: Entry, contest: ContestPolicy, baseline: BaselineEvidence, image: str
+) -> Iterable[ArmTimes]:
+    runs = [answers for answers in (baseline.before, baseline.after) if answers]
+    for number, (answers, record) in enumerate(zip(runs, baseline.records, strict=False)):
+        arm = BASELINE if number == 0 else f"{BASELINE}-after"
+        yield ArmTimes(
+            arm=arm,
+            name=entry.names.get(arm, "baseline"),
+            image=image,
+            ready_ms=tuple(start.ready_ms for start in record.starts),
+            gpu_ms=record.gpu_ms,
+            blocks=_blocks(contest, answers, (), record, 0),
+        )
+
+
+def _times(
+    entry: Entry, contest: ContestPolicy, evidence: EntrantEvidence, gates: GatePolicy
+) -> ArmTimes:
+    record, arm = evidence.record, evidence.entrant_id
+    return ArmTimes(
+        arm=arm,
+        name=entry.names.get(arm, arm),
+        image=evidence.image_digest,
+        ready_ms=() if record is None else tuple(start.ready_ms for start in record.starts),
+        gpu_ms=0 if record is None else record.gpu_ms,
+        blocks=_blocks(contest, evidence.answers, evidence.forced, record, gates.margin_clip_milli),
+    )
+
+
+def _blocks(
+    contest: ContestPolicy,
+    answers: Sequence[Answer],
+    forced: Sequence[ForcedAnswer],
+    record: ArmRecord | None,
+    clip_milli: int,
+) -> tuple[BlockTimes, ...]:
+    """The blocks that were answered whole."""
+    starts = () if record is None else record.starts
+    found = []
+    for block, places in enumerate(blocks_of(contest)):
+        if places.stop > len(answers):
+            break
+        own = answers[places.start : places.stop]
+        times = BlockTimes(
+            block=block,
+            start=_start_of(block, starts),
+            tokens=sum(len(one.tokens) for one in own),
+            wall_us=max(one.sent_us + one.end_us for one in own) - min(one.sent_us for one in own),
+            e2e_us=tuple(one.wall_us for one in own),
+            place=_place_of(block, record),
+        )
+        if forced:
+            times = _with_margins(times, own, forced[places.start : places.stop], clip_milli)
+        found.append(times)
+    return tuple(found)
+
+
+def _start_of(block: int, starts: Sequence[StartRecord]) -> int:
+    return max(0, bisect_right([start.first_block for start in starts], block) - 1)
+
+
+def _place_of(block: int, record: ArmRecord | None) -> int | None:
+    if record is None:
+        return None
+    places = [
+        one.place
+        for one in record.blocks
+        if one.phase == "prompts" and one.block == block and not one.set_aside
+    ]
+    return places[-1] if places else None
+
+
+def _with_margins(
+    times: BlockTimes, own: Sequence[Answer], forced: Sequence[ForcedAnswer], clip_milli: int
+) -> BlockTimes:
+    known = [token for answer in forced for token in answer.tokens if token is not None]
+    off = [
+        abs(claimed - token.logprob_milli)
+        for answer, under in zip(own, forced, strict=True)
+        for claimed, token in zip(answer.logprobs_milli, under.tokens, strict=False)
+        if token is not None and token.logprob_milli is not None
+    ]
+    return BlockTimes(
+        block=times.block,
+        start=times.start,
+        tokens=times.tokens,
+        wall_us=times.wall_us,
+        e2e_us=times.e2e_us,
+        place=times.place,
+        margin_milli=sum(min(token.margin_milli, clip_milli) for token in known),
+        first_choices=sum(token.is_first_choice for token in known),
+        forced=len(known),
+        delta_milli=sum(off),
+        claims=len(off),
+    )
+
+
+# -- verdicts --------------------------------------------------------------------------------
+
+
+def _verdicts(
+    entry: Entry,
+    bundle: Bundle,
+    evidence: Mapping[str, EntrantEvidence],
+    calibrated: GatePolicy | None,
+) -> tuple[ArmVerdict, ...]:
+    scores = {one.entrant_id: one for one in bundle.rejudged.throne.scores}
+    gates = bundle.manifest.plan.policy.gates
+    found = []
+    for verdict in bundle.rejudged.verdicts:
+        arm = verdict.entrant_id
+        own, score = evidence[arm], scores.get(arm)
+        tokens = [one for answer in own.forced for one in answer.tokens if one is not None]
+        found.append(
+            ArmVerdict(
+                arm=arm,
+                name=entry.names.get(arm, arm),
+                role=own.role,
+                expected=str(entry.codes.get(arm, "")),
+                status=verdict.status,
+                code=verdict.code,
+                calibrated_code=None if calibrated is None else judge(own, calibrated).code,
+                detail=verdict.detail,
+                figures=_figures(own, gates),
+                tokens=len(tokens),
+                beyond=tuple(
+                    sum(token.margin_milli > edge for token in tokens) for edge in MARGINS_MILLI
+                ),
+                score_ppm=None if score is None else score.score_ppm,
+                lower_ppm=None if score is None else score.lower_ppm,
+                upper_ppm=None if score is None else score.upper_ppm,
+            )
+        )
+    return tuple(found)
+
+
+def _figures(evidence: EntrantEvidence, gates: GatePolicy) -> GateFigures | None:
+    """None for a run that a fault ended: it has holes."""
+    return None if evidence.fault is not None else gate_figures(evidence, gates)
+
+
+# -- GPUs ------------------------------------------------------------------------------------
+
+
+def _gpus(records: Sequence[ArmRecord]) -> tuple[GpuSeen, ...]:
+    """Every GPU that was seen, over the readings after each block, by its place in the machine."""
+    moments = [block.gpus for record in records for block in record.blocks]
+    seen: dict[str, list[Gpu]] = {}
+    for facts in moments:
+        for gpu in facts.gpus or ():
+            seen.setdefault(gpu.uuid, []).append(gpu)
+    return tuple(
+        _gpu_seen(seen[uuid], _processes(uuid, moments))
+        for uuid in sorted(seen, key=lambda uuid: seen[uuid][0].index)
+    )
+
+
+def _gpu_seen(readings: Sequence[Gpu], processes: tuple[str, ...]) -> GpuSeen:
+    reasons = 0
+    for one in readings:
+        reasons |= one.clock_reasons or 0
+    return GpuSeen(
+        name=readings[0].name,
+        driver=readings[0].driver,
+        memory_mib=readings[0].memory_mib,
+        readings=len(readings),
+        sm_mhz=_range(one.working_mhz for one in readings),
+        celsius=_range(one.celsius for one in readings),
+        power_mw=_range(one.power_mw for one in readings),
+        memory_used_mib=_range(one.memory_used_mib for one in readings),
+        clock_reasons=reasons,
+        processes=processes,
+    )
+
+
+def _processes(uuid: str, moments: Iterable[GpuFacts]) -> tuple[str, ...]:
+    names = {one.name for facts in moments for one in facts.processes if one.gpu_uuid == uuid}
+    # A path of the machine says nothing to a reader: the program's own name does.
+    return tuple(sorted({name.rsplit("/", 1)[-1] for name in names}))
+
+
+def _range(values: Iterable[int | None]) -> tuple[int, int] | None:
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None
