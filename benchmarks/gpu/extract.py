@@ -16,6 +16,7 @@ from benchmarks.gpu.summary import (
     Plan,
     Step,
     Summary,
+    named_gpus,
 )
 from evaluation.blocks import blocks_of
 from evaluation.bundle import Bundle
@@ -81,6 +82,14 @@ def summary_of(name: str, entry: Entry, bundle: Bundle, calibrated: GatePolicy |
         ),
         king=bundle.rejudged.throne.king,
     )
+
+
+def gpu_name(bundle: Bundle) -> str:
+    """The GPUs of a server, as :attr:`Summary.gpu` says it."""
+    baseline = read_baseline(bundle.get(bundle.manifest.baseline_evidence))
+    records = [one.record for one in evidence_in(bundle).values() if one.record]
+    seen = _gpus([*baseline.records, *records])
+    return named_gpus(bundle.manifest.plan.policy.contest.limits.gpus, seen)
 
 
 def _host(bundle: Bundle) -> dict[str, str]:

@@ -7,6 +7,7 @@ the summary anew (:mod:`benchmarks.gpu.extract`) and compare.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -160,10 +161,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def gpu(self) -> str:
-        """The name of its GPUs, e.g. ``2 x NVIDIA H100``; empty where none was seen."""
-        names = sorted({one.name for one in self.gpus})
-        count = self.plan.gpus
-        return (f"{count} x " if count > 1 else "") + ", ".join(names) if names else ""
+        """The GPUs of one of its servers, as :func:`named_gpus` says it."""
+        return named_gpus(self.plan.gpus, self.gpus)
+
+
+def named_gpus(count: int, seen: Iterable[GpuSeen]) -> str:
+    """How many GPUs a server gets and what they are, e.g. ``2 x NVIDIA H100``; empty where none
+    was seen."""
+    names = ", ".join(sorted({one.name for one in seen}))
+    return f"{count} x {names}" if names and count > 1 else names
 
 
 def read_summaries(folder: Path = DATA) -> list[Summary]:
