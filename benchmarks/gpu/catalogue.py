@@ -21,15 +21,26 @@ one has to be scored. The model, the plan, the GPUs and everything measured come
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from benchmarks.gpu.summary import What
+from evaluation.bundle import read_bundle
 from ledger.codes import DisqualificationCode
 
 CATALOGUE: Final = "bundles.toml"
+_STARTS: Final[dict[str, What]] = {
+    "aa": "aa",
+    "cheat": "cheats",
+    "coarse": "cheats",
+    "hill": "rounds",
+    "round": "rounds",
+    "tp": "parallel",
+}
+"""What the names of the campaign's bundles begin with; all others are honest settings."""
 
 
 class CatalogueError(ValueError):
@@ -68,3 +79,52 @@ def read_catalogue(folder: Path) -> dict[str, Entry]:
         msg = f"{CATALOGUE} names {name}, and there is no {name}.zip beside it"
         raise CatalogueError(msg)
     return dict(sorted(entries.items()))
+
+
+def write_catalogue(folder: Path) -> Path:
+    """Write a catalogue that knows the bundles' entrants and the codes they got, to be mended.
+
+    What a bundle is for is guessed from its name (``aa…``, ``cheat…``, ``tp…``), else it
+    is ``honest``; a code that an entrant got is written as the one it must get, for whoever reads
+    it to take out where it was honest. Raises :class:`CatalogueError` where there is one already,
+    and :class:`~evaluation.bundle.BundleError` for a bundle that is not true.
+    """
+    path = folder / CATALOGUE
+    if path.exists():
+        msg = f"{folder.name} has a {CATALOGUE} already; it is not written over"
+        raise CatalogueError(msg)
+    entries = {}
+    for one in sorted(folder.glob("*.zip")):
+        verdicts = read_bundle(one).rejudged.verdicts
+        entries[one.stem] = {
+            "what": _guessed(one.stem),
+            "about": "",
+            "engine": "",
+            "names": {verdict.entrant_id: verdict.entrant_id for verdict in verdicts},
+            "codes": {
+                verdict.entrant_id: verdict.code
+                for verdict in verdicts
+                if verdict.status == "disqualified"
+            },
+        }
+    path.write_text("".join(_table(name, entry) for name, entry in entries.items()), "utf-8")
+    return path
+
+
+def _guessed(name: str) -> What:
+    for start, what in _STARTS.items():
+        if name.startswith(start):
+            return what
+    return "honest"
+
+
+def _table(name: str, entry: Mapping[str, object]) -> str:
+    """TOML by hand: strings and flat tables of strings, none of which needs an escape."""
+    lines = [f"[{name}]"]
+    for key, value in entry.items():
+        if isinstance(value, Mapping):
+            inner = ", ".join(f'{one} = "{text}"' for one, text in value.items())
+            lines.append(f"{key} = {{ {inner} }}" if inner else f"{key} = {{}}")
+        else:
+            lines.append(f'{key} = "{value}"')
+    return "\n".join(lines) + "\n\n"

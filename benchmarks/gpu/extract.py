@@ -25,11 +25,12 @@ from evaluation.entrant import EntrantEvidence, ForcedAnswer
 from evaluation.evidence import read_evidence
 from evaluation.figures import GateFigures, gate_figures
 from evaluation.gpus import Gpu, GpuFacts
-from evaluation.judge import judge
+from evaluation.judge import EntrantVerdict, judge
 from evaluation.manifest import BaselineEvidence, read_baseline
 from evaluation.records import ArmRecord, StartRecord
 from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
+from ledger.rules.interval import block_log_ratios_ppm, rounded_mean, saved_ppm
 
 
 def evidence_in(bundle: Bundle) -> dict[str, EntrantEvidence]:
@@ -227,7 +228,8 @@ def _verdicts(
     calibrated: GatePolicy | None,
 ) -> tuple[ArmVerdict, ...]:
     scores = {one.entrant_id: one for one in bundle.rejudged.throne.scores}
-    gates = bundle.manifest.plan.policy.gates
+    policy = bundle.manifest.plan.policy
+    gates, per_block = policy.gates, policy.contest.prompts_per_block
     found = []
     for verdict in bundle.rejudged.verdicts:
         arm = verdict.entrant_id
@@ -249,11 +251,18 @@ def _verdicts(
                     sum(token.margin_milli > edge for token in tokens) for edge in MARGINS_MILLI
                 ),
                 score_ppm=None if score is None else score.score_ppm,
+                saved_ppm=None if score is None else _saved_ppm(verdict, per_block),
                 lower_ppm=None if score is None else score.lower_ppm,
                 upper_ppm=None if score is None else score.upper_ppm,
             )
         )
     return tuple(found)
+
+
+def _saved_ppm(verdict: EntrantVerdict, per_block: int) -> int:
+    """As the interval rule's score, which stops at 0."""
+    ratios = block_log_ratios_ppm(verdict.baseline_e2e_us, verdict.e2e_us, per_block)
+    return saved_ppm(rounded_mean(sum(ratios), len(ratios)))
 
 
 def _figures(evidence: EntrantEvidence, gates: GatePolicy) -> GateFigures | None:

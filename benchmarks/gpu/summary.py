@@ -74,7 +74,9 @@ class ArmVerdict(msgspec.Struct, frozen=True, kw_only=True):
     ``expected`` is the code it has to get: empty for an honest one. ``code`` was given under the
     bundle's own gates, ``calibrated_code`` follows under those of the calibration for its model,
     GPU and engine; None where there is none. ``beyond[i]`` is how many tokens have a margin above
-    :data:`MARGINS_MILLI` ``[i]``. The score is the part of the baseline's time that is saved.
+    :data:`MARGINS_MILLI` ``[i]``. ``saved_ppm`` is the part of the baseline's time that is saved by
+    the mean of its blocks, below 0 where it is slower, with the interval's bounds; a score is never
+    below 0.
     """
 
     arm: str
@@ -89,6 +91,7 @@ class ArmVerdict(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     beyond: tuple[int, ...]
     score_ppm: int | None = None
+    saved_ppm: int | None = None
     lower_ppm: int | None = None
     upper_ppm: int | None = None
 
