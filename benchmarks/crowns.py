@@ -101,9 +101,9 @@ def smallest_gain_95() -> Measurement:
         for row in _on_gpus()
     )
     note = (
-        f"among five challengers {_gain(ours, KING_AND_FIVE)}; {on_gpus}gains in steps of 0.5 % to 8 %, "
-        "1 % to 20 % and 2 % beyond, the challenger's times over 1 + gain; other rules and noises "
-        f"are in the table of `false_crowns`, the curves in [{PLOT.name}]({PLOT.name})"
+        f"among five challengers {_gain(ours, KING_AND_FIVE)}; {on_gpus}gains in steps of 0.5 % "
+        "to 8 %, 1 % to 20 % and 2 % beyond, the challenger's times over 1 + gain; other rules "
+        f"and noises are in the table of `false_crowns`, the curves in [{PLOT.name}]({PLOT.name})"
     )
     return Measurement(gain, ours.power.contests, note)
 

@@ -60,7 +60,7 @@ def number(value: int | None) -> str:
 
 def thousandths(value: float | None, digits: int = 3) -> str:
     """A figure in thousandths with decimals, or a dash."""
-    return DASH if value is None else f"{value:.{digits}f}"
+    return DASH if value is None else f"{value:,.{digits}f}"
 
 
 def seconds(ms: float | None) -> str:
