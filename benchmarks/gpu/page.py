@@ -16,10 +16,15 @@ from benchmarks.gpu.measured import (
     table,
     thousandths,
 )
-from benchmarks.gpu.page_gates import calibrations_section, gates_section, speed_section, tails
+from benchmarks.gpu.page_gates import (
+    calibrations_section,
+    gates_section,
+    margin_plots,
+    speed_section,
+)
 from benchmarks.gpu.page_noise import hour_section, noise_rows, noise_section, power_section
-from benchmarks.gpu.plots import Row, Tail, margins_svg, strip_svg
-from benchmarks.gpu.summary import BASELINE, MARGINS_MILLI, ArmTimes, GpuSeen, Summary
+from benchmarks.gpu.plots import Row, strip_svg
+from benchmarks.gpu.summary import BASELINE, ArmTimes, GpuSeen, Summary
 from benchmarks.noise.plot import Curve, power_svg
 from benchmarks.results import ROOT
 from ledger.units import PPM
@@ -27,7 +32,8 @@ from ledger.units import PPM
 PAGE: Final = ROOT / "docs" / "calibration.md"
 WRITTEN: Final = Path(__file__).with_name("contradictions.md")
 """What a person wrote about the figures; it is included as it stands."""
-PLOTS: Final = ("block-noise.svg", "margins.svg", "speed.svg", "gpu-power.svg")
+PLOTS: Final = ("block-noise.svg", "margins-*.svg", "speed.svg", "gpu-power.svg")
+"""Names and patterns of all files that may lie beside the page and be its own."""
 _PLOTTED_GAIN: Final = 0.2
 _US: Final = 1_000_000
 _REASONS: Final = {
@@ -58,7 +64,7 @@ def page_of(found: Measured, written: str) -> str:
     sections = (
         ("What was measured", _bundles(found)),
         ("Noise floor", noise_section(found)),
-        ("Gates", _margins_plot(found) + gates_section(found)),
+        ("Gates", _gates_head(found) + gates_section(found)),
         ("Calibrations", calibrations_section(found)),
         ("Speed", _speed_head(found) + speed_section(found)),
         ("A king of the hill", _rounds(found)),
@@ -77,25 +83,11 @@ def page_of(found: Measured, written: str) -> str:
 def plots_of(found: Measured) -> dict[str, str]:
     """Every plot that the page shows, by the name of its file."""
     noise = noise_rows(found)
-    plots: dict[str, str] = {}
+    plots = margin_plots(found)
     if noise:
         rows = [Row(name, values, colour=place) for place, (name, values) in enumerate(noise)]
         title = "The same server's blocks against the mean of all servers in the block"
         plots["block-noise.svg"] = strip_svg(title, "% of the block's time", rows)
-    named = [
-        (f"{one.name} ({run.name})", one)
-        for run in found.summaries
-        for one in (run.verdicts[:1] if run.what == "aa" else run.verdicts)
-        if one.tokens
-    ]
-    if named:
-        curves = [
-            Tail(name, list(zip(MARGINS_MILLI, shares, strict=True)), refused)
-            for name, shares, refused in tails(named)
-        ]
-        gates = found.summaries[0].gates
-        title = "Tokens beyond a margin, by setting; refused ones dashed"
-        plots["margins.svg"] = margins_svg(title, curves, gates.max_p99_margin_milli)
     speeds = [
         Row(
             f"{one.name} ({run.name})",
@@ -112,7 +104,7 @@ def plots_of(found: Measured) -> dict[str, str]:
         plots["speed.svg"] = strip_svg(title, "%", speeds, limit=0)
     powers = [
         Curve(
-            f"{one.plan}, {power.gpu or 'no GPU'}, {power.model}{who}",
+            f"{one.blocks} x {one.prompts_per_block}, {power.gpu or 'no GPU'}, {power.model}{who}",
             [(gain / PPM, count / one.contests) for gain, count in counts],
             dashed=bool(who),
         )
@@ -156,12 +148,12 @@ def _asked(one: Summary) -> str:
     )
 
 
-def _margins_plot(found: Measured) -> str:
-    if not any(one.tokens for run in found.summaries for one in run.verdicts):
+def _gates_head(found: Measured) -> str:
+    if not any(run.verdicts for run in found.summaries):
         return ""
     return (
         "Margins and distances are thousandths of a nat, under the reference. A verdict in bold is "
-        "not the one\nthat had to come.\n\n![Tokens beyond a margin, by setting](margins.svg)\n\n"
+        "not the one\nthat had to come.\n\n"
     )
 
 

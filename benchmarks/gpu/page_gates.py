@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.gpu.calibrations import calibration_of
 from benchmarks.gpu.measured import DASH, Measured, number, percent, short, table
-from benchmarks.gpu.summary import ArmVerdict, Summary
+from benchmarks.gpu.plots import Tail, margins_svg
+from benchmarks.gpu.summary import MARGINS_MILLI, ArmVerdict, Summary
 from evaluation.figures import GateFigures
 from evaluation.gates import noise_limits
 from ledger.gate_policy import GatePolicy
@@ -24,10 +25,44 @@ def gates_section(found: Measured) -> str:
     groups = _groups(found.summaries)
     if not groups:
         return "No contest is kept.\n\n"
-    return "".join(_group(found, runs) for runs in groups)
+    return "".join(_group(found, place, runs) for place, runs in enumerate(groups, start=1))
+
+
+def margin_plots(found: Measured) -> dict[str, str]:
+    """A plot for every table, by the name of its file."""
+    plots = {}
+    for place, runs in enumerate(_groups(found.summaries), start=1):
+        tails = _tails(runs)
+        if tails:
+            run = runs[0]
+            title = f"Tokens beyond a margin; refused dashed: {run.model} on {run.gpu or 'no GPU'}"
+            plots[_plot_name(place)] = margins_svg(title, tails, run.gates.max_p99_margin_milli)
+    return plots
+
+
+def _plot_name(place: int) -> str:
+    return f"margins-{place}.svg"
+
+
+def _tails(runs: Sequence[Summary]) -> list[Tail]:
+    """Each setting's share of tokens beyond every margin; of copies the first one."""
+    return [
+        Tail(
+            f"{one.name} ({run.name})",
+            [
+                (edge, count / one.tokens)
+                for edge, count in zip(MARGINS_MILLI, one.beyond, strict=True)
+            ],
+            refused=bool(one.code),
+        )
+        for run in runs
+        for one in (run.verdicts[:1] if run.what == "aa" else run.verdicts)
+        if one.tokens
+    ]
 
 
 def _groups(summaries: Sequence[Summary]) -> list[list[Summary]]:
+    """Contests by model, GPU and engine."""
     groups: dict[tuple[str, str, str], list[Summary]] = {}
     for one in summaries:
         if one.verdicts:
@@ -35,7 +70,7 @@ def _groups(summaries: Sequence[Summary]) -> list[list[Summary]]:
     return list(groups.values())
 
 
-def _group(found: Measured, runs: Sequence[Summary]) -> str:
+def _group(found: Measured, place: int, runs: Sequence[Summary]) -> str:
     run = runs[0]
     held = calibration_of(run, found.calibrations)
     limits = [_limit_row(f"limit of {names}", gates) for names, gates in _own_gates(runs)]
@@ -43,6 +78,8 @@ def _group(found: Measured, runs: Sequence[Summary]) -> str:
         limits.append(_limit_row("limit of the calibration", held[1].gates))
     verdicts = [(one, verdict) for one in runs for verdict in one.verdicts]
     text = f"### {run.model} on {run.gpu or 'no GPU'}, {run.engine}\n\n"
+    if _tails(runs):
+        text += f"![Tokens beyond a margin, by setting]({_plot_name(place)})\n\n"
     for cheats, title in ((False, "Honest"), (True, "Cheats")):
         own = [pair for pair in verdicts if bool(pair[1].expected) is cheats]
         if not own:
@@ -201,12 +238,3 @@ def _speed_rows(run: Summary) -> list[list[str]]:
             against = "faster" if lower > held[place + 1][2] else "undecided"
         rows.append([name, percent(saved), f"{percent(lower)} to {percent(upper)}", against])
     return rows
-
-
-def tails(run_verdicts: Sequence[tuple[str, ArmVerdict]]) -> list[tuple[str, list[float], bool]]:
-    """For the plot: each setting's share of tokens beyond every margin, and if it was refused."""
-    return [
-        (name, [count / one.tokens for count in one.beyond], bool(one.code))
-        for name, one in run_verdicts
-        if one.tokens
-    ]

@@ -7,7 +7,7 @@ from statistics import median, stdev
 
 from benchmarks.gpu.measured import DASH, Measured, number, percent, seconds, table, thousandths
 from benchmarks.gpu.pool import alike, floor_of, times_of
-from benchmarks.gpu.power import CONTESTS, HOUR, Power, lacking
+from benchmarks.gpu.power import CONTESTS, Power, lacking
 from benchmarks.gpu.summary import ArmTimes, BlockTimes, Summary
 
 _FIGURES = ("mean margin, milli", "not the first choice, %", "logprob distance, milli")
@@ -184,12 +184,13 @@ def hour_section(found: Measured) -> str:
         for power in found.powers
         for one in power.budgeted
     ]
+    minutes = " or ".join(sorted({str(power.gpu_minutes) for power in found.powers}))
     heads = (
         *("servers", "starts", "a start, s", "warm-up, s", "a prompt of a block, ms"),
         *("noise of starts / prompts, %", "blocks of prompts", "smallest gain at 95 %"),
     )
     text = (
-        f"What `evaluation.gpu_budget` makes of {HOUR} GPU minutes for a challenger alone, each "
+        f"What `evaluation.gpu_budget` makes of {minutes} GPU minutes for a challenger alone, each "
         "block under a start of\nits own. Where all servers of a block start together, its start "
         "is shared among them.\n\n"
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log10
+from math import ceil, floor, log10
 from typing import Final
 from xml.sax.saxutils import escape
 
-from benchmarks.noise.plot import COLOURS
+from benchmarks.noise.plot import COLOURS as FIRST_COLOURS
 
+COLOURS: Final = (
+    *FIRST_COLOURS,
+    *("#e67e22", "#16a085", "#d81b60", "#6d4c41", "#3949ab", "#7cb342", "#00acc1", "#8d6e63"),
+)
 WIDTH: Final = 760
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 34, 44
 _ROW_PX: Final = 18
@@ -109,12 +113,11 @@ def strip_svg(title: str, unit: str, rows: Sequence[Row], *, limit: float | None
 
     parts = _head(title, height)
     bottom = height - _BOTTOM
-    for tick in range(6):
-        value = low + (high - low) * tick / 5
+    for value in _ticks(low, high):
         parts += [
             f'<path d="M{across(value):.1f} {_TOP - 6}V{bottom}" stroke="{_GRID}"/>',
             f'<text x="{across(value):.1f}" y="{bottom + 16}" text-anchor="middle">'
-            f"{value:.4g}</text>",
+            f"{value:g}</text>",
         ]
     parts.append(_axis(_NAMES_PX + wide / 2, height - 8, unit))
     for place, row in enumerate(rows):
@@ -139,6 +142,14 @@ def strip_svg(title: str, unit: str, rows: Sequence[Row], *, limit: float | None
             'stroke-width="1.5" stroke-dasharray="4 3"/>'
         )
     return _whole(parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Between four and ten round values within the axis."""
+    rough = (high - low) / 5
+    unit = 10.0 ** floor(log10(rough))
+    step = next(one * unit for one in (1, 2, 5, 10) if one * unit >= rough / 1.5)
+    return [round(step * at, 9) for at in range(ceil(low / step), floor(high / step) + 1)]
 
 
 def _head(title: str, height: float) -> list[str]:

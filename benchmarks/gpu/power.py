@@ -106,6 +106,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
     startup_ms: int
     warmup_ms: int
     prompt_ms: int
+    gpu_minutes: int
     budgeted: tuple[Budgeted, ...]
     simulated: tuple[Simulated, ...]
 
@@ -173,6 +174,7 @@ def _power(runs: Sequence[Summary], contests: int) -> Power:
         startup_ms=costs.startup_ms,
         warmup_ms=costs.warmup_ms,
         prompt_ms=costs.prompt_ms,
+        gpu_minutes=HOUR,
         budgeted=_budgeted(costs, noise, track, len(run.arms)),
         simulated=tuple(
             _simulated(setup, pool, contests) for setup in _setups(track, costs, per_block)

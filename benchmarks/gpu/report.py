@@ -117,12 +117,11 @@ def write_page(data: Path = DATA, page: Path = PAGE, written: Path = WRITTEN) ->
     found = read_measured(data)
     page.write_text(page_of(found, written.read_text(encoding="utf-8")), encoding="utf-8")
     plots = plots_of(found)
-    for name in PLOTS:
-        path = page.with_name(name)
-        if name in plots:
-            path.write_text(plots[name], encoding="utf-8")
-        else:
-            path.unlink(missing_ok=True)
+    for path in (path for pattern in PLOTS for path in page.parent.glob(pattern)):
+        if path.name not in plots:
+            path.unlink()
+    for name, plot in plots.items():
+        page.with_name(name).write_text(plot, encoding="utf-8")
 
 
 def gates_text(data: Path = DATA) -> str:
