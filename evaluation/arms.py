@@ -19,6 +19,8 @@ from msgspec import structs
 from evaluation.blocks import block_label
 from evaluation.client import Answer, ServerFaultError
 from evaluation.conditions import too_late
+from evaluation.gpu_strangers import Neighbours
+from evaluation.gpu_work import GpuSamples, Sampling, start_sampling
 from evaluation.gpus import GpuFacts, gpu_facts
 from evaluation.images import ImageRef, ImageReferenceError, parse_image
 from evaluation.judge import Fault, repeat_gain_ppm
@@ -29,6 +31,7 @@ from evaluation.meter import Meter
 from evaluation.plan import PlannedEntrant
 from evaluation.prompts import MAX_REPEAT_ROUNDS
 from evaluation.records import ArmRecord, BlockRecord, StartRecord
+from evaluation.runners.health import engine_version
 from evaluation.runners.port import (
     ImageFacts,
     ImageRefusedError,
@@ -60,13 +63,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all arms of a contest share: the questions, and who watches."""
+    """What all arms of a contest share: the questions, who watches, and the machine's GPUs."""
 
     questions: Questions
     on_server: OnServer
     live: LiveRatios
     started_ns: int = field(default_factory=time.monotonic_ns)
     read_gpus: Callable[[], GpuFacts] = gpu_facts
+    sample_gpus: Callable[[], Sampling] = start_sampling
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
     def since_start_ms(self) -> int:
         """Milliseconds since the contest began."""
@@ -108,6 +113,7 @@ class Arm:
         self._starts: list[StartRecord] = []
         self._blocks: list[BlockRecord] = []
         self._start = StartRecord(first_block=0)
+        self._launched_ns = 0
 
     @property
     def entrant_id(self) -> str | None:
@@ -160,20 +166,66 @@ class Arm:
         ``seen`` are places of scored prompts that belong to the warm-up: those that an earlier
         server of the arm has answered, where this one takes its place for good.
         """
+        self.launch(first_block)
+        self.await_health()
+        self.present()
+        self.warm_up(seen)
+
+    def launch(self, first_block: int = 0) -> None:
+        """Start a server and return before it is ready. Its machine time runs from here on."""
         if self.fault is not None:
             return
         self._questions.stop_if_asked()
         self._questions.on_progress("launch", self.entrant_id, 0, 1)
-        self._start = StartRecord(first_block=first_block, gpus_before=self._ground.read_gpus())
-        began_ns = time.monotonic_ns()
+        gpus = self._ground.read_gpus()
+        self._start = StartRecord(
+            first_block=first_block,
+            gpus_before=gpus,
+            strangers=self._ground.neighbours.strangers(gpus),
+        )
+        self._launched_ns = time.monotonic_ns()
         with self._faults():
             self._meter.run()
             self._server = self._entered().launch(self.image, self.name)
-            self._wait_healthy(self._server)
-            ready_ms = (time.monotonic_ns() - began_ns) // _NS_PER_MS
-            self._start = structs.replace(self._start, ready_ms=ready_ms)
-            self._questions.on_progress("launch", self.entrant_id, 1, 1)
-            self._ground.on_server(self.name, self._server)
+            self._ground.neighbours.launched(self._server.pid)
+        if self.fault is not None:
+            self.stop()
+
+    def await_health(self, called_off: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the launched server is healthy; what goes wrong is the arm's fault.
+
+        It stops nothing, tells nobody and touches no other arm, so that a thread of its own may
+        wait here for each of several. Raises :class:`~evaluation.runners.port.CalledOffError`.
+        """
+        if self._server is None:
+            return
+        with self._faults():
+            self._wait_healthy(self._server, called_off)
+        if self.fault is None:
+            ready_ms = (time.monotonic_ns() - self._launched_ns) // _NS_PER_MS
+            version = engine_version(self.base_url) if self.entrant is None else None
+            self._start = structs.replace(self._start, ready_ms=ready_ms, engine_version=version)
+
+    def await_and_hold(self, called_off: Callable[[], bool]) -> None:
+        """:meth:`await_health`, and freeze the server at once: it is idle, others still start."""
+        self.await_health(called_off)
+        if self.fault is None:
+            self._hold()
+
+    def present(self) -> None:
+        """Say that the server is healthy, or stop it where it has failed."""
+        if self._server is not None and self.fault is None:
+            with self._faults():
+                self._questions.on_progress("launch", self.entrant_id, 1, 1)
+                self._ground.on_server(self.name, self._server)
+        if self.fault is not None:
+            self.stop()
+
+    def warm_up(self, seen: range = range(0)) -> None:
+        """Ask the warm-up and forget the answers; ``seen`` as for :meth:`start`."""
+        if self.fault is not None:
+            return
+        with self._faults():
             self._warm_up(seen)
         if self.fault is not None:
             self.stop()
@@ -242,12 +294,9 @@ class Arm:
 
     def freeze(self) -> None:
         """Stop its server's clock and the meter's until :meth:`thaw`."""
-        if self._server is not None:
-            with self._faults():
-                self._server.pause()
-            self._meter.hold()
-            if self.fault is not None:
-                self.stop()
+        self._hold()
+        if self.fault is not None:
+            self.stop()
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
@@ -274,6 +323,7 @@ class Arm:
                 server.stop()
         finally:
             self._meter.hold()
+            self._ground.neighbours.ended(server.pid)
             self.log_tail = server.log_tail()
             self._start = structs.replace(self._start, out_of_memory=server.out_of_memory)
             self._starts.append(self._start)
@@ -298,14 +348,21 @@ class Arm:
             return None
         return self._meter.left_s(self._contest.budget_gpu_minutes, self._budget_ppm)
 
-    def _wait_healthy(self, server: RunningServer) -> None:
+    def _hold(self) -> None:
+        if self._server is None:
+            return
+        with self._faults():
+            self._server.pause()
+        self._meter.hold()
+
+    def _wait_healthy(self, server: RunningServer, called_off: Callable[[], bool]) -> None:
         left_s = self._left_s()
         timeout_s: float = self._contest.startup_timeout_s
         if left_s is None or timeout_s <= left_s:
-            server.wait_healthy(timeout_s)
+            server.wait_healthy(timeout_s, called_off)
             return
         try:
-            server.wait_healthy(left_s)
+            server.wait_healthy(left_s, called_off)
         except NeverHealthyError as error:
             self._fail(self._budget_spent(f"while it started: {error.detail}"))
 
@@ -313,7 +370,7 @@ class Arm:
         """As many at once as later, and at once: it is there to have the server ready."""
         scored = self._questions.prompts.scored
         prompts = (*self._questions.prompts.warmup, *(scored[at] for at in seen))
-        if self.fault is not None or not prompts:
+        if not prompts:
             return
         load = replace(self._questions.load(prompts, "warmup"), arrivals_us=None)
         self._end_by(self._ask("warmup", load, done=0, of=len(prompts)), "warmup", 0)
@@ -335,8 +392,8 @@ class Arm:
     ) -> Stretch:
         """One recorded stretch; what cut it short is this arm's fault."""
         since_start_ms = self._ground.since_start_ms()
-        stretch = self._ask(phase, load, done=done, of=of)
-        lag = stretch.client_lag
+        stretch, samples = self._sampled(phase, load, done=done, of=of)
+        lag, gpus = stretch.client_lag, self._ground.read_gpus()
         self._blocks.append(
             BlockRecord(
                 phase=phase,
@@ -352,11 +409,24 @@ class Arm:
                 wire_bytes=stretch.traffic.wire_bytes,
                 payload_bytes=stretch.traffic.payload_bytes,
                 tokens=sum(len(answer.tokens) for answer in stretch.answers),
-                gpus=self._ground.read_gpus(),
+                gpus=gpus,
+                gpu_samples=samples,
+                strangers=self._ground.neighbours.strangers(gpus),
             )
         )
         self._end_by(stretch, phase, done)
         return stretch
+
+    def _sampled(self, phase: str, load: Load, *, done: int, of: int) -> tuple[Stretch, GpuSamples]:
+        """Ask, and sample the GPUs meanwhile. Repeats are too short to say anything of a clock."""
+        if phase != "prompts":
+            return self._ask(phase, load, done=done, of=of), GpuSamples()
+        sampling = self._ground.sample_gpus()
+        try:
+            stretch = self._ask(phase, load, done=done, of=of)
+        finally:
+            samples = sampling.end()
+        return stretch, samples
 
     def _ask(self, phase: str, load: Load, *, done: int, of: int) -> Stretch:
         def tell(answered: int) -> None:
@@ -427,33 +497,6 @@ class Arm:
                 cause = InfrastructureCause.HOST_FAILED
                 self._fail(Fault(infrastructure=cause, detail=at_start.detail))
             self.exit_code, self.log_tail = at_start.exit_code, at_start.log_tail
-
-
-def stop_all(arms: Sequence[Arm]) -> list[InfrastructureFaultError]:
-    """Stop every arm's server whatever happens to the others; what could not be stopped."""
-    failures = []
-    for arm in arms:
-        try:
-            arm.stop()
-        except InfrastructureFaultError as failure:
-            failures.append(failure)
-    return failures
-
-
-@contextmanager
-def stopped_at_the_end(*arms: Arm) -> Iterator[None]:
-    """Stop the arms' servers on leaving, also by an exception, which then carries what failed."""
-    try:
-        yield
-    except BaseException as error:
-        for failure in stop_all(arms):
-            error.add_note(failure.detail)
-        raise
-    failures = stop_all(arms)
-    for further in failures[1:]:
-        failures[0].add_note(further.detail)
-    if failures:
-        raise failures[0]
 
 
 def _killed_from_outside(exit_code: int | None) -> bool:

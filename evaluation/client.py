@@ -76,8 +76,9 @@ class ChatRequest:
 
     ``extra`` are fields beyond the container contract that an engine is known to take
     (``return_token_ids`` for vLLM); they may add to the contract's fields, never replace one.
-    Without ``require_logprobs`` an answer that leaves out the logprobs is no fault. Of a longer
-    answer only the first ``kept_tokens`` are kept, by default twice what is asked for and some.
+    Without ``require_logprobs`` an answer that leaves out the logprobs is no fault; without
+    ``ask_logprobs`` they are not even asked for. Of a longer answer only the first ``kept_tokens``
+    are kept, by default twice what is asked for and some.
     """
 
     model: str
@@ -88,8 +89,12 @@ class ChatRequest:
     require_logprobs: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
     kept_tokens: int | None = None
+    ask_logprobs: bool = True
 
     def __post_init__(self) -> None:
+        if self.require_logprobs and not self.ask_logprobs:
+            msg = "logprobs that are not asked for cannot be required"
+            raise ValueError(msg)
         taken = sorted(self.extra.keys() & self._contract().keys())
         if taken:
             msg = f"extra fields may not replace the contract's: {', '.join(taken)}"
@@ -110,6 +115,7 @@ class ChatRequest:
         return {**self._contract(), **self.extra}
 
     def _contract(self) -> dict[str, Any]:
+        claims = {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": self.content}],
@@ -117,8 +123,7 @@ class ChatRequest:
             "temperature": 0,
             "seed": self.seed,
             "stream": True,
-            "logprobs": True,
-            "top_logprobs": TOP_LOGPROBS,
+            **(claims if self.ask_logprobs else {"logprobs": False}),
         }
 
 

@@ -115,10 +115,13 @@ def run_contest(
 
 
 def servers_at_once(plan: ContestPlan) -> int:
-    """How many servers of a round live at the same time: all where they stay resident."""
+    """How many servers of a round live at the same time: all where they stay resident, or start
+    together."""
     contest = plan.policy.contest
-    resident = contest.order == "interleaved" and not contest.restart_each_block
-    return 1 + len(plan.entrants) if resident else 1
+    beside = contest.order == "interleaved" and (
+        contest.start_together or not contest.restart_each_block
+    )
+    return 1 + len(plan.entrants) if beside else 1
 
 
 def _void(

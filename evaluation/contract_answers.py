@@ -45,6 +45,7 @@ async def try_answers(server: RunningServer, asked: Asked, prompts: PromptSet, b
             timeout_s=asked.contest.prompt_timeout_s,
             require_logprobs=asked.gates.require_logprobs,
             extra=TOKEN_IDS if asked.contest.ask_token_ids else {},
+            ask_logprobs=asked.contest.ask_logprobs,
         )
 
     async with open_session() as session:
@@ -197,7 +198,9 @@ def _stream(raw: Raw, said: Heard, asked: Asked, book: Book) -> None:
     else:
         book.passed("stream", f"{len(said.pieces)} pieces of text")
     pieces = len(said.pieces)
-    if said.without_logprobs or said.without_top:
+    if not asked.contest.ask_logprobs:
+        book.not_tried("this track asks for no logprobs", "logprobs")
+    elif said.without_logprobs or said.without_top:
         what = "logprobs" if said.without_logprobs else "top_logprobs"
         lacking = said.without_logprobs or said.without_top
         seen = f"{lacking} of {pieces} pieces of text come without {what}"

@@ -77,6 +77,7 @@ class Questions:
             require_logprobs=self.plan.policy.gates.require_logprobs,
             extra=TOKEN_IDS if contest.ask_token_ids else {},
             kept_tokens=kept_tokens(self.plan.policy),
+            ask_logprobs=contest.ask_logprobs,
         )
 
     def load(self, contents: Sequence[str], label: str | None) -> Load:

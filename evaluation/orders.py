@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from evaluation.arms import Arm, stopped_at_the_end
+from evaluation.arms import Arm
 from evaluation.blocks import arm_order, blocks_of
 from evaluation.conditions import flooded, hopeless
 from evaluation.judge import MIN_TOKENS, Fault
 from evaluation.measure import Questions
+from evaluation.stopping import stopped_at_the_end
+from evaluation.together import launch_together
 from evaluation.void import RoundVoidError, void_by_fault
 from ledger.codes import DisqualificationCode, InfrastructureCause, VoidCause
 
@@ -38,7 +40,9 @@ class Order:
 
     def _run(self) -> None:
         if self._contest.order == "interleaved":
-            if self._contest.restart_each_block:
+            if self._contest.restart_each_block and self._contest.start_together:
+                self._restarted_together()
+            elif self._contest.restart_each_block:
                 self._restarted()
             else:
                 self._resident()
@@ -65,7 +69,7 @@ class Order:
         """Every block starts each server anew. A prompt can only be repeated to the very server
         that answered it first, so each block repeats its own."""
         for block, places in enumerate(self._blocks):
-            own = [at for at, place in enumerate(self._repeated) if place in places]
+            own = self._repeated_in(places)
             for place, arm in enumerate(self._drawn(block)):
 
                 def ask(arm: Arm = arm, block: int = block, place: int = place) -> None:
@@ -79,15 +83,58 @@ class Order:
             if not self._anybody_left():
                 return
 
+    def _restarted_together(self) -> None:
+        """Every block starts all servers anew, at once. Whoever was asked is frozen and not yet
+        stopped, so that the last one is asked beside as many others as the first."""
+        for block, places in enumerate(self._blocks):
+            own = self._repeated_in(places)
+            drawn = self._drawn(block)
+            with stopped_at_the_end(*drawn):
+                self._start_together(drawn, block)
+                for place, arm in enumerate(drawn):
+
+                    def ask(arm: Arm = arm, block: int = block, place: int = place) -> None:
+                        self._ask(arm, block, place)
+
+                    def again(
+                        arm: Arm = arm, block: int = block, ask: Callable[[], None] = ask
+                    ) -> None:
+                        arm.start(block)
+                        ask()
+
+                    arm.thaw()
+                    self._in_time(arm, ask, again)
+                    self._repeat(arm, block, own, place)
+                    arm.freeze()
+                    self._check(arm)
+            if not self._anybody_left():
+                return
+
+    def _start_together(self, arms: Sequence[Arm], block: int) -> None:
+        """Launch all, then warm up one after another, each while all others are frozen."""
+        launch_together(arms, block, check=self._check, stop_if_asked=self._questions.stop_if_asked)
+        for arm in arms:
+            arm.thaw()
+            arm.warm_up()
+            arm.freeze()
+            self._check(arm)
+
+    def _repeated_in(self, places: range) -> list[int]:
+        """Which of the repeated prompts are among those of a block."""
+        return [at for at, place in enumerate(self._repeated) if place in places]
+
     def _resident(self) -> None:
         """All servers stay loaded; all but the one that is asked are frozen."""
         arms = (self._baseline, *self._entrants)
         last = len(self._blocks) - 1
         with stopped_at_the_end(*arms):
-            for arm in arms:
-                arm.start()
-                self._check(arm)
-                arm.freeze()
+            if self._contest.start_together:
+                self._start_together(arms, 0)
+            else:
+                for arm in arms:
+                    arm.start()
+                    self._check(arm)
+                    arm.freeze()
             for block, places in enumerate(self._blocks):
                 for place, arm in enumerate(self._drawn(block)):
 

@@ -136,6 +136,18 @@ def _check_order(plan: ContestPlan) -> None:
             f"{contest.prompts_per_block} prompts; a block needs at least as many prompts"
         )
         raise PlanError(msg)
+    if contest.start_together and contest.order != "interleaved":
+        msg = (
+            f"contest {plan.contest_id} starts servers together in the order {contest.order}, in "
+            "which they run one after another; only interleaved ones can start together"
+        )
+        raise PlanError(msg)
+    if plan.policy.gates.require_logprobs and not contest.ask_logprobs:
+        msg = (
+            f"contest {plan.contest_id} requires logprobs and does not ask for them; let its gates "
+            "not require them, or ask"
+        )
+        raise PlanError(msg)
     if plan.king_won_at_block is not None and plan.king_won_at_block > plan.seed_block:
         msg = (
             f"contest {plan.contest_id} has a king that reigns from block "

@@ -11,11 +11,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evaluation.arms import Arm, stopped_at_the_end
+from evaluation.arms import Arm
 from evaluation.client import Answer
 from evaluation.forcing import ScoringError
 from evaluation.judge import EntrantEvidence, Fault, ForcedAnswer, first_finding, gate_figures
 from evaluation.measure import Questions, force_answers
+from evaluation.stopping import stopped_at_the_end
 from evaluation.void import RoundVoidError, void_by_fault
 from ledger.codes import DisqualificationCode, InfrastructureCause, VoidCause
 from ledger.gate_policy import GatePolicy

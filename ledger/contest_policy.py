@@ -141,6 +141,12 @@ class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     restart_each_block: bool = True
     """Interleaved only: every block starts each server anew, so that what differs between starts is
     in the interval. Otherwise servers stay loaded and are frozen while another one is asked."""
+    start_together: bool = False
+    """Interleaved only: the servers of a block (of the round, where they stay loaded) are launched
+    at once, warmed up one at a time, and frozen but while they are asked, so that they cost the
+    time of one start. All must fit the machine's memory and GPUs together. Starts that overlap are
+    each counted in full: a server's machine time runs from its launch to its stop, less what it was
+    frozen."""
     streams: Annotated[int, Meta(ge=1, le=MAX_STREAMS)] = 1
     """How many prompts a server answers at once; a block holds at least as many."""
     arrival: ArrivalPolicy = Closed()
@@ -157,6 +163,9 @@ class ContestPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whether requests carry ``return_token_ids``, which vLLM answers with the ids that it chose: a
     text can be cut into tokens in several ways. Engines that refuse fields they do not know need
     False; their text is cut by the model's tokenizer."""
+    ask_logprobs: bool = True
+    """Whether requests ask for logprobs and alternatives. False measures what they cost; no claim
+    can be held against the reference then, so the gates must not require them."""
 
 
 ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
@@ -164,6 +173,7 @@ ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
         {
             "order",
             "restart_each_block",
+            "start_together",
             "streams",
             "arrival",
             "source",
@@ -172,6 +182,7 @@ ADDED_LATER: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
             "max_client_lag_us",
             "limits",
             "ask_token_ids",
+            "ask_logprobs",
         }
     ),
 }

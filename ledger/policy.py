@@ -412,6 +412,18 @@ def _check_contest(name: str, track: TrackPolicy) -> None:
             f"{MIN_INTERLEAVED_BLOCKS} are needed to see a drift"
         )
         raise PolicyError(msg)
+    if contest.start_together and contest.order != "interleaved":
+        msg = (
+            f"track '{name}' starts servers together in the order {contest.order}, in which they "
+            "run one after another; set start_together only with the order interleaved"
+        )
+        raise PolicyError(msg)
+    if track.gates.require_logprobs and not contest.ask_logprobs:
+        msg = (
+            f"track '{name}' requires logprobs and does not ask for them; set require_logprobs of "
+            "its gates to false, or ask_logprobs to true"
+        )
+        raise PolicyError(msg)
     _check_source(name, contest)
     if track.calibration and not _DIGEST.fullmatch(track.calibration):
         msg = f"the calibration of track '{name}' must be empty, or sha256: and 64 hex digits"

@@ -235,6 +235,7 @@ def _report(chosen: Chosen, bundle: Bundle, out: Path) -> ContestReport:
     import msgspec
 
     from api.contest_report import contest_report
+    from evaluation.manifest import read_baseline
 
     manifest = bundle.manifest
     outcome = msgspec.structs.replace(manifest.outcome, manifest_digest=bundle.manifest_digest)
@@ -242,6 +243,7 @@ def _report(chosen: Chosen, bundle: Bundle, out: Path) -> ContestReport:
         chosen.plan,
         outcome,
         manifest=manifest,
+        baseline=read_baseline(bundle.get(manifest.baseline_evidence)),
         policy=chosen.rules,
         seed_note=chosen.seed,
         runner=manifest.runner,

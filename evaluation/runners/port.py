@@ -7,7 +7,7 @@ of ours (:class:`InfrastructureFaultError`) from the server's own (:class:`Serve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -69,6 +69,10 @@ class NeverHealthyError(ServerStartError):
     code = DisqualificationCode.NEVER_HEALTHY
 
 
+class CalledOffError(Exception):
+    """Nobody waits for the server any more: what it was started for has ended."""
+
+
 class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an image that is ready to start.
 
@@ -108,8 +112,15 @@ class RunningServer(Protocol):
         """Whether the kernel ended it, or a process of it, at its own memory limit."""
         ...
 
-    def wait_healthy(self, timeout_s: float) -> None:
-        """Return once ``GET /health`` answers 200; raises :class:`ServerStartError` otherwise."""
+    def wait_healthy(
+        self, timeout_s: float, called_off: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Return once ``GET /health`` answers 200; raises :class:`ServerStartError` otherwise.
+
+        May run in a thread of its own, while nothing else is asked of this server.
+        ``called_off`` is looked at between two looks at the server, each of a few seconds at most;
+        :class:`CalledOffError` where it says so.
+        """
         ...
 
     def pause(self) -> None:

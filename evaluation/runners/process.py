@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from evaluation.runners.log import BoundedLog
 from evaluation.runners.port import (
     LOG_TAIL_BYTES,
     LOG_TAIL_LINES,
+    CalledOffError,
     ExitedAtStartError,
     ImageFacts,
     InfrastructureFaultError,
@@ -214,7 +215,9 @@ class ProcessServer:
         """SIGCONT to the group."""
         self._signal(signal.SIGCONT)
 
-    def wait_healthy(self, timeout_s: float) -> None:
+    def wait_healthy(
+        self, timeout_s: float, called_off: Callable[[], bool] = lambda: False
+    ) -> None:
         """Wait for the port in the output, then for ``GET /health`` to answer 200."""
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -226,6 +229,8 @@ class ProcessServer:
                     log_tail=self.log_tail(),
                     exit_code=code,
                 )
+            if called_off():
+                raise CalledOffError
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 said = (

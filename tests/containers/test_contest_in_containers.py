@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from evaluation.contest import run_contest
@@ -33,11 +34,19 @@ POLICY = ContestPolicy(
     max_client_lag_us=10_000_000,
     limits=SMALL,
 )
+TOGETHER = msgspec.structs.replace(
+    POLICY, order="interleaved", prompts=4, prompts_per_block=2, start_together=True
+)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("contest", [POLICY, TOGETHER], ids=["one by one", "together"])
 def test_a_contest_between_containers(
-    engine: Engine, runner: DockerRunner, model_dir: Path, tmp_path: Path
+    engine: Engine,
+    runner: DockerRunner,
+    model_dir: Path,
+    tmp_path: Path,
+    contest: ContestPolicy,
 ) -> None:
     missing = ImageRef(f"{engine.registry}/missing", "sha256:" + "0" * 64)
     images = {
@@ -53,7 +62,7 @@ def test_a_contest_between_containers(
         seed_block=8,
         seed_block_hash="0x" + "5a" * 32,
         policy=TrackPolicy(
-            model="reference", emission=KingTakesAll(), scoring=ScoreV2(), contest=POLICY
+            model="reference", emission=KingTakesAll(), scoring=ScoreV2(), contest=contest
         ),
         model_dir=str(model_dir),
         model_name=ModelConfig().name,

@@ -573,7 +573,16 @@ class Counting(ProcessRunner):
         yield self
 
 
-@pytest.mark.parametrize(("contest", "servers"), [(RESIDENT, 3), (RESTARTED, 1), (CHEAP, 1)])
+@pytest.mark.parametrize(
+    ("contest", "servers"),
+    [
+        (RESIDENT, 3),
+        (RESTARTED, 1),
+        (CHEAP, 1),
+        (msgspec.structs.replace(RESTARTED, start_together=True), 3),
+        (msgspec.structs.replace(RESIDENT, start_together=True), 3),
+    ],
+)
 def test_a_machine_is_told_how_many_servers_live_at_once(
     ground: Ground, contest: ContestPolicy, servers: int
 ) -> None:

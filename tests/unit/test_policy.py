@@ -122,6 +122,18 @@ BAD = {
         part("contest", 'order = "interleaved"\nprompts = 5\nprompts_per_block = 3'),
         "interleaves 1 blocks of prompts; at least 2",
     ),
+    "servers together in an order without blocks": (
+        part("contest", 'order = "bracketed"\nstart_together = true'),
+        "starts servers together in the order bracketed",
+    ),
+    "servers together in no order": (
+        part("contest", "start_together = true"),
+        "starts servers together in the order baseline_once",
+    ),
+    "logprobs required and not asked for": (
+        part("contest", "ask_logprobs = false"),
+        "requires logprobs and does not ask for them",
+    ),
     "an order unheard of": (part("contest", 'order = "shuffled"'), "order"),
     "prompts of a file without its digest": (
         part("contest", 'source = {source = "jsonl", digest = "sha256:00"}'),
@@ -194,6 +206,9 @@ EDGES = {
     "repeats": part("contest", "prompts = 5\nrepeated_prompts = 5"),
     "streams": part("contest", "streams = 3\nprompts_per_block = 3"),
     "interleaved": part("contest", 'order = "interleaved"\nprompts = 6\nprompts_per_block = 3'),
+    "servers together": part("contest", 'order = "interleaved"\nstart_together = true'),
+    "no logprobs": part("gates", "require_logprobs = false")
+    + "\n[tracks.qwen.contest]\nask_logprobs = false",
     "prompts by digest": part(
         "contest", f'source = {{source = "jsonl", digest = "sha256:{"0" * 64}"}}'
     ),

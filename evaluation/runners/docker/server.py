@@ -20,6 +20,7 @@ from evaluation.runners.log import BoundedLog
 from evaluation.runners.port import (
     LOG_TAIL_BYTES,
     LOG_TAIL_LINES,
+    CalledOffError,
     ExitedAtStartError,
     InfrastructureFaultError,
     NeverHealthyError,
@@ -109,7 +110,9 @@ class DockerServer:
                 return False
             time.sleep(POLL_S)
 
-    def wait_healthy(self, timeout_s: float) -> None:
+    def wait_healthy(
+        self, timeout_s: float, called_off: Callable[[], bool] = lambda: False
+    ) -> None:
         """Poll until ``GET /health`` answers 200; raises as the port says."""
         deadline = Deadline(timeout_s)
         while True:
@@ -117,6 +120,8 @@ class DockerServer:
             code = _exit_code(attributes["State"])
             if code is not None:
                 self._raise_ended(code)
+            if called_off():
+                raise CalledOffError
             if not deadline.left_s:
                 raise NeverHealthyError(
                     f"the server was not healthy within {timeout_s:g} s; "

@@ -116,6 +116,16 @@ def test_a_request_may_carry_more_than_the_contract_and_never_less() -> None:
         replace(request, extra={"temperature": 1, "seed": 2})
 
 
+def test_logprobs_that_are_not_asked_for_are_refused_in_the_request_and_not_required() -> None:
+    asking = ChatRequest("m", "x", 2, 1, 10, require_logprobs=False)
+    silent = replace(asking, ask_logprobs=False)
+    asked = asking.body()
+    assert asked.pop("top_logprobs") == 5
+    assert silent.body() == {**asked, "logprobs": False}
+    with pytest.raises(ValueError, match="not asked for cannot be required"):
+        replace(silent, require_logprobs=True)
+
+
 def test_a_server_may_close_the_connection_after_every_answer() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -67,6 +67,8 @@ def test_a_plan_without_meaning_is_refused(
     [
         ({"order": "interleaved", "prompts": 3, "prompts_per_block": 2}, "interleaves 1 block"),
         ({"streams": 3, "prompts_per_block": 2}, "3 streams of blocks of 2"),
+        ({"order": "bracketed", "start_together": True}, "together in the order bracketed"),
+        ({"ask_logprobs": False}, "requires logprobs and does not ask for them"),
     ],
 )
 def test_an_order_that_cannot_be_kept_is_refused(contest: dict[str, Any], message: str) -> None:

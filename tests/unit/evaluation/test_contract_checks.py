@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
 
+import msgspec
 import pytest
 
 from evaluation.contract import check_contract
@@ -132,6 +133,16 @@ def test_a_track_may_let_logprobs_go() -> None:
     )
     assert report.passed, failures(report)
     assert checks["logprobs"].outcome == "hint"
+
+
+def test_a_track_that_asks_for_no_logprobs_looks_for_none() -> None:
+    report, checks = tried(
+        "no-logprobs",
+        gates=GatePolicy(require_logprobs=False, min_stream_spread_ppm=0),
+        contest=msgspec.structs.replace(CONTEST, ask_logprobs=False),
+    )
+    assert report.passed, failures(report)
+    assert checks["logprobs"].outcome == "not_tried"
 
 
 def test_a_whole_answer_instead_of_a_stream() -> None:

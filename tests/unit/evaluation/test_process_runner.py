@@ -18,6 +18,7 @@ import pytest
 import evaluation
 from evaluation.images import ImageRef
 from evaluation.runners.port import (
+    CalledOffError,
     ExitedAtStartError,
     InfrastructureFaultError,
     NeverHealthyError,
@@ -101,6 +102,21 @@ def test_a_healthy_server_answers_until_it_is_stopped() -> None:
         assert not is_running(server.pid)
         server.stop()
         assert server.log_tail().startswith("listening on")
+
+
+def test_who_waits_for_a_server_may_be_called_off() -> None:
+    looks: list[None] = []
+
+    def called_off() -> bool:
+        looks.append(None)
+        return len(looks) > 2
+
+    with launched(SERVER, "unready") as server:
+        with pytest.raises(CalledOffError):
+            server.wait_healthy(86_400, called_off)
+        assert is_running(server.pid)
+        with pytest.raises(RuntimeError, match="has not said where"):
+            _ = server.base_url
 
 
 def test_a_server_that_dies_leaves_its_code_and_its_last_lines() -> None:
