@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.gpu.catalogue import Entry
-from benchmarks.gpu.extract import evidence_in, gpu_name
+from benchmarks.gpu.extract import engine_in, evidence_in, gpu_name
 from benchmarks.gpu.summary import DATA, Summary
 from evaluation.bundle import Bundle
 from evaluation.calibration import (
@@ -54,7 +54,9 @@ class Gathering:
 def facts_of(entry: Entry, bundle: Bundle) -> CalibrationFacts:
     """What a calibration from this bundle holds for."""
     return CalibrationFacts(
-        model=bundle.manifest.plan.model_name, gpu=gpu_name(bundle), engine=entry.engine
+        model=bundle.manifest.plan.model_name,
+        gpu=gpu_name(bundle),
+        engine=engine_in(entry, bundle),
     )
 
 

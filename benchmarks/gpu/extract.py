@@ -12,7 +12,6 @@ from benchmarks.gpu.summary import (
     ArmTimes,
     ArmVerdict,
     BlockTimes,
-    GpuSeen,
     Plan,
     Step,
     Summary,
@@ -24,7 +23,7 @@ from evaluation.client import Answer
 from evaluation.entrant import EntrantEvidence, ForcedAnswer
 from evaluation.evidence import read_evidence
 from evaluation.figures import GateFigures, gate_figures
-from evaluation.gpus import Gpu, GpuFacts
+from evaluation.gpu_lines import engine_of, gpu_lines
 from evaluation.judge import EntrantVerdict, judge
 from evaluation.manifest import BaselineEvidence, read_baseline
 from evaluation.records import ArmRecord, StartRecord
@@ -47,7 +46,7 @@ def summary_of(name: str, entry: Entry, bundle: Bundle, calibrated: GatePolicy |
     plan, outcome = manifest.plan, manifest.outcome
     baseline = read_baseline(bundle.get(manifest.baseline_evidence))
     evidence = evidence_in(bundle)
-    records = [*baseline.records, *(one.record for one in evidence.values() if one.record)]
+    records = _records(bundle)
     return Summary(
         name=name,
         what=entry.what,
@@ -55,14 +54,15 @@ def summary_of(name: str, entry: Entry, bundle: Bundle, calibrated: GatePolicy |
         manifest_digest=bundle.manifest_digest,
         track=plan.track,
         model=plan.model_name,
-        engine=entry.engine,
+        engine=engine_in(entry, bundle),
         host=_host(bundle),
         plan=_plan(plan.policy.contest),
         gates=plan.policy.gates,
         status=outcome.status,
         void=f"{outcome.void_cause}: {outcome.detail}" if outcome.void_cause else "",
         conditions=manifest.conditions,
-        gpus=_gpus(records),
+        gpus=gpu_lines(records),
+        strangers=_strangers(records),
         arms=(
             *_baseline_times(entry, plan.policy.contest, baseline, plan.baseline.digest),
             *(
@@ -85,14 +85,6 @@ def summary_of(name: str, entry: Entry, bundle: Bundle, calibrated: GatePolicy |
     )
 
 
-def gpu_name(bundle: Bundle) -> str:
-    """The GPUs of a server, as :attr:`Summary.gpu` says it."""
-    baseline = read_baseline(bundle.get(bundle.manifest.baseline_evidence))
-    records = [one.record for one in evidence_in(bundle).values() if one.record]
-    seen = _gpus([*baseline.records, *records])
-    return named_gpus(bundle.manifest.plan.policy.contest.limits.gpus, seen)
-
-
 def _host(bundle: Bundle) -> dict[str, str]:
     host = bundle.manifest.host_before
     said = {"cpu": host.cpu, "cores": host.usable_cores, "kernel": host.kernel}
@@ -113,7 +105,8 @@ def _plan(contest: ContestPolicy) -> Plan:
         context_tokens=contest.context_tokens,
         output_tokens=contest.output_tokens,
         gpus=contest.limits.gpus,
-        ask_logprobs=getattr(contest, "ask_logprobs", True),
+        start_together=contest.start_together,
+        ask_logprobs=contest.ask_logprobs,
     )
 
 
@@ -132,6 +125,7 @@ def _baseline_times(
             image=image,
             ready_ms=tuple(start.ready_ms for start in record.starts),
             gpu_ms=record.gpu_ms,
+            repeats_ms=0,
             blocks=_blocks(contest, answers, (), record, 0),
         )
 
@@ -146,6 +140,7 @@ def _times(
         image=evidence.image_digest,
         ready_ms=() if record is None else tuple(start.ready_ms for start in record.starts),
         gpu_ms=0 if record is None else record.gpu_ms,
+        repeats_ms=sum(one.end_us for one in (*evidence.repeats, *evidence.controls)) // 1_000,
         blocks=_blocks(contest, evidence.answers, evidence.forced, record, gates.margin_clip_milli),
     )
 
@@ -273,43 +268,29 @@ def _figures(evidence: EntrantEvidence, gates: GatePolicy) -> GateFigures | None
 # -- GPUs ------------------------------------------------------------------------------------
 
 
-def _gpus(records: Sequence[ArmRecord]) -> tuple[GpuSeen, ...]:
-    """Every GPU that was seen, over the readings after each block, by its place in the machine."""
-    moments = [block.gpus for record in records for block in record.blocks]
-    seen: dict[str, list[Gpu]] = {}
-    for facts in moments:
-        for gpu in facts.gpus or ():
-            seen.setdefault(gpu.uuid, []).append(gpu)
-    return tuple(
-        _gpu_seen(seen[uuid], _processes(uuid, moments))
-        for uuid in sorted(seen, key=lambda uuid: seen[uuid][0].index)
-    )
+def gpu_name(bundle: Bundle) -> str:
+    """The GPUs of a server, as :attr:`Summary.gpu` says it."""
+    return named_gpus(bundle.manifest.plan.policy.contest.limits.gpus, gpu_lines(_records(bundle)))
 
 
-def _gpu_seen(readings: Sequence[Gpu], processes: tuple[str, ...]) -> GpuSeen:
-    reasons = 0
-    for one in readings:
-        reasons |= one.clock_reasons or 0
-    return GpuSeen(
-        name=readings[0].name,
-        driver=readings[0].driver,
-        memory_mib=readings[0].memory_mib,
-        readings=len(readings),
-        sm_mhz=_range(one.working_mhz for one in readings),
-        celsius=_range(one.celsius for one in readings),
-        power_mw=_range(one.power_mw for one in readings),
-        memory_used_mib=_range(one.memory_used_mib for one in readings),
-        clock_reasons=reasons,
-        processes=processes,
-    )
+def engine_in(entry: Entry, bundle: Bundle) -> str:
+    """The engine as the catalogue calls it, with the version that the baseline's server said."""
+    version = engine_of(read_baseline(bundle.get(bundle.manifest.baseline_evidence)).records)
+    if version is None or version in entry.engine:
+        return entry.engine
+    return f"{entry.engine} {version}".strip()
 
 
-def _processes(uuid: str, moments: Iterable[GpuFacts]) -> tuple[str, ...]:
-    names = {one.name for facts in moments for one in facts.processes if one.gpu_uuid == uuid}
-    # A path of the machine says nothing to a reader: the program's own name does.
-    return tuple(sorted({name.rsplit("/", 1)[-1] for name in names}))
+def _records(bundle: Bundle) -> list[ArmRecord]:
+    baseline = read_baseline(bundle.get(bundle.manifest.baseline_evidence))
+    own = [one.record for one in evidence_in(bundle).values()]
+    return [*baseline.records, *(record for record in own if record is not None)]
 
 
-def _range(values: Iterable[int | None]) -> tuple[int, int] | None:
-    known = [value for value in values if value is not None]
-    return (min(known), max(known)) if known else None
+def _strangers(records: Sequence[ArmRecord]) -> tuple[str, ...] | None:
+    """The names of programs, without the paths of one machine; None where no moment tells."""
+    moments = [start.strangers for record in records for start in record.starts]
+    moments += [block.strangers for record in records for block in record.blocks]
+    known = [one for one in moments if one is not None]
+    names = {stranger.name.rsplit("/", 1)[-1] for one in known for stranger in one}
+    return tuple(sorted(names)) if known else None

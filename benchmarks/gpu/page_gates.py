@@ -8,6 +8,7 @@ from benchmarks.gpu.calibrations import calibration_of
 from benchmarks.gpu.measured import DASH, Measured, number, percent, short, table
 from benchmarks.gpu.plots import Tail, margins_svg
 from benchmarks.gpu.summary import MARGINS_MILLI, ArmVerdict, Summary
+from evaluation.calibration import Distribution
 from evaluation.figures import GateFigures
 from evaluation.gates import noise_limits
 from ledger.gate_policy import GatePolicy
@@ -198,13 +199,19 @@ def calibrations_section(found: Measured) -> str:
                 f"≤ {gates.max_mean_margin_milli}",
                 f"≤ {gates.max_p99_margin_milli}",
                 f"≤ {gates.max_logprob_delta_milli}",
+                _greatest(one.wall_block_within_ppm),
+                _greatest(one.wall_block_between_ppm),
             ]
         )
     heads = (
         *("holds for", "digest", "runs", "tokens", "slack %", "top-1 %", "mean margin"),
-        *("p99 margin", "logprob distance"),
+        *("p99 margin", "logprob distance", "block in a start, % at most", "start, % at most"),
     )
     return text + table(heads, rows)
+
+
+def _greatest(seen: Distribution | None) -> str:
+    return percent(None if seen is None else seen.greatest)
 
 
 def speed_section(found: Measured) -> str:

@@ -177,6 +177,7 @@ def hour_section(found: Measured) -> str:
             seconds(one.startup_ms),
             seconds(power.warmup_ms),
             number(power.prompt_ms),
+            seconds(power.once_ms),
             f"{percent(power.noise_between_ppm)} / {percent(power.noise_within_ppm)}",
             DASH if one.blocks is None else f"{one.blocks} of {one.prompts_per_block}",
             one.why_none or f"{percent(one.gain_ppm)} %",
@@ -186,7 +187,7 @@ def hour_section(found: Measured) -> str:
     ]
     minutes = " or ".join(sorted({str(power.gpu_minutes) for power in found.powers}))
     heads = (
-        *("servers", "starts", "a start, s", "warm-up, s", "a prompt of a block, ms"),
+        *("servers", "starts", "a start, s", "warm-up, s", "a prompt of a block, ms", "repeats, s"),
         *("noise of starts / prompts, %", "blocks of prompts", "smallest gain at 95 %"),
     )
     text = (

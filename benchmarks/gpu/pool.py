@@ -205,8 +205,9 @@ def noise_of(floor: Floor, per_block: int) -> Noise:
 def costs_of(runs: Sequence[Summary]) -> Costs:
     """What one server takes of the machine in these runs, in the middle of all its starts.
 
-    What its machine time holds beyond starting and answering is taken for warm-up: with the
-    repeated prompts, which are few, and with what freezing costs.
+    What its machine time holds beyond starting and answering is taken for warm-up, with the
+    waiting that freezing and other servers cost. Starts are as slow as they were measured: of
+    servers that started together, slower than one alone. The baseline is asked no repeats.
     """
     arms = [arm for run in runs for arm in run.arms]
     ready = [ms for arm in arms for ms in arm.ready_ms if ms is not None]
@@ -220,6 +221,7 @@ def costs_of(runs: Sequence[Summary]) -> Costs:
             arm.gpu_ms // max(1, plan.gpus)
             - sum(ms or 0 for ms in arm.ready_ms)
             - sum(block.wall_us for block in arm.blocks) // 1_000
+            - arm.repeats_ms
         )
         // max(1, len(arm.ready_ms))
         for arm in arms
@@ -229,6 +231,7 @@ def costs_of(runs: Sequence[Summary]) -> Costs:
         startup_ms=round(median(ready)),
         warmup_ms=max(0, round(median(spare))),
         prompt_ms=max(1, round(median(walls) / plan.prompts_per_block)),
+        once_ms=round(median(arm.repeats_ms for arm in arms)),
     )
 
 

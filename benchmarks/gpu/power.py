@@ -7,6 +7,7 @@ kept in ``benchmarks/data/gpu/power.json``, since it takes minutes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -106,6 +107,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
     startup_ms: int
     warmup_ms: int
     prompt_ms: int
+    once_ms: int
     gpu_minutes: int
     budgeted: tuple[Budgeted, ...]
     simulated: tuple[Simulated, ...]
@@ -174,6 +176,7 @@ def _power(runs: Sequence[Summary], contests: int) -> Power:
         startup_ms=costs.startup_ms,
         warmup_ms=costs.warmup_ms,
         prompt_ms=costs.prompt_ms,
+        once_ms=costs.once_ms,
         gpu_minutes=HOUR,
         budgeted=_budgeted(costs, noise, track, len(run.arms)),
         simulated=tuple(
@@ -189,7 +192,7 @@ def _budgeted(costs: Costs, noise: Noise, track: TrackPolicy, arms: int) -> tupl
         ("one after another", costs.startup_ms),
         (f"{arms} together", costs.startup_ms // arms),
     ):
-        paid = Costs(costs.gpus, startup_ms, costs.warmup_ms, costs.prompt_ms)
+        paid = replace(costs, startup_ms=startup_ms)
         try:
             plan = best_plan(HOUR, paid, noise, _interval(track), track.margin)
         except BudgetError as error:

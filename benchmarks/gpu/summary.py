@@ -15,6 +15,7 @@ import msgspec
 
 from evaluation.conditions import Conditions
 from evaluation.figures import GateFigures
+from evaluation.gpu_lines import GpuLine
 from ledger.gate_policy import GatePolicy
 
 DATA: Final = Path(__file__).resolve().parents[1] / "data" / "gpu"
@@ -58,13 +59,15 @@ class BlockTimes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArmTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """The times of one arm. ``gpu_ms`` is its machine time times its GPUs, starting included."""
+    """The times of one arm. ``gpu_ms`` is its machine time times its GPUs, starting included;
+    ``repeats_ms`` is how long its repeated prompts took, with those asked between them."""
 
     arm: str
     name: str
     image: str
     ready_ms: tuple[int | None, ...]
     gpu_ms: int
+    repeats_ms: int
     blocks: tuple[BlockTimes, ...]
 
 
@@ -96,25 +99,6 @@ class ArmVerdict(msgspec.Struct, frozen=True, kw_only=True):
     upper_ppm: int | None = None
 
 
-class GpuSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU over a whole bundle: the least and the greatest of what was read while it worked.
-
-    ``clock_reasons`` joins the bits of every reading. ``strangers`` are processes that computed on
-    it and that are no server of the contest, as far as their names tell.
-    """
-
-    name: str
-    driver: str
-    memory_mib: int | None
-    readings: int
-    sm_mhz: tuple[int, int] | None
-    celsius: tuple[int, int] | None
-    power_mw: tuple[int, int] | None
-    memory_used_mib: tuple[int, int] | None
-    clock_reasons: int
-    processes: tuple[str, ...] = ()
-
-
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked, in the words of ``ContestPolicy``."""
 
@@ -126,6 +110,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int
     output_tokens: int
     gpus: int
+    start_together: bool
     ask_logprobs: bool
 
 
@@ -140,7 +125,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """One bundle."""
+    """One bundle. ``gpus`` are over all of its arms; ``strangers`` names the processes on them that
+    were no server's, None where that is unknown."""
 
     form: str = SUMMARY_FORM
     name: str
@@ -156,7 +142,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     void: str
     conditions: Conditions
-    gpus: tuple[GpuSeen, ...]
+    gpus: tuple[GpuLine, ...]
+    strangers: tuple[str, ...] | None
     arms: tuple[ArmTimes, ...]
     verdicts: tuple[ArmVerdict, ...]
     steps: tuple[Step, ...]
@@ -168,7 +155,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return named_gpus(self.plan.gpus, self.gpus)
 
 
-def named_gpus(count: int, seen: Iterable[GpuSeen]) -> str:
+def named_gpus(count: int, seen: Iterable[GpuLine]) -> str:
     """How many GPUs a server gets and what they are, e.g. ``2 x NVIDIA H100``; empty where none
     was seen."""
     names = ", ".join(sorted({one.name for one in seen}))

@@ -8,21 +8,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.summary import ArmTimes, BlockTimes, GpuSeen, Plan, Summary
+from benchmarks.gpu.summary import ArmTimes, BlockTimes, Plan, Summary
 from evaluation.conditions import Conditions
+from evaluation.gpu_lines import GpuLine
 from ledger.gate_policy import GatePolicy
 
 READY_MS, WARMUP_MS = 60_000, 5_000
-GPU = GpuSeen(
+GPU = GpuLine(
+    index=0,
+    uuid="GPU-1",
     name="H100",
     driver="1",
+    least_mhz=1_700,
+    greatest_mhz=1_980,
+    celsius_before=40,
+    celsius_after=55,
+    greatest_celsius=60,
     memory_mib=81_559,
-    readings=2,
-    sm_mhz=(1_700, 1_980),
-    celsius=(40, 60),
-    power_mw=(300_000, 600_000),
-    memory_used_mib=(1, 2),
-    clock_reasons=0x5,
+    used_mib=70_000,
+    held_back=("power limit",),
 )
 
 
@@ -40,6 +44,7 @@ def summary(
         context_tokens=64,
         output_tokens=8,
         gpus=gpus,
+        start_together=False,
         ask_logprobs=True,
     )
     starts = blocks if restart else 1
@@ -59,6 +64,7 @@ def summary(
         void="",
         conditions=Conditions(),
         gpus=(GPU,),
+        strangers=None,
         arms=tuple(
             ArmTimes(
                 arm=f"arm-{arm}",
@@ -66,6 +72,7 @@ def summary(
                 image="i",
                 ready_ms=(READY_MS,) * starts,
                 gpu_ms=gpus * (starts * (READY_MS + WARMUP_MS) + int(walls_us[arm].sum()) // 1_000),
+                repeats_ms=0,
                 blocks=tuple(
                     BlockTimes(
                         block=block,

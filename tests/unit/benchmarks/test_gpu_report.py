@@ -160,8 +160,8 @@ def test_what_must_be_known_of_gpus_and_rounds_is_on_the_page(tmp_path: Path) ->
     run = summary("two", drawn(3, 4, 16), gpus=2, what="parallel")
     write_summary(run, tmp_path)
     page = page_of(read_measured(tmp_path), "By hand.\n")
-    assert "| two | H100 | 1 | 1,700 to 1,980 | 40 to 60 | 300 to 600 |" in page
-    assert "| idle, power cap |" in page
+    assert "| two | H100 | 1 | 1,700 to 1,980 | 40 / 60 / 55 | 70,000 of 81,559 | power" in page
+    assert "| power limit | – | – | unknown |" in page
     assert "| two | 2 x H100 | copy 1 | 60.0 |" in page
     assert page.endswith("## Where the figures contradict what was assumed\n\nBy hand.\n")
     assert run.gpu == "2 x H100"
