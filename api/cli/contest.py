@@ -13,7 +13,8 @@ import typer
 
 from api.cli import contest_records, contest_remote
 from api.cli.contest_calibrate import calibrate, show_calibration
-from api.cli.contest_plan import plan_by_hand, read_plan, with_launches
+from api.cli.contest_launches import with_launches
+from api.cli.contest_plan import plan_by_hand, read_plan
 from api.cli.contest_rules import RANDOM, rules_of
 from api.cli.contest_sealing import check_writable, kept_until, seal
 from api.cli.machines import (
@@ -267,8 +268,7 @@ def run(
     sign = None
     if sign_with is not None:  # before hours of work: a password may be asked for, or be wrong
         sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
-    made = machine.runner()
-    texts = open_texts(chosen.plan.policy.contest.source, prompts_file)
+    made, texts = machine.runner(), open_texts(chosen.plan.policy.contest.source, prompts_file)
     _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
     with ExitStack() as stack:
         kept = evidence or kept_until(stack)

@@ -63,28 +63,6 @@ def read_plan(file: Path, model_dir: Path, given: Mapping[str, object]) -> Chose
     )
 
 
-def with_launches(chosen: Chosen, machine: Machine) -> Chosen:
-    """The same plan, its launch profiles called by their names in the report.
-
-    A usage error for an image that is neither among the machine's launches nor its directories,
-    and for a baseline that cannot be the reference.
-    """
-    plan, images = chosen.plan, dict(chosen.images)
-    named = {"baseline": plan.baseline}
-    named |= {entrant.entrant_id: entrant.image for entrant in plan.entrants}
-    for entrant_id, image in named.items():
-        if not machine.knows(image):
-            msg = (
-                f"the plan's image of {entrant_id} has the digest {image.digest}, which none of "
-                "the launches given has; add the one it was submitted as"
-            )
-            raise typer.BadParameter(msg, param_hint="'--launch'")
-        launch = machine.launch_of(image)
-        images[entrant_id] = images[entrant_id] if launch is None else str(launch)
-    check_reference(machine, plan.baseline)
-    return chosen._replace(images=images)
-
-
 def plan_by_hand(
     machine: Machine,
     rules: Rules,
