@@ -21,12 +21,13 @@ one has to be scored. The model, the plan, the GPUs and everything measured come
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
+from benchmarks.gpu.settings import Arm, Engines, Kind
 from benchmarks.gpu.summary import What
 from evaluation.bundle import read_bundle
 from ledger.codes import DisqualificationCode
@@ -34,13 +35,13 @@ from ledger.codes import DisqualificationCode
 CATALOGUE: Final = "bundles.toml"
 _STARTS: Final[dict[str, What]] = {
     "aa": "aa",
-    "cheat": "cheats",
-    "coarse": "cheats",
+    "cheats": "cheats",
+    "proxies": "cheats",
     "hill": "rounds",
-    "round": "rounds",
     "tp": "parallel",
 }
 """What the names of the campaign's bundles begin with; all others are honest settings."""
+_ANY_PORT: Final = 1
 
 
 class CatalogueError(ValueError):
@@ -82,12 +83,13 @@ def read_catalogue(folder: Path) -> dict[str, Entry]:
 
 
 def write_catalogue(folder: Path) -> Path:
-    """Write a catalogue that knows the bundles' entrants and the codes they got, to be mended.
+    """Write a catalogue that knows the bundles' entrants, to be mended and filled in.
 
-    What a bundle is for is guessed from its name (``aa…``, ``cheat…``, ``tp…``), else it
-    is ``honest``; a code that an entrant got is written as the one it must get, for whoever reads
-    it to take out where it was honest. Raises :class:`CatalogueError` where there is one already,
-    and :class:`~evaluation.bundle.BundleError` for a bundle that is not true.
+    What a bundle is for is guessed from its name, as the campaign gives it, and so are the names
+    and codes of arms where all of a step's arms took part. Of other bundles the codes that entrants
+    got are written as those they must get, for whoever reads it to take out where one was honest.
+    Raises :class:`CatalogueError` where there is one already, and
+    :class:`~evaluation.bundle.BundleError` for a bundle that is not true.
     """
     path = folder / CATALOGUE
     if path.exists():
@@ -95,20 +97,43 @@ def write_catalogue(folder: Path) -> Path:
         raise CatalogueError(msg)
     entries = {}
     for one in sorted(folder.glob("*.zip")):
-        verdicts = read_bundle(one).rejudged.verdicts
+        bundle = read_bundle(one)
+        ids = [entrant.entrant_id for entrant in bundle.manifest.plan.entrants]
+        codes = {
+            verdict.entrant_id: verdict.code
+            for verdict in bundle.rejudged.verdicts
+            if verdict.status == "disqualified"
+        }
+        names = {entrant: entrant for entrant in ids}
+        arms = _arms_of(one.stem, len(ids))
+        if arms is not None:
+            named = list(zip(ids, arms, strict=True))
+            names = {entrant: arm.name for entrant, arm in named}
+            codes = {entrant: arm.expected for entrant, arm in named if arm.expected}
         entries[one.stem] = {
             "what": _guessed(one.stem),
             "about": "",
             "engine": "",
-            "names": {verdict.entrant_id: verdict.entrant_id for verdict in verdicts},
-            "codes": {
-                verdict.entrant_id: verdict.code
-                for verdict in verdicts
-                if verdict.status == "disqualified"
-            },
+            "names": names,
+            "codes": codes,
         }
     path.write_text("".join(_table(name, entry) for name, entry in entries.items()), "utf-8")
     return path
+
+
+def _arms_of(step: str, entrants: int) -> Sequence[Arm] | None:
+    """The arms of a step of the campaign, if it has as many under one kind of engine."""
+    for kind in get_args(Kind):
+        engines = Engines(kind, {})
+        arms = {
+            "honest": engines.honest(),
+            "transformers": engines.without_logprobs(),
+            "cheats": engines.coarse(),
+            "proxies": engines.proxied(_ANY_PORT),
+        }.get(step)
+        if arms is not None and len(arms) == entrants:
+            return arms
+    return None
 
 
 def _guessed(name: str) -> What:

@@ -177,6 +177,14 @@ def test_a_catalogue_is_begun_for_whoever_made_the_bundles(folder: Path, tmp_pat
     assert list(found) == list(NAMES)
     assert found["reference-cheats"].codes["entrant-1"] == "quantised"
     assert found["reference-aa"].codes == {}
+    (tmp_path / CATALOGUE).unlink()
+    (tmp_path / "reference-cheats.zip").rename(tmp_path / "honest.zip")  # of four arms: no step's
+    shutil.copy(tmp_path / "reference-aa.zip", tmp_path / "cheats.zip")  # of three, as rehearsed
+    write_catalogue(tmp_path)
+    found = read_catalogue(tmp_path)
+    assert (found["honest"].what, found["honest"].names["entrant-1"]) == ("honest", "entrant-1")
+    assert (found["cheats"].what, found["cheats"].names["entrant-1"]) == ("cheats", "fp8-weights")
+    assert found["cheats"].codes["entrant-1"] == "quantised"
     with pytest.raises(CatalogueError, match="not written over"):
         write_catalogue(tmp_path)
 
