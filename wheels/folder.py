@@ -29,7 +29,13 @@ In an environment of its own, from this folder:
     /opt/contest/bin/python -m pip install --no-index --no-deps --find-links . -r {list}
     /opt/contest/bin/cacheon-ledger contest run --help
 
-Where the system's Python cannot make environments, into a folder:
+Where the system's Python has no ensurepip, but a pip of 22.3 or newer:
+
+    python3 -m venv --without-pip /opt/contest
+    python3 -m pip --python /opt/contest/bin/python install --no-index --no-deps --find-links . -r {list}
+
+Or into a plain folder. An engine that is handed PYTHONPATH then finds these libraries first; give it
+its own with --engine 'vllm=env PYTHONPATH=/opt/vllm python3 -m vllm.entrypoints.cli.main':
 
     python3 -m pip install --no-index --no-deps --find-links . --target /opt/contest -r {list}
     PYTHONPATH=/opt/contest /opt/contest/bin/cacheon-ledger contest run --help
