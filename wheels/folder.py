@@ -32,10 +32,11 @@ In an environment of its own, from this folder:
 Where the system's Python has no ensurepip, but a pip of 22.3 or newer:
 
     python3 -m venv --without-pip /opt/contest
-    python3 -m pip --python /opt/contest/bin/python install --no-index --no-deps --find-links . -r {list}
+    python3 -m pip --python /opt/contest/bin/python install \\
+        --no-index --no-deps --find-links . -r {list}
 
-Or into a plain folder. An engine that is handed PYTHONPATH then finds these libraries first; give it
-its own with --engine 'vllm=env PYTHONPATH=/opt/vllm python3 -m vllm.entrypoints.cli.main':
+Or into a plain folder. An engine that is handed PYTHONPATH then finds these libraries first; give
+it its own with --engine 'vllm=env PYTHONPATH=/opt/vllm python3 -m vllm.entrypoints.cli.main':
 
     python3 -m pip install --no-index --no-deps --find-links . --target /opt/contest -r {list}
     PYTHONPATH=/opt/contest /opt/contest/bin/cacheon-ledger contest run --help
@@ -53,8 +54,11 @@ def fill(folder: Path, target: Target) -> Sequence[Path]:
 
     Libraries come from the package index of this machine's pip, and are held against the digests
     of the lock file. Raises :class:`WheelsError`, :class:`~wheels.pins.PinsError`, and leaves what
-    was there before then.
+    was there before then; a folder that holds anything else than earlier wheels is left alone.
     """
+    if folder.exists() and not _is_ours(folder):
+        msg = f"'{folder}' holds something else than wheels of a contest; name another folder"
+        raise WheelsError(msg)
     pins = contest_pins(target.environment())
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".wheels-", dir=folder.parent) as scratch:
@@ -66,9 +70,17 @@ def fill(folder: Path, target: Target) -> Sequence[Path]:
         wheels = sorted(made.glob("*.whl"))
         (made / LIST).write_text("".join(map(_line, wheels)), encoding="utf-8")
         (made / INSTALL).write_text(_TOLD.format(target=target, list=LIST), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         made.rename(folder)
     return sorted(folder.glob("*.whl"))
+
+
+def _is_ours(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return all(name in {LIST, INSTALL} or name.endswith(".whl") for name in names)
 
 
 def _download(pins: Sequence[Pin], target: Target, scratch: Path, made: Path) -> None:

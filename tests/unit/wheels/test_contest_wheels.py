@@ -102,7 +102,7 @@ def test_a_wheel_that_is_not_the_locks_is_refused_and_what_was_there_stays(
     index, made = tmp_path / "index", tmp_path / "made"
     index.mkdir()
     made.mkdir()
-    (made / "kept").touch()
+    (made / "kept.whl").touch()
     name = _wheel_of(index)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
@@ -116,7 +116,7 @@ def test_a_wheel_that_is_not_the_locks_is_refused_and_what_was_there_stays(
     pinned("0" * 64)
     with pytest.raises(WheelsError, match="could not bring the wheels"):
         fill(made, HERE)
-    assert [path.name for path in made.iterdir()] == ["kept"]
+    assert [path.name for path in made.iterdir()] == ["kept.whl"]
     assert [path.name for path in tmp_path.glob(".wheels-*")] == []
 
     pinned(folder_module.digest_of(index / name))
@@ -139,6 +139,15 @@ def test_a_wheel_that_is_not_the_locks_is_refused_and_what_was_there_stays(
     code, said = _installed(made, tmp_path / "nowhere")
     assert code != 0
     assert "DO NOT MATCH THE HASHES" in said
+
+
+def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "contest.txt").touch()
+    (tmp_path / "letters").mkdir()
+    for folder in (tmp_path, tmp_path / "contest.txt"):
+        with pytest.raises(WheelsError, match="holds something else"):
+            fill(folder, HERE)
+    assert {path.name for path in tmp_path.iterdir()} == {"contest.txt", "letters"}
 
 
 def _installed(made: Path, there: Path) -> tuple[int, str]:
