@@ -21,12 +21,23 @@ from wheels.pins import contest_pins
 from wheels.target import Target, this_python
 
 _COMMAND = "from api.cli.main import main; main()"
+_SCRIPT = """\
+#!{python}
+import sys
+from api.cli.main import main
+sys.exit(main())
+"""
 
 
 class BareEnvironment(NamedTuple):
-    """Its interpreter."""
+    """The folder it lies in."""
 
-    python: Path
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
 
     def run(self, code: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """Python code there, with nothing of our environment's."""
@@ -55,4 +66,8 @@ def bare_environment(folder: Path) -> BareEnvironment:
             (site / name).symlink_to(str(library.locate_file(name)))
     with zipfile.ZipFile(io.BytesIO(this_program().wheel)) as wheel:
         wheel.extractall(site)
-    return BareEnvironment(folder / "bin" / "python")
+    bare = BareEnvironment(folder)
+    script = folder / "bin" / "cacheon-ledger"
+    script.write_text(_SCRIPT.format(python=bare.python), encoding="utf-8")
+    script.chmod(0o755)
+    return bare
