@@ -21,7 +21,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint bench properties clean
+.PHONY: setup demo test lint bench properties wheels clean
 
 setup: $(STAMP)
 
@@ -56,7 +56,7 @@ $(STAMP): pyproject.toml uv.lock
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV)'; \
 	fi; \
 	touch $(HALF_MADE); \
-	$(BIN)/uv sync --locked --inexact --quiet --python $(BIN)/python; \
+	$(BIN)/uv sync --locked --all-extras --inexact --quiet --python $(BIN)/python; \
 	rm -f $(HALF_MADE); \
 	touch $(STAMP); } >&2
 
@@ -78,6 +78,11 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+# What a contest needs on a machine without a package index, in dist/contest:
+#   make wheels ARGS="--python 3.12 --platform manylinux_2_28_x86_64"
+wheels: setup
+	$(BIN)/python -m wheels $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

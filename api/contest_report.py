@@ -11,10 +11,18 @@ from typing import Final
 
 import msgspec
 
-from api.words import in_words
+from api.words import GPU_STRANGERS_REMEDY, in_words
+from evaluation.gpu_lines import (
+    GpuLine,
+    engine_of,
+    gpu_lines,
+    gpus_unknown,
+    stranger_in_one_line,
+)
+from evaluation.gpus import GpuProcess
 from evaluation.judge import EntrantVerdict
 from evaluation.log_hints import explain
-from evaluation.manifest import ContestEvidence
+from evaluation.manifest import BaselineEvidence, ContestEvidence
 from evaluation.outcome import ContestOutcome
 from evaluation.plan import ContestPlan, PlannedEntrant
 from evaluation.throne import EntrantScore, Throne, throne_of
@@ -74,7 +82,12 @@ class StepLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContestReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole attempt. ``crowned`` is the entrant that would sit on the throne after it."""
+    """The whole attempt. ``crowned`` is the entrant that would sit on the throne after it.
+
+    ``gpus`` are those the baseline saw, ``gpus_unknown`` why there are none. ``gpu_strangers`` are
+    processes on them that were no server's of the contest, None where that is unknown; ``warnings``
+    are sentences that say what to do, and void nothing.
+    """
 
     contest_id: str
     status: str
@@ -96,9 +109,15 @@ class ContestReport(msgspec.Struct, frozen=True, kw_only=True):
     baseline_tokens: int | None
     drift_ppm: int | None
     max_drift_ppm: int
+    clock_drift_ppm: int | None
     client_lag_p99_us: int | None
     max_client_lag_us: int
     manifest_digest: str
+    engine_version: str | None
+    gpus: tuple[GpuLine, ...]
+    gpus_unknown: str
+    gpu_strangers: tuple[GpuProcess, ...] | None
+    warnings: tuple[str, ...]
     entrants: tuple[EntrantLine, ...]
     gates: tuple[GateLine, ...]
     throne: tuple[StepLine, ...]
@@ -112,6 +131,7 @@ def contest_report(
     outcome: ContestOutcome,
     *,
     manifest: ContestEvidence | None,
+    baseline: BaselineEvidence | None,
     policy: str,
     seed_note: str,
     runner: dict[str, str],
@@ -120,8 +140,8 @@ def contest_report(
 ) -> ContestReport:
     """The report of one attempt; ``images`` are how each arm's image was named.
 
-    ``manifest`` is None where the evidence could not be stored; then nobody knows how steady the
-    round was.
+    ``manifest`` and ``baseline`` are None where the evidence could not be stored; then nobody knows
+    how steady the round was, nor on which GPUs.
     """
     figures, contest = outcome.baseline, plan.policy.contest
     pairs = list(zip(plan.entrants, outcome.verdicts, strict=False))
@@ -129,6 +149,8 @@ def contest_report(
     throne = throne_of(plan, outcome.verdicts, outcome.seed) if completed else Throne()
     scores = {own.entrant_id: own for own in throne.scores}
     conditions = None if manifest is None else manifest.conditions
+    records = () if baseline is None else baseline.records
+    strangers = None if conditions is None else conditions.strangers
     return ContestReport(
         contest_id=plan.contest_id,
         status=outcome.status,
@@ -150,9 +172,19 @@ def contest_report(
         baseline_tokens=median_low(figures.tokens) if figures else None,
         drift_ppm=conditions.drift_ppm if conditions else None,
         max_drift_ppm=contest.max_drift_ppm,
+        clock_drift_ppm=conditions.clock_drift_ppm if conditions else None,
         client_lag_p99_us=conditions.client_lag_p99_us if conditions else None,
         max_client_lag_us=contest.max_client_lag_us,
         manifest_digest=outcome.manifest_digest,
+        engine_version=engine_of(records),
+        gpus=gpu_lines(records),
+        gpus_unknown=gpus_unknown(records),
+        gpu_strangers=strangers,
+        warnings=tuple(
+            f"{stranger_in_one_line(one)} used a GPU and is no server of this contest; "
+            f"{GPU_STRANGERS_REMEDY}"
+            for one in strangers or ()
+        ),
         entrants=tuple(
             _entrant(
                 entrant,

@@ -6,7 +6,8 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from api.app import Services
-from api.words import in_words
+from api.words import GPU_STRANGERS_REMEDY, in_words
+from evaluation.recording import GPU_STRANGERS
 from ledger.commands.contests import planned_track
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Contest
@@ -34,10 +35,19 @@ def contest_shown(services: Services, network: str, netuid: int, contest: UUID) 
         raise DecisionRefusedError(msg)
     gates = planned_track(ledger.arena_state(), plan).gates
     shown["void_in_words"] = in_words(shown["void_cause"]) or None
+    shown["warnings"] = _warnings(shown["host_facts"])
     for entrant in shown["entrants"]:
         entrant["in_words"] = in_words(entrant["code"]) or None
         entrant["figures"] = _figures(entrant, gates)
     return shown
+
+
+def _warnings(host_facts: dict[str, str]) -> list[str]:
+    """Sentences on what should not have been, each with what to do."""
+    strangers = host_facts.get(GPU_STRANGERS, "unknown")
+    if strangers in ("unknown", "none"):
+        return []
+    return [f"others used the GPUs of this contest: {strangers}; {GPU_STRANGERS_REMEDY}"]
 
 
 def _figures(entrant: dict[str, Any], gates: GatePolicy) -> list[dict[str, Any]]:

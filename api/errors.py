@@ -52,6 +52,7 @@ class ExitCode(IntEnum):
     PROVIDER_UNAVAILABLE = 26
     NO_MACHINE = 27
     UNEXPLAINED = 28
+    NOT_INSTALLED = 29
     DEFECT = 70
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -287,6 +288,20 @@ def _unusable_file(error: BaseException) -> str | None:
     return f"'{error.filename}' cannot be used: {error.strerror}; name another place, or make room"
 
 
+_OWN: Final = frozenset({"ledger", "chain", "evaluation", "api", "migrations"})
+
+
+def _not_installed(error: BaseException) -> str | None:
+    """A library that is not here; None where a module of our own is missing."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not name or name in _OWN:
+        return None
+    return (
+        f"this needs the library '{name}', which is not installed here; what is installed runs "
+        "contests, and the whole program is cacheon-ledger[containers,ledger]"
+    )
+
+
 def without_secrets(text: str) -> str:
     """``text`` without passwords, and without what follows a node's host, which may be its key."""
     text = _PASSWORD_IN_URL.sub(r"\1:***@", text)
@@ -379,6 +394,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
     "evaluation.plan.PlanError": _Kind("impossible_contest", ExitCode.IMPOSSIBLE_POLICY, 422),
     "evaluation.calibration.CalibrationError": _Kind("calibration", ExitCode.REFUSED, 409),
+    "builtins.ModuleNotFoundError": _Kind(
+        "not_installed", ExitCode.NOT_INSTALLED, 500, _not_installed
+    ),
     "builtins.OSError": _Kind("unusable_file", ExitCode.UNREADABLE_FILE, 500, _unusable_file),
     "builtins.BrokenPipeError": _Kind("broken_pipe", ExitCode.BROKEN_PIPE, 499, lambda _: ""),
     "builtins.KeyboardInterrupt": _Kind(

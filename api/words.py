@@ -87,6 +87,12 @@ WORDS: Final[dict[str, str]] = {
     "block_ramp": "the pool follows the block number",
 }
 
+GPU_STRANGERS_REMEDY: Final = (
+    "this voids nothing by itself (the baseline's drift does where it shows), but end what should "
+    "not run there before the next contest"
+)
+"""What to do about processes on a contest's GPUs that are none of its servers."""
+
 
 def in_words(code: str | None) -> str:
     """A code as people say it; one without words of its own loses its underscores."""

@@ -19,6 +19,8 @@ from evaluation.blocks import block_label
 from evaluation.client import Answer
 from evaluation.conditions import too_late
 from evaluation.ends import killed_from_outside, own_exit_code
+from evaluation.gpu_strangers import Neighbours
+from evaluation.gpu_work import GpuSamples, Sampling, start_sampling
 from evaluation.gpus import GpuFacts, gpu_facts
 from evaluation.images import ImageRef, ImageReferenceError, parse_image
 from evaluation.judge import Fault, repeat_gain_ppm
@@ -29,6 +31,7 @@ from evaluation.meter import Meter
 from evaluation.plan import PlannedEntrant
 from evaluation.prompts import MAX_REPEAT_ROUNDS
 from evaluation.records import ArmRecord, BlockRecord, StartRecord
+from evaluation.runners.health import engine_version
 from evaluation.runners.port import (
     ImageFacts,
     ImageRefusedError,
@@ -58,13 +61,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all arms of a contest share: the questions, and who watches."""
+    """What all arms of a contest share: the questions, who watches, and the machine's GPUs."""
 
     questions: Questions
     on_server: OnServer
     live: LiveRatios
     started_ns: int = field(default_factory=time.monotonic_ns)
     read_gpus: Callable[[], GpuFacts] = gpu_facts
+    sample_gpus: Callable[[], Sampling] = start_sampling
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
     def since_start_ms(self) -> int:
         """Milliseconds since the contest began."""
@@ -170,11 +175,17 @@ class Arm:
             return
         self._questions.stop_if_asked()
         self._questions.on_progress("launch", self.entrant_id, 0, 1)
-        self._start = StartRecord(first_block=first_block, gpus_before=self._ground.read_gpus())
+        gpus = self._ground.read_gpus()
+        self._start = StartRecord(
+            first_block=first_block,
+            gpus_before=gpus,
+            strangers=self._ground.neighbours.strangers(gpus),
+        )
         self._launched_ns = time.monotonic_ns()
         with self._faults():
             self._meter.run()
             self._server = self._entered().launch(self.image, self.name)
+            self._ground.neighbours.launched(self._server.pid)
         if self.fault is not None:
             self.stop()
 
@@ -190,7 +201,8 @@ class Arm:
             self._wait_healthy(self._server, called_off)
         if self.fault is None:
             ready_ms = (time.monotonic_ns() - self._launched_ns) // _NS_PER_MS
-            self._start = structs.replace(self._start, ready_ms=ready_ms)
+            version = engine_version(self.base_url) if self.entrant is None else None
+            self._start = structs.replace(self._start, ready_ms=ready_ms, engine_version=version)
 
     def await_and_hold(self, called_off: Callable[[], bool]) -> None:
         """:meth:`await_health`, and freeze the server at once: it is idle, others still start."""
@@ -309,6 +321,7 @@ class Arm:
                 server.stop()
         finally:
             self._meter.hold()
+            self._ground.neighbours.ended(server.pid)
             self.log_tail = server.log_tail()
             self._start = structs.replace(self._start, out_of_memory=server.out_of_memory)
             self._starts.append(self._start)
@@ -377,8 +390,8 @@ class Arm:
     ) -> Stretch:
         """One recorded stretch; what cut it short is this arm's fault."""
         since_start_ms = self._ground.since_start_ms()
-        stretch = self._ask(phase, load, done=done, of=of)
-        lag = stretch.client_lag
+        stretch, samples = self._sampled(phase, load, done=done, of=of)
+        lag, gpus = stretch.client_lag, self._ground.read_gpus()
         self._blocks.append(
             BlockRecord(
                 phase=phase,
@@ -394,11 +407,24 @@ class Arm:
                 wire_bytes=stretch.traffic.wire_bytes,
                 payload_bytes=stretch.traffic.payload_bytes,
                 tokens=sum(len(answer.tokens) for answer in stretch.answers),
-                gpus=self._ground.read_gpus(),
+                gpus=gpus,
+                gpu_samples=samples,
+                strangers=self._ground.neighbours.strangers(gpus),
             )
         )
         self._end_by(stretch, phase, done)
         return stretch
+
+    def _sampled(self, phase: str, load: Load, *, done: int, of: int) -> tuple[Stretch, GpuSamples]:
+        """Ask, and sample the GPUs meanwhile. Repeats are too short to say anything of a clock."""
+        if phase != "prompts":
+            return self._ask(phase, load, done=done, of=of), GpuSamples()
+        sampling = self._ground.sample_gpus()
+        try:
+            stretch = self._ask(phase, load, done=done, of=of)
+        finally:
+            samples = sampling.end()
+        return stretch, samples
 
     def _ask(self, phase: str, load: Load, *, done: int, of: int) -> Stretch:
         def tell(answered: int) -> None:

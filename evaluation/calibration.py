@@ -23,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from evaluation.block_noise import block_noise
 from evaluation.entrant import EntrantEvidence
 from evaluation.evidence import canonical
 from evaluation.figures import GateFigures, gate_figures
@@ -67,8 +68,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     ``runs`` are the digests of the evidence. ``wall_within_ppm`` is, one sample a run, the mean
     distance of an answer's time a token from its run's mean; ``wall_between_ppm`` that of a run's
-    mean from the mean of all runs of the same image. ``figures`` holds every gate figure over the
-    runs, ``resampled`` over the runs and :data:`RESAMPLES_A_RUN` resamples of each.
+    mean from the mean of all runs of the same image. ``wall_block_within_ppm`` and
+    ``wall_block_between_ppm`` are the same of a block's duration a token, one sample a start of a
+    server (:mod:`evaluation.block_noise`): the figures to use where several streams are asked at
+    once; None where too little was recorded, and in documents from before. ``figures`` holds every
+    gate figure over the runs, ``resampled`` over the runs and :data:`RESAMPLES_A_RUN` resamples of
+    each.
     """
 
     form: str = CALIBRATION_FORM
@@ -79,6 +84,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     wall_within_ppm: Distribution
     wall_between_ppm: Distribution
+    wall_block_within_ppm: Distribution | None = None
+    wall_block_between_ppm: Distribution | None = None
     figures: dict[str, Distribution]
     resampled: dict[str, Distribution]
     slack_ppm: int
@@ -106,7 +113,7 @@ def calibrate(
         for stream in [draws(digest)]
         for _ in range(RESAMPLES_A_RUN)
     ]
-    over_all = _distributions([*own, *drawn])
+    over_all, blocks = _distributions([*own, *drawn]), block_noise(evidence)
     return Calibration(
         facts=facts,
         track=evidence[0].track,
@@ -115,6 +122,8 @@ def calibrate(
         tokens=sum(len(answer.tokens) for one in evidence for answer in one.answers),
         wall_within_ppm=_distribution(_within_ppm(one) for one in evidence),
         wall_between_ppm=_distribution(_between_ppm(evidence)),
+        wall_block_within_ppm=_distribution_if_any(blocks.within_ppm),
+        wall_block_between_ppm=_distribution_if_any(blocks.between_ppm),
         figures=_distributions(own),
         resampled=over_all,
         slack_ppm=slack_ppm,
@@ -208,6 +217,10 @@ def _distribution(values: Iterable[int]) -> Distribution:
         median=median_low(ordered),
         greatest=ordered[-1],
     )
+
+
+def _distribution_if_any(values: Sequence[int]) -> Distribution | None:
+    return _distribution(values) if values else None
 
 
 def _proposed(seen: dict[str, Distribution], gates: GatePolicy, slack_ppm: int) -> GatePolicy:

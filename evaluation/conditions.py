@@ -13,7 +13,9 @@ from msgspec import structs
 
 from evaluation.blocks import blocks_of
 from evaluation.client import Answer
-from evaluation.gpus import clock_drift_ppm
+from evaluation.gpu_strangers import all_strangers
+from evaluation.gpu_work import work_drift_ppm
+from evaluation.gpus import GpuProcess
 from evaluation.lag import pooled_us
 from evaluation.records import ArmRecord, BlockRecord
 from ledger.codes import VoidCause
@@ -35,12 +37,16 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     the baseline worked, ``client_lag_p99_us`` the client's 99th percentile over all its blocks:
     what holds the client up under an entrant may be the entrant's doing, and voids nothing. The
     worst entrant's is ``entrants_lag_p99_us``, over all that was not set aside.
+
+    ``strangers`` are processes that were seen on the GPUs and belong to no server of the round.
+    They void nothing: what they take shows in the baseline's own drift.
     """
 
     drift_ppm: int | None = None
     clock_drift_ppm: int | None = None
     client_lag_p99_us: int | None = None
     entrants_lag_p99_us: int | None = None
+    strangers: tuple[GpuProcess, ...] | None = None
 
 
 def conditions_of(
@@ -51,15 +57,21 @@ def conditions_of(
     entrants: Sequence[ArmRecord],
 ) -> Conditions:
     """The conditions of a round from its baseline's answers and the records of all its arms."""
-    blocks = [block for arm in baseline for block in arm.blocks]
+    blocks, arms = [block for arm in baseline for block in arm.blocks], [*baseline, *entrants]
     lags = [
         client_lag_us([block for block in arm.blocks if not block.set_aside]) for arm in entrants
     ]
     return Conditions(
         drift_ppm=baseline_drift_ppm(contest, before, after),
-        clock_drift_ppm=clock_drift_ppm([block.gpus for block in blocks]),
+        clock_drift_ppm=work_drift_ppm([(block.gpus, block.gpu_samples) for block in blocks]),
         client_lag_p99_us=client_lag_us(blocks),
         entrants_lag_p99_us=max((lag_us for lag_us in lags if lag_us is not None), default=None),
+        strangers=all_strangers(
+            [
+                *(start.strangers for arm in arms for start in arm.starts),
+                *(block.strangers for arm in arms for block in arm.blocks),
+            ]
+        ),
     )
 
 

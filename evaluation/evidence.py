@@ -22,8 +22,9 @@ MAX_EVIDENCE_BYTES: Final = 256 * 1024 * 1024
 _ANSWER_BYTES_A_TOKEN: Final = len("1048575,") + len("3600000000,") + len("-1000000000,")
 """An id, an arrival and a claim at their largest."""
 _FORCED_BYTES_A_TOKEN: Final = len("[9999999,1048575,-9999999],")
-_BYTES_A_BLOCK: Final = 4_096
-"""The record of a block with its GPUs; there are no more blocks than prompts."""
+_BYTES_A_BLOCK: Final = 16_384
+"""The record of a block with eight GPUs and all strangers on them; there are no more blocks than
+prompts."""
 _BYTES_BESIDE: Final = 4 * 2**20
 """The log's tail, the starts and all else."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")

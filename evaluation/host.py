@@ -47,8 +47,16 @@ def host_facts(cpu_info: Path = _CPU_INFO) -> HostFacts:
 
 def client_version() -> str:
     """What asked the prompts: this project, the HTTP client under it, and Python."""
-    parts = [f"{name} {metadata.version(name)}" for name in ("cacheon-ledger", "aiohttp")]
+    parts = [f"{name} {_version_of(name)}" for name in ("cacheon-ledger", "aiohttp")]
     return ", ".join([*parts, f"Python {platform.python_version()}"])
+
+
+def _version_of(package: str) -> str:
+    """Its version, or that it runs from a folder and was never installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _cpu_model(cpu_info: Path) -> str | None:

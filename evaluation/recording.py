@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median_low
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from evaluation.evidence import Evidence
+from evaluation.gpu_lines import engine_of, gpu_lines, gpus_unknown, in_one_line, strangers_in_words
 from evaluation.judge import EntrantVerdict
 from evaluation.manifest import BaselineEvidence, ContestEvidence, read_baseline, read_manifest
 from evaluation.runners.port import ImageFacts
@@ -20,6 +22,9 @@ from ledger.application import Unit
 from ledger.commands.causes import after
 from ledger.commands.contests import complete_in
 from ledger.decisions.contest import Contest, ContestPlanned, Holder, SealedArm
+
+GPU_STRANGERS: Final = "processes of others on the GPUs"
+"""The name of that fact among those of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,22 @@ class Findings:
 
     @property
     def host(self) -> dict[str, str]:
-        """The machine, its runner and its client in pairs of a name and a text."""
+        """The machine with its GPUs, its runner, its client and the baseline's engine in pairs of a
+        name and a text."""
         facts = {
             name: "unknown" if value is None else str(value)
             for name, value in msgspec.structs.asdict(self.manifest.host_before).items()
         }
-        return {**facts, "client": self.manifest.client, **self.manifest.runner}
+        records = self.baseline.records
+        gpus = {f"gpu {line.index}": in_one_line(line) for line in gpu_lines(records)}
+        return {
+            **facts,
+            "client": self.manifest.client,
+            "engine version": engine_of(records) or "unknown",
+            **(gpus or {"gpus": f"unknown: {gpus_unknown(records)}"}),
+            GPU_STRANGERS: strangers_in_words(self.manifest.conditions.strangers),
+            **self.manifest.runner,
+        }
 
 
 def record_completed(

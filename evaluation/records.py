@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from evaluation.gpus import GpuFacts
+from evaluation.gpu_work import GpuSamples
+from evaluation.gpus import GpuFacts, GpuProcess
 from evaluation.lag import LateCounts
 from evaluation.runners.port import ImageFacts
 
@@ -17,7 +18,9 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     The client's lag is in microseconds; None where the client measured none. ``late_beats`` and
     ``late_sends`` are all of it, to be pooled over blocks. ``wire_bytes`` is what came over the
     sockets, None where that is unknown, ``payload_bytes`` what of it was streamed text, ``tokens``
-    how many were answered. ``gpus`` is right after the last answer, while the server still runs.
+    how many were answered. ``gpus`` is right after the last answer, while the server still runs,
+    ``gpu_samples`` while it answered; ``strangers`` are the processes on the GPUs then that are no
+    server's of the contest, None where that is unknown. Evidence from before has neither.
     ``set_aside`` is true where the client was too late and all was asked once more.
     """
 
@@ -36,17 +39,23 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     set_aside: bool = False
     gpus: GpuFacts = GpuFacts()
+    gpu_samples: GpuSamples = GpuSamples()
+    strangers: tuple[GpuProcess, ...] | None = None
 
 
 class StartRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One start of the arm's server. ``ready_ms`` is from launch to healthy, None if it never was;
-    ``exit_code`` the one it ended with by itself."""
+    ``exit_code`` the one it ended with by itself. ``strangers`` are as in :class:`BlockRecord`, at
+    the moment before. ``engine_version`` is what the baseline's server says of itself, None where
+    it says nothing, and of entrants, whose word would prove nothing."""
 
     first_block: int
     ready_ms: int | None = None
     exit_code: int | None = None
     out_of_memory: bool = False
     gpus_before: GpuFacts = GpuFacts()
+    strangers: tuple[GpuProcess, ...] | None = None
+    engine_version: str | None = None
 
 
 class ArmRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli import contest_records, contest_remote
-from api.cli.contest_calibrate import calibrate
+from api.cli import contest_launches, contest_records, contest_remote
+from api.cli.contest_calibrate import calibrate, show_calibration
+from api.cli.contest_launches import with_launches
 from api.cli.contest_plan import plan_by_hand, read_plan
 from api.cli.contest_rules import RANDOM, rules_of
 from api.cli.contest_sealing import check_writable, kept_until, seal
 from api.cli.machines import (
     Engines,
     HostFirewall,
+    Launches,
     Machine,
     Model,
     ModelIfAny,
     ModelName,
+    Profiles,
     RunnerKind,
     Runs,
     engines_of,
@@ -54,12 +57,14 @@ app = typer.Typer(no_args_is_help=True, help="Contests: tried, run, recorded.")
 
 
 app.command("calibrate")(calibrate)
+app.command("calibration")(show_calibration)
 
 
 def register(root: typer.Typer) -> None:
     """Add the `contest` commands to ``root``."""
     contest_records.register(app)
     contest_remote.register(app)
+    contest_launches.register(app)
     root.add_typer(app, name="contest")
 
 
@@ -83,6 +88,7 @@ def check(
         int | None, typer.Option(min=1, help="Seconds to become healthy; the policy's by default.")
     ] = None,
     engine: Engines = None,
+    profiles: Profiles = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Try the container contract on one image, before paying: what is wrong, and what to do.
@@ -115,6 +121,7 @@ def check(
             gpus=contest.limits.gpus,
             engines=engines_of(engine),
             host_firewall=host_firewall,
+            profiles=profiles,
         )
         report = check_contract(
             machine.image(image, "'IMAGE'"),
@@ -166,6 +173,7 @@ def run(
             help="With --runner process and --plan: where the image directories lie.",
         ),
     ] = None,
+    launch: Launches = None,
     model_name: ModelName = None,
     policy: PolicyFile = None,
     track: Track = None,
@@ -199,6 +207,7 @@ def run(
         typer.Option(help="Keep the evidence in this folder, or below this http(s) URL."),
     ] = None,
     engine: Engines = None,
+    profiles: Profiles = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Run one contest here and print its report. Needs no database and no chain.
@@ -214,7 +223,7 @@ def run(
     from api.cli.output import show
     from api.contest_report import contest_report
     from evaluation.contest import run_contest
-    from evaluation.manifest import read_manifest
+    from evaluation.manifest import read_baseline, read_manifest
     from evaluation.object_store import open_evidence
     from evaluation.sources import open_texts
     from evaluation.tokenizers import load_tokenizer
@@ -227,10 +236,12 @@ def run(
             gpus=settings.contest.limits.gpus,
             engines=engines_of(engine),
             host_firewall=host_firewall,
+            profiles=profiles,
             images=images,
+            launches=launch or (),
         )
 
-    _check_words(runner, plan=plan, images=images, out=out, sign_with=sign_with)
+    _check_words(runner, plan=plan, images=images, launches=launch, out=out, sign_with=sign_with)
     if plan is not None:
         settled = {
             **{"--baseline": baseline, "--entrant": entrant or None, "--king": king},
@@ -240,6 +251,7 @@ def run(
         }
         chosen = read_plan(plan, model, settled)
         machine = machine_of(chosen.plan.policy)
+        chosen = with_launches(chosen, machine) if launch else chosen
     else:
         rules = rules_of(policy, track, model, model_name, gpus)
         machine = machine_of(rules.policy)
@@ -257,8 +269,7 @@ def run(
     sign = None
     if sign_with is not None:  # before hours of work: a password may be asked for, or be wrong
         sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
-    made = machine.runner()
-    texts = open_texts(chosen.plan.policy.contest.source, prompts_file)
+    made, texts = machine.runner(), open_texts(chosen.plan.policy.contest.source, prompts_file)
     _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
     with ExitStack() as stack:
         kept = evidence or kept_until(stack)
@@ -274,9 +285,10 @@ def run(
                 on_measured=watcher.measured,
                 texts=texts,
             )
-        manifest = None
+        manifest = found = None
         if outcome.manifest_digest:
             manifest = read_manifest(store.get(outcome.manifest_digest))
+            found = read_baseline(store.get(manifest.baseline_evidence))
             if out is not None:
                 unsealed = seal(out, store, outcome.manifest_digest, sign)
         elif out is not None:
@@ -285,6 +297,7 @@ def run(
             chosen.plan,
             outcome,
             manifest=manifest,
+            baseline=found,
             policy=chosen.rules,
             seed_note=chosen.seed,
             runner=dict(made.facts()),
@@ -306,6 +319,7 @@ def _check_words(
     *,
     plan: Path | None,
     images: Path | None,
+    launches: list[str] | None,
     out: Path | None,
     sign_with: str | None,
 ) -> None:
@@ -318,8 +332,14 @@ def _check_words(
     if images is not None and plan is None:
         msg = "images are named by their directories; only a --plan names them by digest alone"
         raise typer.BadParameter(msg, param_hint="'--images'")
-    if plan is not None and runner is RunnerKind.PROCESS and images is None:
-        msg = "a plan names images by digest; with --runner process say where they lie"
+    if launches and (plan is None or runner is not RunnerKind.PROCESS):
+        msg = "only a --plan with --runner process names launch profiles by digest; leave it out"
+        raise typer.BadParameter(msg, param_hint="'--launch'")
+    if plan is not None and runner is RunnerKind.PROCESS and images is None and not launches:
+        msg = (
+            "a plan names images by digest; with --runner process say where they lie, or which "
+            "launch profiles they are with --launch"
+        )
         raise typer.BadParameter(msg, param_hint="'--images'")
 
 

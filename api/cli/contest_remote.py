@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from api.cli.machines import RunnerKind, Runs
+from api.cli.machines import Launches, RunnerKind, Runs
 from api.cli.options import Database, Format, Netuid, Network, OutputFormat
 
 if TYPE_CHECKING:
@@ -78,6 +78,20 @@ def remote(
         str | None,
         typer.Option(help="With --runner process: where the image directories lie there."),
     ] = None,
+    launch: Launches = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=COMMAND",
+            help="Where a launch profile's engine is on that machine; may be repeated.",
+        ),
+    ] = None,
+    profiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="With --runner process: a folder there of further launch profiles."
+        ),
+    ] = None,
     program: Annotated[
         str | None,
         typer.Option(
@@ -116,6 +130,7 @@ def remote(
     """
     from api.bundle_signing import signer_with
     from api.chains import wallet
+    from api.cli.contest_launches import launches_there
     from api.cli.contest_plan import read_plan
     from api.cli.contest_sealing import check_writable
     from api.cli.contest_tables import CONTEST
@@ -135,21 +150,26 @@ def remote(
     for option, path in (
         ("--model", model),
         ("--images", images),
+        ("--profiles", profiles),
         ("--program", program),
         ("--docker-socket", docker_socket),
     ):
         if path is not None and not path.startswith("/"):
             msg = f"{path!r} is no path from / on; it is one of the machine, not of here"
             raise typer.BadParameter(msg, param_hint=f"'{option}'")
-    if (runner is RunnerKind.PROCESS) != (images is not None):
-        msg = "a plan names images by digest; with --runner process, and only there, they lie in it"
-        raise typer.BadParameter(msg, param_hint="'--images'")
     check_writable(out)
-    chosen = read_plan(plan, Path(model), {})
+    chosen, words = launches_there(
+        read_plan(plan, Path(model), {}),
+        runner,
+        images=images,
+        launches=launch,
+        engines=engine,
+        profiles=profiles,
+    )
     sign = None
     if sign_with is not None:  # before hours of work: a password may be asked for, or be wrong
         sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
-    more = ["--runner", runner.value, *(["--images", images] if images else [])]
+    more = ["--runner", runner.value, *words]
     more += [] if host_firewall else ["--no-host-firewall"]
     with (
         interrupted_once("the contest is ended on its machine"),
@@ -235,6 +255,7 @@ def _report(chosen: Chosen, bundle: Bundle, out: Path) -> ContestReport:
     import msgspec
 
     from api.contest_report import contest_report
+    from evaluation.manifest import read_baseline
 
     manifest = bundle.manifest
     outcome = msgspec.structs.replace(manifest.outcome, manifest_digest=bundle.manifest_digest)
@@ -242,6 +263,7 @@ def _report(chosen: Chosen, bundle: Bundle, out: Path) -> ContestReport:
         chosen.plan,
         outcome,
         manifest=manifest,
+        baseline=read_baseline(bundle.get(manifest.baseline_evidence)),
         policy=chosen.rules,
         seed_note=chosen.seed,
         runner=manifest.runner,

@@ -17,13 +17,22 @@ def _facts(data: Any) -> Rows:
         ("prompts", f"{data['prompts']}, {data['prompts_digest']}"),
         ("runner", ", ".join(f"{key} {value}" for key, value in data["runner"].items())),
         ("baseline", data["baseline_image"]),
+        ("its engine's version", data["engine_version"] or "unknown"),
         ("its own drift", _against(data["drift_ppm"], data["max_drift_ppm"], "ppm")),
+        (
+            "its GPUs' clock drift",
+            _against(data["clock_drift_ppm"], data["max_drift_ppm"], "ppm"),
+        ),
         (
             "the client was late by",
             _against(data["client_lag_p99_us"], data["max_client_lag_us"], "µs (p99)"),
         ),
         ("all evidence", data["manifest_digest"] or "not stored"),
     ]
+    if not data["gpus"]:
+        rows.append(("GPUs", f"unknown: {data['gpus_unknown']}"))
+    elif data["gpu_strangers"] is None:
+        rows.append(("processes of others on the GPUs", "unknown"))
     if data["bundle"]:
         rows.append(("bundle", data["bundle"]))
     return [{"what": what, "value": value} for what, value in rows]
@@ -32,6 +41,24 @@ def _facts(data: Any) -> Rows:
 def _against(figure: int | None, limit: int, unit: str) -> str:
     known = "unknown" if figure is None else f"{figure} {unit}"
     return f"{known}; at most {limit} is allowed"
+
+
+def _gpus(data: Any) -> Rows:
+    def range_of(least: int | None, greatest: int | None) -> str | None:
+        return None if least is None else f"{least}..{greatest}"
+
+    return [
+        {
+            **gpu,
+            "mhz": range_of(gpu["least_mhz"], gpu["greatest_mhz"]),
+            "reasons": ", ".join(gpu["held_back"]) or "nothing",
+        }
+        for gpu in data["gpus"]
+    ]
+
+
+def _warnings(data: Any) -> Rows:
+    return [{"warning": warning} for warning in data["warnings"]]
 
 
 def _outcome(data: Any) -> Rows:
@@ -61,6 +88,24 @@ def _voids(data: Any) -> Rows:
 CONTEST: Final[Layout] = (
     Section("The contest", (Column("what", "what"), Column("value", "value", Kind.PROSE)), _facts),
     Section("Outcome", (Column("status", "status"), Column("why", "why", Kind.PROSE)), _outcome),
+    Section(
+        "GPUs under the baseline",
+        (
+            Column("gpu", "index", Kind.NUMBER),
+            Column("name", "name"),
+            Column("driver", "driver"),
+            Column("clock (MHz)", "mhz"),
+            Column("held back by", "reasons"),
+            Column("before (°C)", "celsius_before", Kind.NUMBER),
+            Column("after (°C)", "celsius_after", Kind.NUMBER),
+            Column("hottest (°C)", "greatest_celsius", Kind.NUMBER),
+            Column("used (MiB)", "used_mib", Kind.NUMBER),
+            Column("of (MiB)", "memory_mib", Kind.NUMBER),
+        ),
+        _gpus,
+        only_if_any=True,
+    ),
+    Section("Warnings", (Column("warning", "warning", Kind.PROSE),), _warnings, only_if_any=True),
     Section(
         "Its log",
         (Column("the last lines", "log_tail", Kind.PROSE),),

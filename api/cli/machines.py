@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -61,6 +62,23 @@ Engines = Annotated[
         "'vllm=/opt/vllm/bin/vllm'; may be repeated.",
     ),
 ]
+Profiles = Annotated[
+    Path | None,
+    typer.Option(
+        "--profiles",
+        metavar="DIR",
+        help="With --runner process: a folder of launch profiles of your own, NAME.toml each.",
+    ),
+]
+Launches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--launch",
+        metavar="PROFILE",
+        help="With --runner process and --plan: a launch profile, e.g. 'profile:vllm', that an "
+        "image of the plan is the digest of; may be repeated.",
+    ),
+]
 
 
 def engines_of(words: list[str] | None) -> dict[str, str]:
@@ -87,16 +105,36 @@ class Machine:
         gpus: int,
         engines: dict[str, str],
         host_firewall: bool,
+        profiles: Path | None = None,
         images: Path | None = None,
+        launches: Sequence[str] = (),
     ) -> None:
-        """``images`` is where image directories lie that a plan names by digest alone."""
+        """``images`` is where image directories lie that a plan names by digest alone, and
+        ``launches`` are profiles that it names likewise. A usage error for what will not do."""
+        from evaluation.engines.profile import ProfileError
         from evaluation.runners.local import LocalImages
 
         self.kind = kind
         self._model_dir = model_dir
         self._host_firewall = host_firewall
-        self._images = images
-        self._local = LocalImages(model_dir, model_name=model_name, gpus=gpus, engines=engines)
+        if profiles is not None and kind is not RunnerKind.PROCESS:
+            msg = "containers have no launch profiles; give it with --runner process"
+            raise typer.BadParameter(msg, param_hint="'--profiles'")
+        try:
+            self._local = LocalImages(
+                model_dir,
+                model_name=model_name,
+                gpus=gpus,
+                engines=engines,
+                profiles=profiles,
+                images=images,
+            )
+        except ProfileError as error:
+            raise typer.BadParameter(str(error), param_hint="'--profiles'") from error
+        for text in launches:
+            if self.launch_of(self.image(text, "'--launch'")) is None:
+                msg = f"{text[:256]!r} is no launch profile; write profile:NAME or profile:NAME?a=b"
+                raise typer.BadParameter(msg, param_hint="'--launch'")
 
     @property
     def confines(self) -> bool:
@@ -108,11 +146,7 @@ class Machine:
         from evaluation.runners.process import ProcessRunner
 
         if self.kind is RunnerKind.PROCESS:
-            if self._images is None:
-                return ProcessRunner(self._local)
-            from evaluation.runners.reference import ReferenceImages
-
-            return ProcessRunner(ReferenceImages(self._images, self._model_dir))
+            return ProcessRunner(self._local)
         from evaluation.runners.docker.runner import DockerRunner
 
         try:
@@ -133,6 +167,10 @@ class Machine:
             return parse_image(text)
         except (ImageReferenceError, NotLocalError) as error:
             raise typer.BadParameter(str(error), param_hint=param) from error
+
+    def knows(self, image: ImageRef) -> bool:
+        """Whether an image that a plan names by its digest is one of this machine's processes."""
+        return self._local.knows(image.digest)
 
     def launch_of(self, image: ImageRef) -> Launch | None:
         """The launch profile behind an image, None where it is none."""

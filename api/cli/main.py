@@ -40,8 +40,9 @@ EPILOG: Final = (
     "there; 21 another ledger gives no answer; 22 wallet cannot be opened; "
     "23 the image breaks the container contract; 24 the contest came to nothing; 25 a verdict is "
     "not what its evidence gives; 26 a provider of machines cannot be asked; 27 no machine to be "
-    "had, or one not gone yet; 28 the books hold something unexplained; 70 a defect of this "
-    "program; 130 interrupted; 141 the reader of the output went away."
+    "had, or one not gone yet; 28 the books hold something unexplained; 29 a library "
+    "is not installed; 70 a defect of this program; 130 interrupted; 141 the reader of the output "
+    "went away."
 )
 
 app = typer.Typer(

@@ -84,6 +84,20 @@ SHOWN: Final[Layout] = (
         only_if_any=True,
     ),
     Section(
+        "Warnings",
+        (Column("warning", "warning", Kind.PROSE),),
+        lambda data: [{"warning": warning} for warning in data["warnings"]],
+        only_if_any=True,
+    ),
+    Section(
+        "The machine, its GPUs and what ran there",
+        (Column("what", "what"), Column("value", "value", Kind.PROSE)),
+        lambda data: [
+            {"what": what, "value": value} for what, value in sorted(data["host_facts"].items())
+        ],
+        only_if_any=True,
+    ),
+    Section(
         "Why",
         (Column("reason", "reason", Kind.PROSE),),
         lambda data: [{"reason": reason} for reason in data["reasons"]],

@@ -15,12 +15,14 @@ from ledger.decisions.arena import Arena
 from ledger.decisions.base import Aggregate
 from ledger.decisions.buybacks import BuybackApproved
 from ledger.decisions.contest import ContestPlanned
+from ledger.decisions.payment import RefundDecided
 from ledger.decisions.submission import SubmissionAccepted, SubmissionFingerprinted
 from ledger.facts import Context, Fact
 from ledger.keys import ArenaKey, arena_id
 from ledger.observations import BlockObserved, TreasuryTransferSeen
 
 _ASKED_BY_KEY: Final = (SubmissionAccepted, SubmissionFingerprinted, BuybackApproved)
+_ASKED_FOR_ALL: Final = (RefundDecided,)
 _ASKED_FOR_NEWEST: Final = (BlockObserved, ContestPlanned, TreasuryTransferSeen)
 
 
@@ -54,6 +56,7 @@ class LedgerInMemory(Ledger):
         self._keys_of: dict[UUID, list[str]] = {}
         self._newest: dict[type[Fact], Fact] = {}
         self._decided: set[type[Fact]] = set()
+        self._all: list[Fact] = []
 
     def taken(self) -> list[Fact]:
         """The facts decided since the last call, in order."""
@@ -66,6 +69,7 @@ class LedgerInMemory(Ledger):
             self._aggregates.pop(identity, None)
             for key in self._keys_of.pop(identity, ()):
                 del self._by_key[key]
+        self._all = [fact for fact in self._all if fact.originator_id in self._aggregates]
 
     # -- what the commands ask ------------------------------------------------------------------
 
@@ -107,16 +111,13 @@ class LedgerInMemory(Ledger):
         return found
 
     def every(
-        self,
-        kind: type[FactT],
-        *,
-        where: Callable[[FactT], bool] = lambda _: True,  # noqa: ARG002
+        self, kind: type[FactT], *, where: Callable[[FactT], bool] = lambda _: True
     ) -> list[FactT]:
-        """None, of a kind that was never decided: facts are not kept, so another cannot be told."""
-        if kind in self._decided:
+        """The facts of a kind, the newest first, of those aggregates that are not finished."""
+        if kind in self._decided and kind not in _ASKED_FOR_ALL:
             msg = f"the generator asked for every {kind.topic}, and it keeps none"
             raise LookupError(msg)
-        return []
+        return [fact for fact in reversed(self._all) if isinstance(fact, kind) and where(fact)]
 
     def decide(self, work: Callable[[Unit], ResultT], *, opening_at: int | None = None) -> ResultT:
         """Run a command and keep its facts for :meth:`taken`."""
@@ -130,5 +131,7 @@ class LedgerInMemory(Ledger):
                 self._keys_of.setdefault(fact.originator_id, []).append(fact.fact_key)
             elif isinstance(fact, _ASKED_FOR_NEWEST):
                 self._newest[type(fact)] = fact
+            elif isinstance(fact, _ASKED_FOR_ALL):
+                self._all.append(fact)
         self._facts += unit.facts
         return result

@@ -2,7 +2,8 @@
 
 ``profile:NAME?parameter=value&…`` names one with its parameters set. What that comes to has one
 spelling, whose SHA-256 is its digest: for the process runner it is an image. The digest names how
-an engine is launched, not which version of it lies on the machine.
+an engine is launched, not which version of it lies on the machine, and no words about it: a profile
+that learns another parameter leaves the digests as they are of launches that do not set it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl
 
@@ -21,11 +23,16 @@ from msgspec import Meta
 PREFIX: Final = "profile:"
 MAX_REFERENCE_CHARS: Final = 1_024
 MAX_VALUE_CHARS: Final = 128
-PLACEHOLDERS: Final = frozenset({"model_dir", "model_name", "host", "port", "gpus", "engines"})
-"""What arguments may name in braces: the model's directory, the name it is served under, where to
-listen, how many GPUs there are, and the folder of this module. A parameter's own arguments may
-name ``value`` too."""
+MAX_PROFILE_BYTES: Final = 65_536
+"""Of one profile's file."""
+PLACEHOLDERS: Final = frozenset(
+    {"model_dir", "model_name", "host", "port", "gpus", "engines", "profiles"}
+)
+"""What arguments and variables may name in braces: the model's directory, the name it is served
+under, where to listen, how many GPUs there are, the folder of this module, and the folder of one's
+own profiles, which only those may name. A parameter's own may name ``value`` too."""
 
+_SUFFIX: Final = ".toml"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 _TEXT_VALUE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=-]*")
@@ -36,14 +43,18 @@ class ProfileError(ValueError):
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something about a launch that may differ; left alone, its arguments are left out.
+    """Something about a launch that may differ; left alone, it adds nothing.
 
-    A ``switch`` takes true or false and adds its arguments when true. ``choices`` are the only
-    values of a ``text``, where there are any.
+    A ``switch`` takes true or false: true adds its arguments and variables, false its
+    ``off_arguments``. ``choices`` are the only values of a ``text``, where there are any.
     """
 
     kind: Literal["switch", "integer", "text"]
-    arguments: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    off_arguments: tuple[str, ...] = ()
+    """Of a switch alone, for an engine that does it unless it is told not to."""
+    environment: dict[str, str] = {}
+    """Variables that are set beside the profile's own, or in their place."""
     choices: tuple[str, ...] = ()
     default: str = ""
     """The value where none is given; empty leaves the arguments out."""
@@ -81,8 +92,20 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, str]
 
     def canonical(self) -> bytes:
-        """The launch's one spelling: JSON with sorted keys."""
-        return msgspec.json.encode(self, order="deterministic")
+        """The launch's one spelling: JSON with sorted keys, of what is run and nothing besides."""
+        profile = self.profile
+        come_to = {
+            "profile": profile.name,
+            "program": profile.program,
+            "arguments": (*profile.arguments, *self._own_arguments()),
+            "gpu_arguments": profile.gpu_arguments,
+            "environment": {**profile.environment, **self._own_environment()},
+            "hands_on": profile.hands_on,
+            "health_path": profile.health_path,
+            "model_name": profile.model_name,
+            "teacher_forcing": profile.teacher_forcing,
+        }
+        return msgspec.json.encode(come_to, order="sorted")
 
     def digest(self) -> str:
         """``sha256:<hex>`` over :meth:`canonical`."""
@@ -94,37 +117,101 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     def arguments(self, filled: Mapping[str, str]) -> list[str]:
         """The engine's arguments, with every placeholder of :data:`PLACEHOLDERS` filled."""
-        profile = self.profile
-        parts = [_fill(part, filled) for part in profile.arguments]
+        parts = list(self.profile.arguments)
         if int(filled["gpus"]) > 1:
-            parts += [_fill(part, filled) for part in profile.gpu_arguments]
-        for name, parameter in profile.parameters.items():
-            value = self.values.get(name, parameter.default)
-            if not value or (parameter.kind == "switch" and value == "false"):
-                continue
-            parts += [_fill(part, {**filled, "value": value}) for part in parameter.arguments]
-        return parts
+            parts += self.profile.gpu_arguments
+        return [_fill(part, filled) for part in (*parts, *self._own_arguments())]
+
+    def environment(self, filled: Mapping[str, str]) -> dict[str, str]:
+        """The variables that it sets, filled likewise; those that are handed on come from us."""
+        found = {**self.profile.environment, **self._own_environment()}
+        return {name: _fill(value, filled) for name, value in found.items()}
+
+    def _own_arguments(self) -> list[str]:
+        """The parameters' arguments, their values put in."""
+        return [
+            _put(part, value)
+            for parameter, value in self._set()
+            for part in (
+                parameter.arguments if _is_on(parameter, value) else parameter.off_arguments
+            )
+        ]
+
+    def _own_environment(self) -> dict[str, str]:
+        """The parameters' variables, likewise."""
+        return {
+            name: _put(text, value)
+            for parameter, value in self._set()
+            if _is_on(parameter, value)
+            for name, text in parameter.environment.items()
+        }
+
+    def _set(self) -> list[tuple[Parameter, str]]:
+        """The parameters that have a value, in the profile's order."""
+        pairs = [
+            (parameter, self.values.get(name, parameter.default))
+            for name, parameter in self.profile.parameters.items()
+        ]
+        return [(parameter, value) for parameter, value in pairs if value]
 
 
-def profile_names() -> tuple[str, ...]:
-    """The profiles that ship with the project."""
+def profile_names(own: Path | None = None) -> tuple[str, ...]:
+    """The profiles that ship with the project, and those of the folder ``own``.
+
+    Raises :class:`ProfileError` where one of that folder has the name of one that ships, or there
+    is no such folder.
+    """
     folder = files(__package__).joinpath("profiles")
-    return tuple(
-        sorted(
-            path.name.removesuffix(".toml")
-            for path in folder.iterdir()
-            if path.name.endswith(".toml")
+    shipped = {path.name.removesuffix(_SUFFIX) for path in folder.iterdir() if _is_toml(path.name)}
+    return tuple(sorted(shipped.union(_own_names(own, shipped) if own is not None else ())))
+
+
+def _own_names(folder: Path, shipped: Collection[str]) -> list[str]:
+    try:
+        found = [
+            path.name.removesuffix(_SUFFIX) for path in folder.iterdir() if _is_toml(path.name)
+        ]
+    except OSError as error:
+        msg = f"the folder of profiles {str(folder)!r} cannot be read: {error.strerror}"
+        raise ProfileError(msg) from error
+    taken = sorted(set(found).intersection(shipped))
+    if taken:
+        msg = (
+            f"the launch profile {taken[0]!r} in {str(folder)!r} has the name of one that ships "
+            "with the program; give it another"
         )
-    )
-
-
-def load_profile(name: str) -> LaunchProfile:
-    """One of :func:`profile_names`; raises :class:`ProfileError` that names them."""
-    if not _NAME.fullmatch(name) or name not in profile_names():
-        msg = f"there is no launch profile {name[:32]!r}; there are: {', '.join(profile_names())}"
         raise ProfileError(msg)
-    text = files(__package__).joinpath("profiles", f"{name}.toml").read_text("utf-8")
-    return parse_profile(text)
+    return found
+
+
+def load_profile(name: str, own: Path | None = None) -> LaunchProfile:
+    """One of :func:`profile_names`; raises :class:`ProfileError` that names them."""
+    names = profile_names(own)
+    if not _NAME.fullmatch(name) or name not in names:
+        msg = f"there is no launch profile {name[:32]!r}; there are: {', '.join(names)}"
+        raise ProfileError(msg)
+    file = files(__package__).joinpath("profiles", name + _SUFFIX)
+    if own is None or file.is_file():
+        return parse_profile(file.read_text("utf-8"))
+    return _own_profile(own / (name + _SUFFIX), name)
+
+
+def _own_profile(file: Path, name: str) -> LaunchProfile:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_PROFILE_BYTES + 1)
+        text = content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"the launch profile {str(file)!r} cannot be read: {error}"
+        raise ProfileError(msg) from error
+    if len(content) > MAX_PROFILE_BYTES:
+        msg = f"the launch profile {str(file)!r} is larger than {MAX_PROFILE_BYTES} bytes"
+        raise ProfileError(msg)
+    profile = parse_profile(text)
+    if profile.name != name:
+        msg = f"the launch profile {str(file)!r} calls itself {profile.name[:32]!r}, not {name!r}"
+        raise ProfileError(msg)
+    return profile
 
 
 def parse_profile(text: str) -> LaunchProfile:
@@ -136,23 +223,34 @@ def parse_profile(text: str) -> LaunchProfile:
         raise ProfileError(msg) from error
     texts = [*profile.program, *profile.arguments, *profile.gpu_arguments, profile.model_name]
     texts += profile.environment.values()
-    own = [part for one in profile.parameters.values() for part in one.arguments]
+    own = [
+        part
+        for one in profile.parameters.values()
+        for part in (*one.arguments, *one.off_arguments, *one.environment.values())
+    ]
     named = {name for part in texts for name in _PLACEHOLDER.findall(part)}
     named |= {name for part in own for name in _PLACEHOLDER.findall(part)} - {"value"}
     if named - PLACEHOLDERS:
         unknown, known = ", ".join(sorted(named - PLACEHOLDERS)), ", ".join(sorted(PLACEHOLDERS))
         msg = f"the launch profile {profile.name!r} names {unknown} in braces; known are {known}"
         raise ProfileError(msg)
+    for key, one in profile.parameters.items():
+        if one.off_arguments and one.kind != "switch":
+            msg = f"the parameter {key!r} of {profile.name!r} is no switch; it is never off"
+            raise ProfileError(msg)
     return profile
 
 
-def parse_launch(text: str) -> Launch:
-    """``profile:NAME?parameter=value&…``; raises :class:`ProfileError` for anything else."""
+def parse_launch(text: str, own: Path | None = None) -> Launch:
+    """``profile:NAME?parameter=value&…``, NAME one of :func:`profile_names`.
+
+    Raises :class:`ProfileError` for anything else.
+    """
     if not text.startswith(PREFIX) or len(text) > MAX_REFERENCE_CHARS:
         msg = f"{text[:64]!r} names no launch profile; write {PREFIX}NAME or {PREFIX}NAME?a=b"
         raise ProfileError(msg)
     name, _, query = text.removeprefix(PREFIX).partition("?")
-    profile = load_profile(name)
+    profile = load_profile(name, own)
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
@@ -189,3 +287,16 @@ def _checked(key: str, value: str, parameter: Parameter) -> str:
 
 def _fill(part: str, filled: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: filled[match[1]], part)
+
+
+def _put(part: str, value: str) -> str:
+    """``part`` with a parameter's value in it. A value has no braces: nothing is filled twice."""
+    return part.replace("{value}", value)
+
+
+def _is_on(parameter: Parameter, value: str) -> bool:
+    return parameter.kind != "switch" or value != "false"
+
+
+def _is_toml(name: str) -> bool:
+    return name.endswith(_SUFFIX)

@@ -1,5 +1,8 @@
 """Puts this program on a rented machine, in an environment of its own.
 
+With the libraries that a contest needs there, in containers or without: what reads the ledger and
+the chain stays at home.
+
 The machine needs a network to a package index, and either ``uv`` or a Python of 3.11 or newer with
 ``venv``; ``uv`` brings a Python where there is none.
 """
@@ -44,7 +47,7 @@ if [ -z "$uv" ]; then
 fi
 timeout "$limit" "$uv" venv -q --python "${python:->=3.11}" "$folder/venv" >&2
 timeout "$limit" "$uv" pip install -q --python "$folder/venv/bin/python" \
-    -c "$folder/constraints.txt" "$folder/$wheel" >&2
+    -c "$folder/constraints.txt" "$folder/$wheel[containers]" >&2
 touch "$folder/whole"
 """
 

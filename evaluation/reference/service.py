@@ -13,11 +13,13 @@ from contextlib import AbstractContextManager, nullcontext
 from evaluation.reference import config as kinds
 from evaluation.reference import wire
 from evaluation.reference.building import build_engine, served_weights
+from evaluation.reference.cheats import repeat_penalised
 from evaluation.reference.delivery import delivered, relayed
-from evaluation.reference.engines import Emitted, FinishReason
+from evaluation.reference.engines import Emitted, Engine, FinishReason, KvCacheEngine
 from evaluation.reference.model import ModelConfig, Weights
 from evaluation.reference.scoring import teacher_forced
 from evaluation.reference.tokenizer import TokenizerError, chat_prompt
+from ledger.units import PPM
 
 
 class StreamBrokenOffError(Exception):
@@ -84,7 +86,7 @@ class Service:
         steps: list[Emitted] = []
         reason: FinishReason = "length"
         with self._turn:
-            for step in self._engine.generate(prompt, request.max_tokens):
+            for step in self._engine_for(request).generate(prompt, request.max_tokens):
                 if isinstance(step, Emitted):
                     steps.append(step)
                 else:
@@ -108,7 +110,8 @@ class Service:
         with self._turn:
             self._streams += 1
             break_at = self._break_at(request.max_tokens)
-            for sent, step in enumerate(self._engine.generate(prompt, request.max_tokens)):
+            engine = self._engine_for(request)
+            for sent, step in enumerate(engine.generate(prompt, request.max_tokens)):
                 if sent == break_at:
                     raise StreamBrokenOffError
                 if isinstance(step, Emitted):
@@ -116,6 +119,13 @@ class Service:
                 else:
                     yield wire.chat_event(answer_id, self.model_name, None, None, step.reason)
         yield wire.DONE
+
+    def _engine_for(self, request: wire.ChatRequest) -> Engine:
+        """The configured engine, or one of its own for a request that asks for a penalty."""
+        if request.repetition_penalty == 1:
+            return self._engine
+        penalty_ppm = round(request.repetition_penalty * PPM)
+        return KvCacheEngine(self._weights, repeat_penalised(penalty_ppm))
 
     def _token_event(
         self, answer_id: str, request: wire.ChatRequest, step: Emitted, top: int | None

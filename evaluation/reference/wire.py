@@ -1,7 +1,7 @@
 """The JSON of the OpenAI-style interface: requests read strictly where it matters, answers written.
 
 Fields a request may carry beyond those named here (``seed``, ``user``...) change nothing: the
-servers decode greedily.
+servers decode greedily, but under the repetition penalty that a chat may ask for, as vLLM's do.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ DONE = b"data: [DONE]\n\n"
 TopCount = Annotated[int, Meta(ge=0, le=TOP_TOKENS)]
 TokenId = Annotated[int, Meta(ge=0, le=EOS_ID)]
 Zero = Annotated[float, Meta(ge=0, le=0)]
+Penalty = Annotated[float, Meta(ge=0.1, le=10)]
 
 
 class WireError(Exception):
@@ -51,6 +52,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     max_tokens: Annotated[int, Meta(ge=1)] = 16
     temperature: Zero = 0
+    repetition_penalty: Penalty = 1
+    """Above one, tokens that were written before are written less; one is plain greedy decoding."""
     stream: bool = False
     logprobs: bool = False
     top_logprobs: TopCount = 0

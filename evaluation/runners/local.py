@@ -13,7 +13,13 @@ from typing import Final
 
 import evaluation
 from evaluation.engines import profile as profile_module
-from evaluation.engines.profile import PREFIX, Launch, ProfileError, parse_launch
+from evaluation.engines.profile import (
+    PREFIX,
+    Launch,
+    ProfileError,
+    parse_launch,
+    profile_names,
+)
 from evaluation.images import ImageRef
 from evaluation.reference.image import ImageError, image_digest, image_path
 from evaluation.runners.port import InfrastructureFaultError
@@ -34,7 +40,10 @@ class LocalImages:
     """The :class:`~evaluation.runners.process.Images` of whoever runs a contest from a shell.
 
     ``engines`` maps a profile's name to the command that starts its engine here, in place of the
-    profile's own program: where an engine lies is the machine's matter and in no digest.
+    profile's own program: where an engine lies is the machine's matter and in no digest. In
+    ``profiles`` lie launch profiles of one's own, in ``images`` image directories that are known by
+    their digests alone. Raises :class:`~evaluation.engines.profile.ProfileError` for a folder of
+    profiles that will not do.
     """
 
     def __init__(
@@ -44,7 +53,12 @@ class LocalImages:
         model_name: str,
         gpus: int = 0,
         engines: Mapping[str, str] | None = None,
+        profiles: Path | None = None,
+        images: Path | None = None,
     ) -> None:
+        self._profiles = None if profiles is None else profiles.resolve()
+        profile_names(self._profiles)
+        self._images = images
         self._model_dir = model_dir.resolve()
         self._model_name = model_name
         self._gpus = gpus
@@ -59,7 +73,7 @@ class LocalImages:
         """
         if text.startswith(PREFIX):
             try:
-                launch = parse_launch(text)
+                launch = parse_launch(text, self._profiles)
             except ProfileError as error:
                 raise NotLocalError(str(error)) from error
             self._launches[launch.digest()] = launch
@@ -83,6 +97,17 @@ class LocalImages:
         """The launch profile behind a digest, None for an image directory."""
         return self._launches.get(digest)
 
+    def knows(self, digest: str) -> bool:
+        """Whether something of this digest was named, or lies among the image directories."""
+        if digest in self._launches or digest in self._directories:
+            return True
+        if self._images is None:
+            return False
+        try:
+            return image_path(self._images, digest).is_dir()
+        except ImageError:
+            return False  # a digest of no form that an image directory could have
+
     def command(self, image_digest: str) -> ServerCommand:
         """How to start it; see :class:`~evaluation.runners.process.Images`."""
         launch = self._launches.get(image_digest)
@@ -96,13 +121,14 @@ class LocalImages:
             "port": str(port),
             "gpus": str(self._gpus),
             "engines": str(_ENGINES),
+            "profiles": str(self._profiles or ""),
         }
         program = self._program(launch)
         handed = {name: os.environ[name] for name in profile.hands_on if name in os.environ}
         own = {"PYTHONPATH": str(_PACKAGE_ROOT)} if profile.name == "reference" else {}
         return ServerCommand(
             argv=(*program, *launch.arguments(filled)),
-            environment={**handed, **own, **profile.environment},
+            environment={**handed, **own, **launch.environment(filled)},
             port=port,
             health_path=profile.health_path,
         )
@@ -116,7 +142,7 @@ class LocalImages:
         return image_digest
 
     def _directory(self, digest: str) -> ReferenceImages:
-        root = self._directories.get(digest)
+        root = self._directories.get(digest, self._images)
         if root is None:
             raise InfrastructureFaultError(
                 InfrastructureCause.PULL_FAILED,

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from api.cli.contest_calibrate import DEFAULT_SLACK_PERCENT
 from api.cli.main import app
 from api.errors import ExitCode
+from evaluation.bundle import read_bundle
 from evaluation.calibration import DEFAULT_SLACK_PPM, read_calibration
 from evaluation.reference.image import image_path, reference_image_kinds, write_image
 from evaluation.reference.model import ModelConfig, init_weights
@@ -64,6 +65,27 @@ def test_the_document_is_the_one_that_was_printed(tmp_path: Path) -> None:
     assert (found.facts.model, found.facts.gpu) == ("cacheon-reference", "none")
     assert found.figures["top1_ppm"].least >= found.gates.min_top1_ppm
     assert found.figures["mean_margin_milli"].greatest <= found.gates.max_mean_margin_milli
+
+
+def test_what_was_kept_of_it_calibrates_the_same_anywhere_else(tmp_path: Path) -> None:
+    image = "profile:reference?engine=kv_cache"
+    code, _ = calibrated(tmp_path, image, "--keep", str(tmp_path / "kept.zip"))
+    here = read_calibration((tmp_path / "calibration.json").read_bytes())
+    assert (code, here.facts.engine) == (0, image)
+    assert len(read_bundle(tmp_path / "kept.zip").manifest.entrants) == STARTS
+    said = CliRunner().invoke(
+        app,
+        [
+            *("contest", "calibrate", "--bundle", str(tmp_path / "kept.zip"), "--gpu", "none"),
+            *("--engine-name", image, "--out", str(tmp_path / "elsewhere.json")),
+        ],
+    )
+    assert said.exit_code == 0
+    elsewhere = (tmp_path / "elsewhere.json").read_bytes()
+    assert elsewhere == (tmp_path / "calibration.json").read_bytes()
+    for noise in (here.wall_block_within_ppm, here.wall_block_between_ppm):
+        assert noise is not None
+        assert noise.samples == STARTS
 
 
 def test_the_slack_is_the_one_that_was_asked_for(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from benchmarks.recovery import ProcessMachine, RecoveryArena
 from benchmarks.recovery.arena import NETUID, NETWORK, TRACK
 from evaluation.bundle import Seal, pack
 from ledger.decisions.submission import Submission
+from tests.bare_environment import bare_environment
 from tests.faults.processes import wait_until
 
 Command = Callable[..., Result]
@@ -78,6 +79,33 @@ def test_what_plan_writes_is_run_as_it_is_and_its_bundle_is_imported(
     assert (imported["contest_id"], imported["outcome"]) == (plan["contest_id"], "recorded")
     statuses = [arena.ledger.load(Submission, one).status for one in arena.submissions]
     assert statuses == ["scored", "scored"]
+
+
+def test_wheels_alone_run_what_is_imported_where_the_ledger_is(
+    arena: RecoveryArena, machine: ProcessMachine, command: Command, tmp_path: Path
+) -> None:
+    assert command("plan", "--track", TRACK, "--out", "plan.json", *where(arena)).exit_code == 0
+    bare = bare_environment(tmp_path / "bare")
+    for library in ("sqlalchemy", "eventsourcing", "bittensor", "docker", "huggingface_hub"):
+        looked = bare.run(f"import {library}", cwd=tmp_path)
+        assert f"No module named '{library}'" in looked.stderr
+
+    run = ("contest", "run", "--plan", "plan.json", *machine.options())
+    ran = bare.command(*run, "--out", "sealed.zip", "--format", "json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    taken = command("import", "sealed.zip", "--evidence", "kept", *where(arena))
+    assert taken.exit_code == 0, taken.stderr
+    assert json.loads(taken.stdout)["outcome"] == "recorded"
+    statuses = [arena.ledger.load(Submission, one).status for one in arena.submissions]
+    assert statuses == ["scored", "scored"]
+
+    # What needs more says so before anything is started.
+    signed = bare.command(*run, "--out", "s.zip", "--sign-with", "evaluator", cwd=tmp_path)
+    assert signed.returncode == 29
+    assert "the library 'bittensor'" in signed.stderr
+    assert "launch" not in signed.stderr
+    shown = bare.command("contest", "import", "sealed.zip", cwd=tmp_path)
+    assert shown.returncode == 29
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from evaluation.bundle import read_bundle
 from ledger.application import Unit
 from ledger.decisions.rental import Rental
 from ledger.decisions.submission import Submission
+from tests.bare_environment import bare_environment
 from tests.faults.processes import wait_until
 from tests.hosts.sshd import Sshd
 
@@ -70,10 +71,12 @@ def where(arena: RecoveryArena) -> list[str]:
     return ["--database", arena.url, "--network", NETWORK, "--netuid", str(NETUID)]
 
 
-def there(machine: Sshd, images: ProcessMachine, *, address: bool = True) -> list[str]:
+def there(
+    machine: Sshd, images: ProcessMachine, *, address: bool = True, program: str = sys.prefix
+) -> list[str]:
     """The words for a contest on the machine, where this program is installed already."""
     return [
-        *("remote", "--plan", "plan.json", "--out", "sealed.zip", "--program", sys.prefix),
+        *("remote", "--plan", "plan.json", "--out", "sealed.zip", "--program", program),
         *("--ssh-key", str(machine.key), *images.options()),
         *(("--host", str(machine.address)) if address else ()),
     ]
@@ -105,10 +108,18 @@ def rented(arena: RecoveryArena, machine: Sshd) -> UUID:
 
 
 def test_a_contest_runs_there_and_is_charged_to_its_rental_and_recorded(
-    arena: RecoveryArena, machine: Sshd, images: ProcessMachine, plan: UUID, command: Command
+    arena: RecoveryArena,
+    machine: Sshd,
+    images: ProcessMachine,
+    plan: UUID,
+    command: Command,
+    tmp_path: Path,
 ) -> None:
+    """With nothing on the machine but what wheels alone give."""
     rental = rented(arena, machine)
-    words = [*there(machine, images, address=False), "--rental", str(rental), *where(arena)]
+    program = str(bare_environment(tmp_path / "bare").folder)
+    words = there(machine, images, address=False, program=program)
+    words += ["--rental", str(rental), *where(arena)]
     done = command(*words)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)

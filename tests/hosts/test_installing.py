@@ -62,7 +62,7 @@ def test_a_machine_that_cannot_install_says_why_and_is_not_believed_whole(host: 
 
 @pytest.mark.slow
 def test_the_program_is_installed_once_and_runs_there_and_goes_again(host: PodHost) -> None:
-    """With all its libraries, from the package index that this machine has."""
+    """With what a contest needs, from the package index that this machine has."""
     program = this_program()
     installed = install(host, program)
     done = host.ssh.run([installed.command, "contest", "run", "--help"], timeout_s=120)
@@ -71,6 +71,10 @@ def test_the_program_is_installed_once_and_runs_there_and_goes_again(host: PodHo
         [installed.python, "-c", "import evaluation.pods.keeper as k; print(k.__file__)"]
     )
     assert where.output.decode().startswith(installed.venv)
+    # Containers can be run there, and neither a database nor a chain is brought along.
+    for library, found in (("docker", b"True"), ("sqlalchemy", b"False"), ("bittensor", b"False")):
+        looked = f"from importlib.util import find_spec; print(bool(find_spec('{library}')))"
+        assert host.ssh.run([installed.python, "-c", looked]).output.strip() == found, library
     marked = Path(installed.venv) / "marked"
     marked.touch()
     assert install(host, program) == installed

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import threading
 from typing import Any
 
 CHAT = "/v1/chat/completions"
@@ -79,38 +80,46 @@ class Adapted:
 
 
 class Scorer:
-    """Teacher forcing with the weights that the engine serves, loaded once more at first use."""
+    """Teacher forcing with the weights that the engine serves, loaded once more at first use.
+
+    They lie on the GPU where torch sees one. Prompts are scored one at a time, whoever asks.
+    """
 
     def __init__(self, model: str, dtype: str) -> None:
         self._name = model
         self._dtype = dtype
         self._model: Any = None
+        self._one_at_a_time = threading.Lock()
 
     def score(self, ids: list[int]) -> list[dict[str, dict[str, float]] | None]:
         """One entry a token: its own logprob and rank, and the best one's; None for the first."""
+        with self._one_at_a_time:
+            return self._score(ids)
+
+    def _score(self, ids: list[int]) -> list[dict[str, dict[str, float]] | None]:
         import torch
         from transformers import AutoModelForCausalLM
 
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         if self._model is None:
-            self._model = AutoModelForCausalLM.from_pretrained(self._name, dtype=self._dtype).eval()
+            loaded = AutoModelForCausalLM.from_pretrained(self._name, dtype=self._dtype)
+            self._model = loaded.to(device).eval()
         size = self._model.config.vocab_size
         if not all(0 <= one < size for one in ids):
             msg = f"a token id is outside 0..{size - 1}"
             raise ValueError(msg)
         with torch.inference_mode():
-            logits = self._model(torch.tensor([ids])).logits[0].float()
+            logits = self._model(torch.tensor([ids], device=device)).logits[0].float()
         logprobs = torch.log_softmax(logits[:-1], dim=-1)
-        own = logprobs.gather(1, torch.tensor(ids[1:])[:, None])
-        ranks = (logprobs > own).sum(dim=1) + 1
-        best, first = logprobs.max(dim=-1)
+        own = logprobs.gather(1, torch.tensor(ids[1:], device=device)[:, None])
+        ranks = ((logprobs > own).sum(dim=1) + 1).tolist()
+        best, first = (column.tolist() for column in logprobs.max(dim=-1))
+        given = own[:, 0].tolist()
         entries: list[dict[str, dict[str, float]] | None] = [None]
         for place, token in enumerate(ids[1:]):
-            entry = {str(int(first[place])): {"logprob": float(best[place]), "rank": 1}}
+            entry = {str(first[place]): {"logprob": best[place], "rank": 1}}
             if str(token) not in entry:
-                entry[str(token)] = {
-                    "logprob": float(own[place, 0]),
-                    "rank": int(ranks[place]),
-                }
+                entry[str(token)] = {"logprob": given[place], "rank": ranks[place]}
             entries.append(entry)
         return entries
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from evaluation.engines.profile import (
+    MAX_PROFILE_BYTES,
     MAX_VALUE_CHARS,
+    Launch,
     LaunchProfile,
     ProfileError,
     load_profile,
@@ -25,7 +27,16 @@ FILLED = {
     "port": "8000",
     "gpus": "1",
     "engines": "/p",
+    "profiles": "/own",
 }
+OWN = """
+name = "mine"
+about = "One of my own."
+program = ["sh"]
+arguments = ["{profiles}/serve.sh", "--port", "{port}"]
+[environment]
+CACHE = "{profiles}/cache"
+"""
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -131,3 +142,119 @@ def test_a_folder_that_is_no_image_is_refused(tmp_path: Path) -> None:
     images = LocalImages(tmp_path, model_name="qwen")
     with pytest.raises(NotLocalError, match="nothing that runs as a process"):
         images.named(str(tmp_path))
+
+
+def test_a_parameter_may_be_a_variable() -> None:
+    launch = parse_launch("profile:vllm?batch_invariant=true")
+    assert launch.environment(FILLED)["VLLM_BATCH_INVARIANT"] == "1"
+    assert launch.arguments(FILLED) == parse_launch("profile:vllm").arguments(FILLED)
+    assert launch.digest() != parse_launch("profile:vllm").digest()
+    off = parse_launch("profile:vllm?batch_invariant=false")
+    assert "VLLM_BATCH_INVARIANT" not in off.environment(FILLED)
+
+
+def test_a_parameters_variable_reaches_the_engine(tmp_path: Path) -> None:
+    images = LocalImages(tmp_path, model_name="qwen", engines={"vllm": "sh"})
+    image = images.named("profile:vllm?batch_invariant=true&kv_cache_memory_bytes=2G")
+    command = images.command(image.digest)
+    assert command.environment["VLLM_BATCH_INVARIANT"] == "1"
+    assert list(command.argv[-2:]) == ["--kv-cache-memory-bytes", "2G"]
+
+
+def test_what_an_engine_does_by_itself_can_be_switched_off() -> None:
+    def arguments(query: str) -> list[str]:
+        return [
+            part
+            for part in parse_launch(f"profile:vllm{query}").arguments(FILLED)
+            if "async-scheduling" in part
+        ]
+
+    assert arguments("") == []
+    assert arguments("?async_scheduling=true") == ["--async-scheduling"]
+    assert arguments("?async_scheduling=false") == ["--no-async-scheduling"]
+
+
+def test_only_a_switch_can_be_off() -> None:
+    text = OWN + '[parameters.size]\nkind = "integer"\noff_arguments = ["--no-size"]\n'
+    with pytest.raises(ProfileError, match="'size' of 'mine' is no switch"):
+        parse_profile(text)
+
+
+def test_a_digest_is_of_what_is_run_and_of_no_words_about_it() -> None:
+    before = Launch(profile=parse_profile(OWN), values={})
+    more = OWN.replace("One of my own.", "Mine.") + '[parameters.size]\nkind = "integer"\n'
+    more += 'arguments = ["--size", "{value}"]\n'
+    after = Launch(profile=parse_profile(more), values={})
+    assert after.digest() == before.digest()
+    assert Launch(profile=after.profile, values={"size": "4"}).digest() != before.digest()
+    other = parse_profile(OWN.replace("serve.sh", "other.sh"))
+    assert Launch(profile=other, values={}).digest() != before.digest()
+    # A value that is the default anyway is the same launch.
+    asked = parse_launch("profile:reference?engine=recompute")
+    assert asked.digest() == parse_launch("profile:reference").digest()
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "transformers", "transformers-adapted"])
+def test_a_ban_of_nvlink_multicast_reaches_every_engine_of_gpus(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ban = {
+        "NCCL_NVLS_ENABLE": "0",
+        "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
+        "NVSHMEM_DISABLE_NVLS": "1",
+        "LD_LIBRARY_PATH": "/driver",
+    }
+    for variable, value in ban.items():
+        monkeypatch.setenv(variable, value)
+    images = LocalImages(tmp_path, model_name="qwen", engines={name: "sh"})
+    command = images.command(images.named(f"profile:{name}").digest)
+    assert ban.items() <= command.environment.items()
+
+
+def test_profiles_of_ones_own_stand_beside_the_shipped_ones(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(OWN, encoding="utf-8")
+    (tmp_path / "serve.sh").write_text("", encoding="utf-8")
+    assert set(profile_names(tmp_path)) == {*profile_names(), "mine"}
+    assert parse_launch("profile:mine", tmp_path).arguments(FILLED)[0] == "/own/serve.sh"
+    images = LocalImages(tmp_path, model_name="qwen", profiles=tmp_path)
+    command = images.command(images.named("profile:mine").digest)
+    assert command.argv[1] == str(tmp_path / "serve.sh")
+    assert command.environment["CACHE"] == str(tmp_path / "cache")
+    assert images.named("profile:vllm")
+    with pytest.raises(NotLocalError, match="there is no launch profile 'mine'"):
+        LocalImages(tmp_path, model_name="qwen").named("profile:mine")
+
+
+def test_where_ones_own_profiles_lie_is_in_no_digest(tmp_path: Path) -> None:
+    digests = set()
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+        (folder / "mine.toml").write_text(OWN, encoding="utf-8")
+        digests.add(parse_launch("profile:mine", folder).digest())
+    assert len(digests) == 1
+
+
+def test_a_profile_of_ones_own_cannot_take_the_name_of_a_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "vllm.toml").write_text(OWN.replace("mine", "vllm"), encoding="utf-8")
+    with pytest.raises(ProfileError, match=r"'vllm' in .* has the name of one that ships"):
+        LocalImages(tmp_path, model_name="qwen", profiles=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (OWN.replace("mine", "yours").encode(), "calls itself 'yours', not 'mine'"),
+        (OWN.encode() + b"#" * MAX_PROFILE_BYTES, f"is larger than {MAX_PROFILE_BYTES} bytes"),
+        (OWN.encode() + b"\xff", "cannot be read"),
+        (b"name = ", "does not fit"),
+    ],
+)
+def test_a_file_that_is_no_profile_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(ProfileError, match=told):
+        parse_launch("profile:mine", tmp_path)
+
+
+def test_a_folder_of_profiles_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="cannot be read: No such file"):
+        LocalImages(tmp_path, model_name="qwen", profiles=tmp_path / "nowhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -96,3 +97,15 @@ def test_the_host_is_described_and_what_cannot_be_read_is_unknown(tmp_path: Path
     assert (found.memory_bytes or 0) > 2**20
     assert found.kernel
     assert client_version().startswith("cacheon-ledger ")
+
+
+def test_a_program_that_runs_from_its_folder_says_that_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(package: str) -> str:
+        if package == "cacheon-ledger":
+            raise metadata.PackageNotFoundError(package)
+        return "3.14"
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert client_version().startswith("cacheon-ledger not installed, aiohttp 3.14, Python ")

@@ -293,3 +293,21 @@ def test_blas_threads_are_limited_before_numpy_is_loaded(tmp_path: Path) -> None
         command, capture_output=True, text=True, env=environment, timeout=30, check=True
     )
     assert ended.stdout.split() == ["False", "2", "True", "1"]
+
+
+def test_a_chat_may_ask_for_a_repetition_penalty_and_the_next_one_for_none(
+    start_server: StartServer, contents: list[str]
+) -> None:
+    def answer(client: httpx.Client, **asked: object) -> list[str]:
+        events = events_of(client.post(CHAT, json=chat_body(contents[0], **asked)).text)
+        return [event["choices"][0]["delta"].get("content", "") for event in events]
+
+    client = start_server(kinds.KvCached())
+    plain = answer(client)
+    assert answer(client, repetition_penalty=1) == plain
+    penalised = answer(client, repetition_penalty=1.3)
+    assert penalised != plain
+    assert penalised == answer(start_server(kinds.RepeatPenalty(penalty_ppm=1_300_000)))
+    assert answer(client) == plain
+    refused = client.post(CHAT, json=chat_body(contents[0], repetition_penalty=0))
+    assert refused.status_code == 400

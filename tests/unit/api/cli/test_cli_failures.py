@@ -518,6 +518,15 @@ def test_a_defect_says_so_and_debug_shows_its_traceback(
     assert debugged.stdout == ""
 
 
+def test_a_library_that_is_not_installed_is_named_and_what_has_it(
+    run: Run, environment: pytest.MonkeyPatch
+) -> None:
+    _raising(environment, ModuleNotFoundError("No module named 'a.b'", name="a.b"))
+    failed(run("arenas"), 29, "the library 'a'", "cacheon-ledger[containers,ledger]")
+    _raising(environment, ModuleNotFoundError("No module named 'ledger.b'", name="ledger.b"))
+    failed(run("arenas"), 70, "ledger.b", "this is a defect")
+
+
 def test_every_path_in_the_mapping_names_an_exception_that_exists() -> None:
     for path in errors._KINDS:
         module, _, name = path.rpartition(".")

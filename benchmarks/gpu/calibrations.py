@@ -1,0 +1,91 @@
+"""The calibrations that A/A bundles give, kept as the documents whose digests policies name."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.gpu.catalogue import Entry
+from benchmarks.gpu.extract import engine_in, evidence_in, gpu_name
+from benchmarks.gpu.summary import DATA, Summary
+from evaluation.bundle import Bundle
+from evaluation.calibration import (
+    MIN_RUNS,
+    Calibration,
+    CalibrationFacts,
+    calibrate,
+    calibration_digest,
+    canonical_calibration,
+    read_calibration,
+)
+from evaluation.entrant import EntrantEvidence
+from ledger.gate_policy import GatePolicy
+
+_NOT_OF_A_NAME: Final = re.compile(r"[^a-z0-9.]+")
+
+
+class Gathering:
+    """Honest A/A evidence as bundles are read one after another, by model, GPU and engine."""
+
+    def __init__(self) -> None:
+        self._runs: dict[CalibrationFacts, list[EntrantEvidence]] = defaultdict(list)
+        self._gates: dict[CalibrationFacts, GatePolicy] = {}
+
+    def add(self, entry: Entry, bundle: Bundle) -> None:
+        """Take the runs without a fault of an A/A bundle that counted; any other adds nothing."""
+        if entry.what != "aa" or bundle.manifest.outcome.status != "completed":
+            return
+        facts = facts_of(entry, bundle)
+        self._gates.setdefault(facts, bundle.manifest.plan.policy.gates)
+        self._runs[facts] += [one for one in evidence_in(bundle).values() if one.fault is None]
+
+    def calibrations(self) -> list[Calibration]:
+        """One for each model, GPU and engine of which there are enough runs."""
+        return [
+            calibrate(runs, facts, gates=self._gates[facts])
+            for facts, runs in self._runs.items()
+            if len(runs) >= MIN_RUNS
+        ]
+
+
+def facts_of(entry: Entry, bundle: Bundle) -> CalibrationFacts:
+    """What a calibration from this bundle holds for."""
+    return CalibrationFacts(
+        model=bundle.manifest.plan.model_name,
+        gpu=gpu_name(bundle),
+        engine=engine_in(entry, bundle),
+    )
+
+
+def calibration_for(
+    facts: CalibrationFacts, calibrations: Iterable[Calibration]
+) -> Calibration | None:
+    """The one that holds for these facts."""
+    return next((one for one in calibrations if one.facts == facts), None)
+
+
+def calibration_of(
+    summary: Summary, calibrations: Mapping[str, Calibration]
+) -> tuple[str, Calibration] | None:
+    """The calibration for a summary's model, GPU and engine, with its digest."""
+    facts = CalibrationFacts(model=summary.model, gpu=summary.gpu, engine=summary.engine)
+    return next(((digest, one) for digest, one in calibrations.items() if one.facts == facts), None)
+
+
+def write_calibrations(calibrations: Sequence[Calibration], folder: Path = DATA) -> None:
+    """Each as a file of nothing but its document: the file's digest is the calibration's."""
+    for one in calibrations:
+        said = f"{one.facts.gpu or 'no-gpu'}-{one.facts.model}-{one.facts.engine}".lower()
+        name = _NOT_OF_A_NAME.sub("-", said).strip("-.")
+        (folder / f"calibration-{name}.json").write_bytes(canonical_calibration(one))
+
+
+def read_calibrations(folder: Path = DATA) -> dict[str, Calibration]:
+    """All documents of the folder by their digest, in the order of their names."""
+    found = [
+        read_calibration(path.read_bytes()) for path in sorted(folder.glob("calibration-*.json"))
+    ]
+    return {calibration_digest(one): one for one in found}

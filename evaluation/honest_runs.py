@@ -1,0 +1,117 @@
+"""Runs of servers known to be honest, out of whole contests, and what they were measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from evaluation.calibration import CalibrationError, CalibrationFacts
+from evaluation.entrant import EntrantEvidence
+from evaluation.evidence import read_evidence
+from evaluation.gpu_lines import engine_of, gpu_lines, gpu_names
+from evaluation.manifest import ContestEvidence, read_baseline
+from ledger.gate_policy import GatePolicy
+
+
+class Reads(Protocol):
+    """Evidence that can be read; a bundle, or a store."""
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of ``digest``; raises :class:`evaluation.evidence.EvidenceError`."""
+        ...
+
+
+class HonestContest(NamedTuple):
+    """A contest whose entrants are known to be honest; ``name`` is what a user calls it."""
+
+    name: str
+    manifest: ContestEvidence
+    evidence: Reads
+
+
+class HonestRuns(NamedTuple):
+    """The runs, what they hold for, the version of the baseline's engine where it said one, the
+    gates they were judged by, and a sentence for each run that was left out."""
+
+    runs: tuple[EntrantEvidence, ...]
+    facts: CalibrationFacts
+    version: str | None
+    gates: tuple[GatePolicy, ...]
+    left_out: tuple[str, ...]
+
+
+def honest_runs(
+    contests: Sequence[HonestContest],
+    named: Iterable[str] = (),
+    *,
+    gpu: str | None = None,
+    engine: str | None = None,
+) -> HonestRuns:
+    """Every entrant of these contests that ended whole, or those that are ``named``, fault and all.
+
+    ``gpu`` and ``engine`` are what to call them in the place of what the evidence says, which is
+    empty where it says nothing. A gate may have refused a run: gates that are too narrow are what
+    a calibration mends.
+
+    Raises :class:`CalibrationError` for a void contest, a name that no contest has, and runs of
+    different models, GPUs or versions of the engine; :class:`evaluation.evidence.EvidenceError`
+    where evidence is missing or changed.
+    """
+    wanted, runs, left_out = set(named), [], []
+    baselines = []
+    for contest in contests:
+        outcome = contest.manifest.outcome
+        if outcome.status != "completed":
+            msg = f"the contest of '{contest.name}' is void ({outcome.void_cause}); leave it out"
+            raise CalibrationError(msg)
+        baselines.append(read_baseline(contest.evidence.get(contest.manifest.baseline_evidence)))
+        for part in contest.manifest.entrants:
+            found = read_evidence(contest.evidence.get(part.evidence_digest))
+            if wanted and found.entrant_id not in wanted:
+                continue
+            if found.fault is None or wanted:
+                runs.append(found)
+            else:
+                why = f"{found.entrant_id} of '{contest.name}' is left out: {found.fault.detail}"
+                left_out.append(why)
+    missing = wanted - {one.entrant_id for one in runs}
+    if missing:
+        known = sorted(
+            {one.entrant_id for contest in contests for one in contest.manifest.entrants}
+        )
+        msg = f"no contest here has {', '.join(sorted(missing))}; they have {', '.join(known)}"
+        raise CalibrationError(msg)
+    if gpu is None:
+        gpu = _one("GPUs", [gpu_names(gpu_lines(one.records)) for one in baselines])
+    version = None
+    if engine is None:
+        said = [engine_of(one.records) or "" for one in baselines]
+        version = _one("versions of the engine", said) or None
+        engine = engine_words(", ".join(dict.fromkeys(one.image_digest for one in runs)), version)
+    return HonestRuns(
+        runs=tuple(runs),
+        facts=CalibrationFacts(
+            model=_one("models", [one.manifest.plan.model_name for one in contests]),
+            gpu=gpu,
+            engine=engine,
+        ),
+        version=version,
+        gates=tuple(dict.fromkeys(one.manifest.plan.policy.gates for one in contests)),
+        left_out=tuple(left_out),
+    )
+
+
+def engine_words(image: str, version: str | None) -> str:
+    """What a calibration says of the engine: its image, and its version where it is known."""
+    return f"{image}, version {version}" if version else image
+
+
+def _one(what: str, said: Sequence[str]) -> str:
+    known = sorted({one for one in said if one})
+    if len(known) > 1:
+        msg = (
+            f"the runs are of different {what}: {'; '.join(known)}; a calibration holds for one, "
+            "so calibrate each alone"
+        )
+        raise CalibrationError(msg)
+    return known[0] if known else ""

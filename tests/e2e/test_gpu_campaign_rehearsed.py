@@ -1,0 +1,119 @@
+"""The GPU campaign rehearsed with the project's own servers; the hill played again from bundles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from api.cli.main import app
+from benchmarks.gpu import campaign
+from benchmarks.gpu.hill_ledger import MINERS, HillLedger
+from benchmarks.gpu.hill_rounds import Standing, keep_answers, replay
+from benchmarks.gpu.policies import arena_policy
+from benchmarks.gpu.program import Clock, Program, Ran
+from evaluation.bundle import read_bundle
+from evaluation.reference.model import DEFAULT_SEED, init_weights
+from evaluation.reference.model_files import save_model
+
+KEPT = Path(__file__).parents[1] / "data" / "gpu"
+SMALLEST = (
+    *("--engine-kind", "reference", "--blocks", "6", "--prompts-per-block", "2"),
+    *("--streams", "2", "--context-tokens", "256", "--output-tokens", "12"),
+    *("--warmup-prompts", "1", "--repeated-prompts", "1", "--copies", "2"),
+    # A busy machine may be as slow as it likes: no verdict is asserted that hangs on time.
+    *("--max-drift-ppm", "1000000", "--max-client-lag-us", "10000000"),
+)
+
+
+class InProcess(Program):
+    """The commands without the second that a process of their own would take to begin."""
+
+    def command(self, name: str, words: Sequence[str]) -> Ran:
+        done = CliRunner().invoke(app, list(words))
+        try:
+            document = json.loads(done.stdout)
+        except ValueError:
+            document = None
+        (self.folder / f"{name}.out").write_text(done.stdout, "utf-8")
+        return Ran(name, done.exit_code, 0.0, document, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rehearsal") / "cacheon-reference"
+    save_model(init_weights(DEFAULT_SEED), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hill(model: Path) -> Path:
+    """A hill that was played here, now."""
+    folder = model.parent / "hill"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(campaign, "Program", InProcess)
+        words = ["hill", "--out", str(folder), "--model", str(model), *SMALLEST]
+        assert campaign.main(words) == 0, (folder / "hill.txt").read_text("utf-8")
+    return folder
+
+
+def standings(folder: Path) -> list[Standing]:
+    return msgspec.json.decode((folder / "hill.standings.json").read_bytes(), type=list[Standing])
+
+
+def replayed(folder: Path, into: Path) -> list[Standing]:
+    bundles = [folder / f"hill-{number}.zip" for number in (1, 2, 3)]
+    commands = InProcess(folder=into, model=into, clock=Clock(None))
+    found = replay(into / "again.db", bundles, commands, into)
+    policy = arena_policy(read_bundle(bundles[0]).manifest.plan.policy)
+    ledger = HillLedger(into / "again.db", policy)
+    try:
+        keep_answers(ledger, commands)
+    finally:
+        ledger.close()
+    return found
+
+
+@pytest.mark.slow
+def test_a_hill_is_played_to_its_end_and_its_bundles_give_the_same_kings_and_weights(
+    hill: Path, tmp_path: Path
+) -> None:
+    before = standings(hill)
+    assert [one.round for one in before] == [1, 2, 3]
+    assert all(sum(one.shares_ppm.values()) == 1_000_000 for one in before)
+    assert replayed(hill, tmp_path) == before
+    names = ["weights", "contests", "reigns", *(f"payouts-{miner}" for miner in MINERS)]
+    for name in names:
+        own, again = (folder / f"hill-{name}.out" for folder in (hill, tmp_path))
+        assert json.loads(own.read_text("utf-8")) == json.loads(again.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in KEPT.glob("*/hill-1.zip")))
+def test_the_kept_hill_of_a_real_gpu_gives_the_same_kings_and_weights(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert replayed(folder, tmp_path) == standings(folder)
+
+
+@pytest.mark.slow
+def test_every_other_step_runs_through(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "Program", InProcess)
+    folder = model.parent / "others"
+    steps = [name for name in campaign.NAMES if name != "hill"]
+    code = campaign.main([*steps, "--out", str(folder), "--model", str(model), *SMALLEST])
+    told = capsys.readouterr().out
+    assert code == 0, told
+    assert {path.stem for path in folder.glob("*.zip")} == {
+        *("aa", "honest", "transformers", "cheats", "proxies", "tp-0"),
+    }
+    for name in steps:
+        assert (folder / f"{name}.txt").read_text("utf-8") in told + "\n"
+    forced = json.loads((folder / "references.json").read_text("utf-8"))
+    assert all(one["once"] == one["twice"] for one in forced)
+    assert "OTHERWISE" not in (folder / "cheats.txt").read_text("utf-8")

@@ -1,0 +1,115 @@
+"""Gates are the widest that calibrations propose; shipped policies have what theirs proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+
+from benchmarks.gpu.calibrations import read_calibrations
+from evaluation.calibrated_gates import CALIBRATED, gates_of
+from evaluation.calibration import (
+    Calibration,
+    CalibrationError,
+    CalibrationFacts,
+    Distribution,
+    calibration_digest,
+)
+from ledger import policies
+from ledger.gate_policy import GatePolicy
+from ledger.policy import TrackPolicy, parse_policy_toml
+
+SEEN = Distribution(samples=2, least=1, median=1, greatest=1)
+
+
+def calibration(
+    gpu: str = "H100", model: str = "m", engine: str = "e", **gates: int
+) -> Calibration:
+    return Calibration(
+        facts=CalibrationFacts(model=model, gpu=gpu, engine=engine),
+        track="t",
+        runs=("sha256:" + "1" * 64,),
+        prompts=2,
+        tokens=2,
+        wall_within_ppm=SEEN,
+        wall_between_ppm=SEEN,
+        figures={},
+        resampled={},
+        slack_ppm=0,
+        gates=GatePolicy(**gates),
+    )
+
+
+def otherwise(track: TrackPolicy, documents: Mapping[str, Calibration]) -> str | None:
+    """What is wrong with the calibration that a track names; None where nothing is."""
+    if not track.calibration:
+        return None
+    if track.calibration not in documents:
+        return f"there is no document {track.calibration}"
+    if track.gates != gates_of([documents[track.calibration]]):
+        return "the gates are not those that the calibration proposes"
+    return None
+
+
+def test_a_single_calibrations_gates_are_its_own() -> None:
+    one = calibration(max_mean_margin_milli=7, min_top1_ppm=990_000)
+    assert gates_of([one]) == one.gates
+
+
+def test_of_several_engines_every_widest_limit_counts() -> None:
+    one = calibration(engine="a", max_mean_margin_milli=7, min_top1_ppm=990_000, max_burst_ppm=1)
+    other = calibration(engine="b", max_mean_margin_milli=5, min_top1_ppm=980_000, max_burst_ppm=2)
+    found = gates_of([one, other])
+    assert (found.max_mean_margin_milli, found.min_top1_ppm, found.max_burst_ppm) == (7, 980_000, 2)
+    assert found == gates_of([other, one])
+    for own in (one.gates, other.gates):
+        for name in CALIBRATED:
+            wide, narrow = getattr(found, name), getattr(own, name)
+            assert wide <= narrow if name.startswith("min_") else wide >= narrow
+
+
+def test_every_limit_of_noise_is_calibrated_and_no_rule_is() -> None:
+    rules = {
+        *("min_length_ppm", "max_length_ppm", "max_recut_ppm", "margin_clip_milli", "burst_gap_us"),
+        *("max_repeat_gain_ppm", "min_coverage_ppm", "allowed", "require_logprobs"),
+        *("quantised_kv_factor", "quantised_weights_factor"),
+        *("min_claims_fit_ppm", "min_claims_ppm"),
+    }
+    assert rules | set(CALIBRATED) == set(GatePolicy.__struct_fields__)
+    assert not rules & set(CALIBRATED)
+
+
+@pytest.mark.parametrize(
+    ("calibrations", "message"),
+    [
+        ([], "no calibration, no gates"),
+        ([calibration("H100"), calibration("H200")], "the gpus H100, H200"),
+        ([calibration(model="a"), calibration(model="b")], "the models a, b"),
+        ([calibration(), calibration(margin_clip_milli=9)], "different rules"),
+    ],
+)
+def test_calibrations_that_do_not_belong_together_are_refused(
+    calibrations: list[Calibration], message: str
+) -> None:
+    with pytest.raises(CalibrationError, match=message):
+        gates_of(calibrations)
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_a_shipped_policy_has_the_gates_of_the_calibration_it_names(name: str) -> None:
+    documents = read_calibrations()
+    for track in parse_policy_toml(policies.load(name)).tracks.values():
+        assert otherwise(track, documents) is None
+
+
+def test_gates_that_do_not_follow_would_be_noticed() -> None:
+    one = calibration(max_mean_margin_milli=7)
+    documents = {calibration_digest(one): one}
+    track = next(iter(parse_policy_toml(policies.load("interval")).tracks.values()))
+    named = msgspec.structs.replace(track, calibration=calibration_digest(one), gates=one.gates)
+    assert otherwise(named, documents) is None
+    assert "not those" in str(
+        otherwise(msgspec.structs.replace(named, gates=GatePolicy()), documents)
+    )
+    assert "no document" in str(otherwise(named, {}))
