@@ -22,6 +22,7 @@ from benchmarks.gpu.hill_rounds import (
 )
 from benchmarks.gpu.policies import arena_policy
 from benchmarks.gpu.program import Clock, Program, Ran, StepError
+from benchmarks.gpu.throughput import tokens_per_s
 from evaluation.bundle import read_bundle
 from evaluation.reference.model import DEFAULT_SEED, init_weights
 from evaluation.reference.model_files import save_model
@@ -139,6 +140,7 @@ def test_every_other_step_runs_through(
     }
     for name in steps:
         assert (folder / f"{name}.txt").read_text("utf-8") in told + "\n"
+    assert tokens_per_s(folder / "aa.zip") > 0
     forced = json.loads((folder / "references.json").read_text("utf-8"))
     assert all(one["once"] == one["twice"] for one in forced)
     assert "OTHERWISE" not in (folder / "cheats.txt").read_text("utf-8")
