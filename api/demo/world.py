@@ -25,6 +25,10 @@ from ledger.policy import Policy, parse_policy_toml
 
 BASELINE: Final = "recompute"
 MODEL_SEED: Final = 14
+TOKEN_US: Final = 5_000
+"""How long those servers whose streaming is judged take for a token. The small model alone writes
+an answer in a few milliseconds, no longer than a busy machine may keep the evaluator waiting."""
+_PACED: Final = {"kv_cache", "prefix_cache", "replay"}
 TOKENIZER: Final = tokenizer
 
 
@@ -95,7 +99,8 @@ def _locked(folder: Path) -> IO[bytes]:
 
 def _image(images: Path, miner: Miner) -> str:
     """A miner's image. Ida's is Bea's under another label: a copy, though its digest differs."""
-    config = reference_image_kinds()[miner.kind].config()
+    pace = {"token_us": TOKEN_US} if miner.kind in _PACED else {}
+    config = reference_image_kinds()[miner.kind].config(**pace)
     notes = {"kernel.txt": b"written from scratch\n"} if miner.name == "kim" else None
     return write_image(images, f"{miner.name} v1", config, notes)
 

@@ -25,6 +25,7 @@ from evaluation.reference.cheats import (
 from evaluation.reference.engines import (
     Engine,
     KvCacheEngine,
+    PacedEngine,
     PrefixCacheEngine,
     RecomputeEngine,
     greedy,
@@ -100,7 +101,7 @@ def build_engine(config: kinds.ServerConfig, weights: Weights) -> Engine:
         case kinds.Recompute():
             return RecomputeEngine(weights)
         case kinds.PrefixCached() | kinds.Flush() | kinds.Bursts():
-            return PrefixCacheEngine(weights)
+            return _paced(PrefixCacheEngine(weights), config)
         case kinds.Rounded(arithmetic=arithmetic):
             return KvCacheEngine(weights, numerics=ARITHMETICS[arithmetic])
         case kinds.Batched(slots=slots):
@@ -110,13 +111,21 @@ def build_engine(config: kinds.ServerConfig, weights: Weights) -> Engine:
             drafting = ModelDraft(coarse) if draft == "quantised" else NgramDraft()
             return SpeculativeEngine(weights, drafting, draft_tokens)
         case _:
-            return _cheating(config, weights)
+            return _over_kv_cache(config, weights)
 
 
-def _cheating(config: kinds.ServerConfig, weights: Weights) -> Engine:
+def _paced(engine: Engine, config: kinds.ServerConfig) -> Engine:
+    token_us = config.token_us if isinstance(config, kinds.Paced) else 0
+    return PacedEngine(engine, token_us) if token_us else engine
+
+
+def _over_kv_cache(config: kinds.ServerConfig, weights: Weights) -> Engine:
+    """The honest engine over cached keys and values, and the cheats that are made of it."""
     honest = KvCacheEngine(weights)
     engine: Engine = honest
     match config:
+        case kinds.KvCached():
+            engine = _paced(honest, config)
         case kinds.Truncated(kept_ppm=kept_ppm, claims=claims):
             engine = TruncatingEngine(honest, kept_ppm, claims)
         case kinds.RepeatPenalty(penalty_ppm=penalty_ppm):
@@ -126,7 +135,7 @@ def _cheating(config: kinds.ServerConfig, weights: Weights) -> Engine:
         case kinds.QuantisedKv(precision=precision):
             engine = KvCacheEngine(weights, greedy, Numerics(cached=CACHE_FORMATS[precision]))
         case kinds.Replay():
-            inner = PrefixCacheEngine(weights)
+            inner = _paced(PrefixCacheEngine(weights), config)
             engine = ReplayingEngine(
                 inner, config.stored_answers, config.delay_ppm, config.jitter_ppm
             )

@@ -30,15 +30,23 @@ class _Kind(
     """A kind of server; the tag is its name in ``server.json``."""
 
 
+class Paced(_Kind, frozen=True, kw_only=True, omit_defaults=True):
+    """A kind whose tokens can be given the time between them that a bigger model's have."""
+
+    token_us: NonNegative = 0
+    """Waits so long before each token that it computes. At 0 a whole answer may be written within
+    the moment that a busy machine keeps its reader waiting, and looks as if it were held back."""
+
+
 class Recompute(_Kind, frozen=True, kw_only=True, tag="recompute"):
     """The baseline: computes the whole prefix again for every token."""
 
 
-class KvCached(_Kind, frozen=True, kw_only=True, tag="kv_cache"):
+class KvCached(Paced, frozen=True, kw_only=True, tag="kv_cache"):
     """Honest: one prefill of the prompt, then one token at a time over cached keys and values."""
 
 
-class PrefixCached(_Kind, frozen=True, kw_only=True, tag="prefix_cache"):
+class PrefixCached(Paced, frozen=True, kw_only=True, tag="prefix_cache"):
     """Honest: as ``kv_cache``, and keeps the keys and values of what different prompts share."""
 
 
@@ -97,7 +105,7 @@ class Bursts(_Kind, frozen=True, kw_only=True, tag="bursts"):
     tokens: Positive = 5
 
 
-class Replay(_Kind, frozen=True, kw_only=True, tag="replay"):
+class Replay(Paced, frozen=True, kw_only=True, tag="replay"):
     """Cheat: answers a prompt it has seen from a store of answers, others as ``over`` does."""
 
     over: Literal["kv_cache", "recompute"] = "kv_cache"

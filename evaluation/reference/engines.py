@@ -6,6 +6,7 @@ It serves one prompt at a time and counts what it computed in ``arithmetic``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -149,6 +150,22 @@ class PrefixCacheEngine:
         if not self._shared and prompt == self._known:
             return prompt, False
         return prompt[:common], True
+
+
+class PacedEngine:
+    """As another engine, with at least ``token_us`` before each token, as a bigger model takes."""
+
+    def __init__(self, inner: Engine, token_us: int) -> None:
+        self.arithmetic: Arithmetic = inner.arithmetic
+        self._inner = inner
+        self._token_us = token_us
+
+    def generate(self, prompt: Sequence[int], max_tokens: int) -> Iterator[Step]:
+        """See :class:`Engine`."""
+        for step in self._inner.generate(prompt, max_tokens):
+            if isinstance(step, Emitted):
+                time.sleep(self._token_us / 1_000_000)
+            yield step
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:

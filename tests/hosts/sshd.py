@@ -104,16 +104,16 @@ class Sshd:
     def connections(self) -> list[int]:
         """The processes that serve a connection each."""
         assert self._process is not None
-        pid = self._process.pid
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return _children(self._process.pid)
 
     def drop(self) -> int:
         """Kill what serves the open connections, with the processes below; how many there were."""
         found = self.connections()
         for pid in found:
-            below = [
-                int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            ]
+            try:
+                below = _children(pid)
+            except FileNotFoundError:
+                below = []  # it has ended meanwhile
             for each in (pid, *below):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(each, signal.SIGKILL)
@@ -127,6 +127,10 @@ class Sshd:
         self._process.kill()
         self._process.wait()
         self._process = None
+
+
+def _children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def make_key(file: Path, kind: str = "ed25519") -> Path:

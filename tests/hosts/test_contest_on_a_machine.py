@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -34,9 +37,14 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    return command_in(tmp_path, monkeypatch)
+
+
+def command_in(folder: Path, patch: pytest.MonkeyPatch) -> Command:
+    """`cacheon-ledger contest` in that folder, without settings of whoever runs the tests."""
     for name in [name for name in os.environ if name.startswith("LEDGER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+        patch.delenv(name)
+    patch.chdir(folder)
     return lambda *words: CliRunner().invoke(app, ["contest", *words, "--format", "json"])
 
 
@@ -47,8 +55,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ProcessMachine:
 
 @pytest.fixture
 def arena(images: ProcessMachine, tmp_path: Path) -> Iterator[RecoveryArena]:
+    with waiting_in(tmp_path, images) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def waiting_in(folder: Path, images: ProcessMachine) -> Iterator[RecoveryArena]:
     """An arena in which two submissions wait, with a block after theirs."""
-    found = RecoveryArena(tmp_path / "ledger.db", images.images, images.memory_bytes)
+    found = RecoveryArena(folder / "ledger.db", images.images, images.memory_bytes)
     begun, over = found.ledger.head().effective_block, threading.Event()
     ticker = threading.Thread(target=found.tick, args=(over,), daemon=True)
     ticker.start()
@@ -61,10 +75,49 @@ def arena(images: ProcessMachine, tmp_path: Path) -> Iterator[RecoveryArena]:
 
 @pytest.fixture
 def plan(arena: RecoveryArena, command: Command) -> UUID:
+    return planned(arena, command)
+
+
+def planned(arena: RecoveryArena, command: Command) -> UUID:
     """The contest's id; its plan lies in ``plan.json``."""
     done = command("plan", "--track", TRACK, "--out", "plan.json", *where(arena))
     assert done.exit_code == 0, done.stderr
     return UUID(json.loads(done.stdout)["contest_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A contest that ran on a machine, was signed here and is over."""
+
+    folder: Path
+    """With its ``plan.json`` and its ``sealed.zip``."""
+    home: Path
+    """Of the user on the machine it ran on."""
+    signer: str
+
+    def copy(self, *names: str) -> None:
+        """These files into the folder we stand in."""
+        for name in names:
+            shutil.copy(self.folder / name, name)
+
+
+@pytest.fixture(scope="module")
+def brought(images: ProcessMachine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brought]:
+    """One contest for all tests that only look at what came home of it."""
+    import bittensor
+
+    folder = tmp_path_factory.mktemp("brought")
+    wallet = bittensor.Wallet("evaluator", "hot", str(folder / "wallets"))
+    wallet.create_new_hotkey(suppress=True)
+    keys = ("--sign-with", "evaluator", "--hotkey", "hot", "--wallet-path", "wallets")
+    machine = Sshd(folder / "machine")
+    with pytest.MonkeyPatch.context() as patch, waiting_in(folder, images) as arena:
+        command = command_in(folder, patch)
+        planned(arena, command)
+        done = command(*there(machine, images), *keys)
+        assert done.exit_code == 0, done.output
+    yield Brought(folder, machine.home, wallet.hotkey.ss58_address)
+    machine.close()
 
 
 def where(arena: RecoveryArena) -> list[str]:
@@ -182,10 +235,9 @@ def test_an_interrupt_ends_it_there_too(
 
 
 def test_a_bundle_of_another_plan_is_refused(
-    machine: Sshd, images: ProcessMachine, plan: UUID, command: Command
+    brought: Brought, machine: Sshd, images: ProcessMachine, command: Command
 ) -> None:
-    done = command(*there(machine, images))
-    assert done.exit_code == 0, done.output
+    brought.copy("plan.json", "sealed.zip")
     text = json.loads(Path("plan.json").read_text())
     text["seed_block_hash"] = "0x" + "77" * 32
     Path("plan.json").write_text(json.dumps(text))
@@ -194,19 +246,10 @@ def test_a_bundle_of_another_plan_is_refused(
     assert "is no bundle of this contest" in refused.stderr
 
 
-def test_a_bundle_from_there_can_be_signed_here(
-    machine: Sshd, images: ProcessMachine, plan: UUID, command: Command, tmp_path: Path
-) -> None:
-    import bittensor
-
-    wallet = bittensor.Wallet("evaluator", "hot", str(tmp_path / "wallets"))
-    wallet.create_new_hotkey(suppress=True)
-    keys = ("--sign-with", "evaluator", "--hotkey", "hot", "--wallet-path", "wallets")
-    done = command(*there(machine, images), *keys)
-    assert done.exit_code == 0, done.output
-    signature = read_bundle(Path("sealed.zip")).seal.signature
+def test_a_bundle_from_there_can_be_signed_here(brought: Brought) -> None:
+    signature = read_bundle(brought.folder / "sealed.zip").seal.signature
     assert signature is not None
-    assert signature.signer == wallet.hotkey.ss58_address
+    assert signature.signer == brought.signer
 
 
 @pytest.mark.parametrize(
@@ -222,11 +265,12 @@ def test_a_bundle_from_there_can_be_signed_here(
 def test_an_address_that_is_none_is_a_wrong_use(
     more: list[str],
     told: str,
+    brought: Brought,
     machine: Sshd,
     images: ProcessMachine,
-    plan: UUID,
     command: Command,
 ) -> None:
+    brought.copy("plan.json")
     done = command(*there(machine, images, address=False), *more)
     assert done.exit_code == 2
     assert told in done.stderr
@@ -253,9 +297,6 @@ def test_a_rental_that_does_not_run_is_refused(
     assert "is unknown here" in done.stderr
 
 
-def test_the_plan_that_travels_names_no_folder_of_here(
-    machine: Sshd, images: ProcessMachine, plan: UUID, command: Command
-) -> None:
-    assert command(*there(machine, images)).exit_code == 0
-    manifest = read_bundle(Path("sealed.zip")).manifest
-    assert str(machine.home) not in msgspec.json.encode(manifest).decode()
+def test_the_plan_that_travels_names_no_folder_of_here(brought: Brought) -> None:
+    manifest = read_bundle(brought.folder / "sealed.zip").manifest
+    assert str(brought.home) not in msgspec.json.encode(manifest).decode()

@@ -206,7 +206,7 @@ def test_one_that_was_cut_off_long_ago_is_not_begun_again_unsaid(host: PodHost) 
 def test_a_log_without_end_is_cut_and_does_not_hold_it_up(
     host: PodHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contest = contest_of(host, "yes | head -c 12000000 >&2; exit 7")
+    contest = contest_of(host, f"yes {'y' * 900} | head -c 12000000 >&2; exit 7")
     contest.start()
     contest.follow(ignore)
     size = (folder_of(host) / keeper.LOG).stat().st_size

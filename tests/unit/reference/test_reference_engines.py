@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
+from evaluation.reference import engines as engines_module
+from evaluation.reference.building import build_engine
 from evaluation.reference.cheats import ReplayingEngine, TruncatingEngine, repeat_penalised
+from evaluation.reference.config import KvCached, PrefixCached, Replay
 from evaluation.reference.engines import (
     Emitted,
     Engine,
     Finished,
     KvCacheEngine,
+    PacedEngine,
     PrefixCacheEngine,
     RecomputeEngine,
 )
@@ -210,3 +215,23 @@ def test_the_end_of_the_sequence_stops_an_answer_and_is_not_emitted(
     assert EOS_ID not in output
     prompt = prompts[ends.index(steps)]
     assert margins(ending, prompt, [*output, EOS_ID])[-1] == 0
+
+
+@pytest.mark.parametrize("kind", [KvCached, PrefixCached, Replay])
+def test_a_paced_engine_writes_the_same_and_waits_before_each_token(
+    kind: type[KvCached | PrefixCached | Replay],
+    weights: Weights,
+    prompts: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(engines_module.time, "sleep", slept.append)
+    paced = build_engine(kind(token_us=5_000), weights)
+    assert answer(paced, prompts[0]) == answer(KvCacheEngine(weights), prompts[0])
+    assert slept == [0.005] * OUTPUT_TOKENS
+    assert not isinstance(build_engine(kind(), weights), PacedEngine)
+
+
+def test_a_pace_that_is_not_set_is_not_written_into_an_image() -> None:
+    assert msgspec.json.encode(KvCached()) == b'{"engine":"kv_cache"}'
+    assert msgspec.json.decode(msgspec.json.encode(Replay(token_us=5)), type=Replay).token_us == 5
