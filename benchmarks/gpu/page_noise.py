@@ -134,7 +134,8 @@ def power_section(found: Measured) -> str:
     """False crowns, power, and the smallest gain of a GPU hour."""
     missing = [f"- {sentence}\n" for sentence in lacking(found.summaries)]
     text = "".join(missing) + ("\n" if missing else "")
-    if not found.powers:
+    simulated = [power for power in found.powers if power.simulated]
+    if not simulated:
         return text + "Nothing was simulated.\n\n"
     rows = []
     for power in found.powers:
@@ -150,7 +151,7 @@ def power_section(found: Measured) -> str:
                     _gain(one.smallest_among_five_ppm),
                 ]
             )
-    fields = [share.field for share in found.powers[0].simulated[0].false] if rows else []
+    fields = [share.field for share in simulated[0].simulated[0].false]
     heads = (
         *("servers", "plan", "contests"),
         *(f"crowns by chance: {field}" for field in fields),
@@ -159,10 +160,12 @@ def power_section(found: Measured) -> str:
     text += (
         f"Simulated contests ({CONTESTS:,} unless the table says otherwise), resampled from the "
         "measured blocks and\njudged by the rule of the policy `interval`; the last two columns "
-        "are the smallest true gain over the\nking that at least 95 in 100 of them crown.\n\n"
+        "are the smallest true gain over the\nking that at least 95 in 100 of them crown. A plan "
+        "with smaller blocks than were measured is simulated\nfrom stretches of them, which may "
+        "spread less than a short block would.\n\n"
     )
-    text += table(heads, rows) if rows else "No measured block is long enough for a plan.\n\n"
-    text += "".join(f"- {_server(power)}: {power.origin}.\n" for power in found.powers) + "\n"
+    text += table(heads, rows)
+    text += "".join(f"- {_server(power)}: {power.origin}.\n" for power in simulated) + "\n"
     return text + "![How often a true gain takes the crown](gpu-power.svg)\n\n"
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.gpu.pool import PoolError, alike, costs_of, floor_of, noise_of, pool_of
+from benchmarks.gpu.pool import Floor, PoolError, alike, costs_of, floor_of, noise_of, pool_of
 from benchmarks.gpu.summary import DATA, Summary, read_summaries
 from benchmarks.noise.pools import Pool
 from benchmarks.noise.study import (
@@ -86,7 +86,8 @@ class Budgeted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of server: its noise, what it costs, and what that allows."""
+    """One kind of server: its noise, what it costs, and what that allows. ``origin`` says what was
+    simulated with; empty, with nothing simulated, where there were too few starts."""
 
     model: str
     gpu: str
@@ -126,9 +127,18 @@ def gpu_pools(folder: Path = DATA) -> list[Pool]:
 def powers_of(summaries: Iterable[Summary], contests: int = CONTESTS) -> list[Power]:
     """What one GPU hour proves, for every group of :func:`~benchmarks.gpu.pool.alike`.
 
-    A group that tells too little is left out; :func:`lacking` says why.
+    A group that does not tell its noise and costs is left out, and one with too few starts is not
+    simulated; :func:`lacking` says why.
     """
-    return [_power(runs, contests) for runs in alike(summaries) if not isinstance(_pool(runs), str)]
+    found = []
+    for runs in alike(summaries):
+        floor = floor_of(runs)
+        try:
+            noise, costs = noise_of(floor, runs[0].plan.prompts_per_block), costs_of(runs)
+        except PoolError:
+            continue
+        found.append(_power(runs, floor, noise, costs, contests))
+    return found
 
 
 def lacking(summaries: Iterable[Summary]) -> list[str]:
@@ -151,11 +161,15 @@ def _pool(runs: Sequence[Summary]) -> Pool | str:
         return str(error)
 
 
-def _power(runs: Sequence[Summary], contests: int) -> Power:
-    run, floor, costs, pool = runs[0], floor_of(runs), costs_of(runs), pool_of(runs)
+def _power(
+    runs: Sequence[Summary], floor: Floor, noise: Noise, costs: Costs, contests: int
+) -> Power:
+    run, pool, track = runs[0], _pool(runs), default_track()
     per_block = run.plan.prompts_per_block
-    noise = noise_of(floor, per_block)
-    track = default_track()
+    simulated: list[Simulated] = []
+    if not isinstance(pool, str):
+        setups = _setups(track, costs, per_block)
+        simulated = [_simulated(setup, pool, contests) for setup in setups]
     return Power(
         model=run.model,
         gpu=run.gpu,
@@ -163,7 +177,7 @@ def _power(runs: Sequence[Summary], contests: int) -> Power:
         streams=run.plan.streams,
         prompts_per_block=per_block,
         runs=tuple(one.name for one in runs),
-        origin=pool.origin,
+        origin="" if isinstance(pool, str) else pool.origin,
         starts=floor.starts,
         blocks=floor.blocks,
         prompt_ppm=floor.prompt_ppm,
@@ -179,9 +193,7 @@ def _power(runs: Sequence[Summary], contests: int) -> Power:
         once_ms=costs.once_ms,
         gpu_minutes=HOUR,
         budgeted=_budgeted(costs, noise, track, len(run.arms)),
-        simulated=tuple(
-            _simulated(setup, pool, contests) for setup in _setups(track, costs, per_block)
-        ),
+        simulated=tuple(simulated),
     )
 
 

@@ -165,7 +165,11 @@ def test_what_an_hour_proves_follows_and_is_kept(tmp_path: Any) -> None:
 
 def test_runs_that_tell_too_little_say_so_and_are_left_out(tmp_path: Any) -> None:
     few = summary("few", drawn(3, 2, 16))
-    assert powers_of([few]) == []
+    (power,) = powers_of([few])
+    assert (power.simulated, power.origin) == ((), "")
+    assert power.budgeted[0].gain_ppm is not None  # the formula needs no pool
+    arms = tuple(msgspec.structs.replace(arm, ready_ms=(None, None)) for arm in few.arms)
+    assert powers_of([msgspec.structs.replace(few, arms=arms)]) == []
     assert lacking([few]) == [
         "few: the A/A runs have too few starts beside each other for 7 servers of a round; "
         "run more blocks that start anew"
