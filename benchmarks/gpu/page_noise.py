@@ -183,7 +183,11 @@ def hour_section(found: Measured) -> str:
             seconds(power.once_ms),
             f"{percent(power.noise_between_ppm)} / {percent(power.noise_within_ppm)}",
             DASH if one.blocks is None else f"{one.blocks} of {one.prompts_per_block}",
-            one.why_none or f"{percent(one.gain_ppm)} %",
+            DASH
+            if one.prompts_per_block is None
+            else seconds(one.prompts_per_block * power.prompt_ms),
+            DASH if one.gain_ppm is None else f"{percent(one.gain_ppm)} %",
+            one.why_none or DASH,
         ]
         for power in found.powers
         for one in power.budgeted
@@ -191,7 +195,13 @@ def hour_section(found: Measured) -> str:
     minutes = " or ".join(sorted({str(power.gpu_minutes) for power in found.powers}))
     heads = (
         *("servers", "starts", "a start, s", "warm-up, s", "a prompt of a block, ms", "repeats, s"),
-        *("noise of starts / prompts, %", "blocks of prompts", "smallest gain at 95 %"),
+        *(
+            "noise of starts / prompts, %",
+            "blocks of prompts",
+            "a block, s",
+            "smallest gain at 95 %",
+        ),
+        "why no block has 10 s",
     )
     text = (
         f"What `evaluation.gpu_budget` makes of {minutes} GPU minutes for a challenger alone, each "

@@ -20,7 +20,6 @@ from benchmarks.noise.study import (
     ALONE,
     FIELDS,
     KING_AND_FIVE,
-    MANY,
     Outcome,
     Setup,
     default_track,
@@ -34,8 +33,9 @@ from evaluation.gpu_budget import (
     Noise,
     best_plan,
     blocks_within,
+    provable_gain_ppm,
 )
-from ledger.policy import ScoreInterval, TrackPolicy
+from ledger.policy import MAX_COMPARISONS, ScoreInterval, TrackPolicy
 from ledger.rules.interval import fewest_blocks
 from ledger.units import PPM
 
@@ -75,7 +75,11 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budgeted(msgspec.Struct, frozen=True, kw_only=True):
-    """The best plan of a GPU hour by the normal approximation, or why there is none."""
+    """The best plan of a GPU hour by the normal approximation.
+
+    ``why_none`` says why no plan has blocks of 10 s; then it is that of the longest blocks that a
+    policy may ask, or none at all.
+    """
 
     starts: str
     startup_ms: int
@@ -208,7 +212,14 @@ def _budgeted(costs: Costs, noise: Noise, track: TrackPolicy, arms: int) -> tupl
         try:
             plan = best_plan(HOUR, paid, noise, _interval(track), track.margin)
         except BudgetError as error:
-            found.append(Budgeted(starts=said, startup_ms=startup_ms, why_none=str(error)))
+            one = Budgeted(starts=said, startup_ms=startup_ms, why_none=str(error))
+            shape = _longest_blocks(track, paid, MAX_PROMPTS)
+            if shape is not None:
+                gain_ppm = provable_gain_ppm(*shape, noise, _interval(track), track.margin)
+                one = msgspec.structs.replace(
+                    one, blocks=shape[0], prompts_per_block=shape[1], gain_ppm=gain_ppm
+                )
+            found.append(one)
             continue
         found.append(
             Budgeted(
@@ -222,23 +233,29 @@ def _budgeted(costs: Costs, noise: Noise, track: TrackPolicy, arms: int) -> tupl
     return tuple(found)
 
 
+def _longest_blocks(track: TrackPolicy, costs: Costs, most: int) -> tuple[int, int] | None:
+    """Blocks of a GPU hour and their prompts, at most so many, as many as leave the fewest blocks
+    that a policy may have; None where the hour does not hold those."""
+    fewest = fewest_blocks(_interval(track).confidence_ppm, MAX_COMPARISONS)
+    per_block = min(most, MAX_PROMPTS // fewest)
+    blocks = blocks_within(HOUR, costs, per_block)
+    return (blocks, per_block) if blocks >= fewest else None
+
+
 def _setups(track: TrackPolicy, costs: Costs, per_block: int) -> list[Setup]:
-    """The shipped plan where a measured block is long enough for it, and the measured block as
-    often as a GPU hour holds it."""
+    """The shipped plan where a measured block is long enough for it, and blocks as long as was
+    measured, or as a policy allows, as often as a GPU hour holds them."""
     shipped = track.contest
     found = []
     if shipped.prompts_per_block <= per_block:
         found.append(Setup("the shipped plan", track))
-    blocks = min(blocks_within(HOUR, costs, per_block), MAX_PROMPTS // per_block)
-    if blocks >= fewest_blocks(_interval(track).confidence_ppm, MANY):
+    shape = _longest_blocks(track, costs, per_block)
+    if shape is not None:
+        blocks, per_block = shape
         contest = msgspec.structs.replace(
             shipped, prompts=blocks * per_block, prompts_per_block=per_block
         )
-        found.append(
-            Setup(
-                "measured blocks of one GPU hour", msgspec.structs.replace(track, contest=contest)
-            )
-        )
+        found.append(Setup("one GPU hour", msgspec.structs.replace(track, contest=contest)))
     return found
 
 
