@@ -7,7 +7,6 @@ machine time from everybody after it.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ from typing import Final
 from msgspec import structs
 
 from evaluation.blocks import block_label
-from evaluation.client import Answer, ServerFaultError
+from evaluation.client import Answer
 from evaluation.conditions import too_late
+from evaluation.ends import killed_from_outside, own_exit_code
 from evaluation.gpu_strangers import Neighbours
 from evaluation.gpu_work import GpuSamples, Sampling, start_sampling
 from evaluation.gpus import GpuFacts, gpu_facts
@@ -44,8 +44,6 @@ from evaluation.runners.port import (
 from ledger.codes import DisqualificationCode, InfrastructureCause
 from ledger.units import PPM
 
-_EXIT_SEEN_S: Final = 5.0
-"""How long the end of a server whose stream broke is waited for: it says whose fault that was."""
 _NS_PER_MS: Final = 1_000_000
 
 OnServer = Callable[[str, RunningServer], None]
@@ -454,7 +452,7 @@ class Arm:
         if stretch.fault is None:
             return
         server, fault = self._running(), stretch.fault
-        self.exit_code = _own_exit_code(server, fault)
+        self.exit_code = own_exit_code(server, fault)
         detail = f"{phase} {done + (stretch.fault_at or 0)}: {fault.detail}"
         code = fault.code
         if self.exit_code is not None:
@@ -462,7 +460,7 @@ class Arm:
             if server.out_of_memory:
                 code = DisqualificationCode.OUT_OF_MEMORY
                 detail += " because it used more memory than it may"
-            elif _killed_from_outside(self.exit_code):
+            elif killed_from_outside(self.exit_code):
                 self._fail(Fault(infrastructure=InfrastructureCause.HOST_FAILED, detail=detail))
                 return
         self._fail(Fault(disqualified=code, detail=detail))
@@ -491,26 +489,9 @@ class Arm:
             self._fail(Fault(disqualified=refused.code, detail=refused.detail))
         except ServerStartError as at_start:
             own = at_start.code is DisqualificationCode.OUT_OF_MEMORY
-            if own or not _killed_from_outside(at_start.exit_code):
+            if own or not killed_from_outside(at_start.exit_code):
                 self._fail(Fault(disqualified=at_start.code, detail=at_start.detail))
             else:
                 cause = InfrastructureCause.HOST_FAILED
                 self._fail(Fault(infrastructure=cause, detail=at_start.detail))
             self.exit_code, self.log_tail = at_start.exit_code, at_start.log_tail
-
-
-def _killed_from_outside(exit_code: int | None) -> bool:
-    """Whether SIGKILL ended it: a container's first process gets that from the machine alone.
-
-    One may claim it by the exit code that stands for it. That is counted and so ends, too.
-    """
-    return exit_code == -signal.SIGKILL
-
-
-def _own_exit_code(server: RunningServer, fault: ServerFaultError) -> int | None:
-    """The code it ended with by itself. A broken stream may be seen a moment before its end is."""
-    broken = fault.code is DisqualificationCode.STREAM_BROKEN
-    deadline_s = time.monotonic() + (_EXIT_SEEN_S if broken else 0)
-    while server.exit_code is None and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    return server.exit_code

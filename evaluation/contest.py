@@ -1,8 +1,8 @@
 """One attempt of one round: baseline, entrants, reference, verdicts (DOMAIN 4).
 
-Only one server works at a time, so that nobody's time is spent on somebody else's work. All images
-are on the machine before anything is timed. Every server that was launched is stopped, whatever
-happened.
+While anything is timed only one server works, so that nobody's time is spent on somebody else's
+work. All images are on the machine before anything is timed. Every server that was launched is
+stopped, whatever happened.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli import contest_records, contest_remote
+from api.cli import contest_launches, contest_records, contest_remote
 from api.cli.contest_calibrate import calibrate, show_calibration
 from api.cli.contest_launches import with_launches
 from api.cli.contest_plan import plan_by_hand, read_plan
@@ -64,6 +64,7 @@ def register(root: typer.Typer) -> None:
     """Add the `contest` commands to ``root``."""
     contest_records.register(app)
     contest_remote.register(app)
+    contest_launches.register(app)
     root.add_typer(app, name="contest")
 
 

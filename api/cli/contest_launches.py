@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.contest_rules import check_reference
-from api.cli.machines import Machine, RunnerKind, engines_of
+from api.cli.machines import Machine, Profiles, RunnerKind, engines_of
 
 if TYPE_CHECKING:
     from api.cli.contest_plan import Chosen
+
+
+def register(contests: typer.Typer) -> None:
+    """Add the command of this module to those of ``contest``."""
+    contests.command("launch")(launch)
+
+
+def launch(
+    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="E.g. 'profile:vllm?…'.")],
+    profiles: Profiles = None,
+) -> None:
+    """Print the digest of a launch profile: what a plan of the ledger names it by."""
+    from evaluation.engines.profile import ProfileError, parse_launch
+
+    try:
+        found = parse_launch(profile, profiles)
+    except ProfileError as error:
+        raise typer.BadParameter(str(error), param_hint="'PROFILE'") from error
+    sys.stdout.write(f"{found.digest()}\n")
 
 
 def with_launches(chosen: Chosen, machine: Machine) -> Chosen:

@@ -22,6 +22,7 @@ from benchmarks.gpu.program import Clock, Program, StepError
 from benchmarks.gpu.settings import VLLM_COMMON, Engines, Kind, parameters_of
 from benchmarks.gpu.throughput import tokens_per_s
 from benchmarks.measuring import ROOT, tell
+from evaluation.runners.port import InfrastructureFaultError, ServerStartError
 
 PROFILES: Final = Path(__file__).with_name("profiles")
 SEED_OF: Final = "cacheon gpu campaign"
@@ -79,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> int:
         try:
             campaign.program.clock.must_not_be_over(name)
             text = _steps()[name](campaign)
-        except StepError as error:
+        except (StepError, InfrastructureFaultError, ServerStartError) as error:
             text, failed = f"{name}: FAILED: {error}", True
         except Exception:  # noqa: BLE001 - a machine is lent by the minute: the next step must run
             text, failed = f"{name}: FAILED by a defect:\n{traceback.format_exc()}", True

@@ -41,6 +41,8 @@ from ledger.rules.payments import (
 NETWORK: Final = "gpu-campaign"
 NETUID: Final = 14
 OPENED_AT: Final = 1_000
+FIRST_BLOCK: Final = OPENED_AT + 1
+"""In it everybody is registered."""
 EPOCH_EVERY: Final = 10
 """Blocks between two epochs, at the blocks whose number this divides."""
 EPOCH_ALPHA: Final = 148 * 10**9

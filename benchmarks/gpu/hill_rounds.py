@@ -13,13 +13,16 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from api import reads
-from benchmarks.gpu.hill_ledger import MINERS, NAME_OF, NETUID, NETWORK, HillLedger
+from benchmarks.gpu.hill_ledger import FIRST_BLOCK, MINERS, NAME_OF, NETUID, NETWORK, HillLedger
 from benchmarks.gpu.policies import TRACK, arena_policy
 from evaluation.bundle import read_bundle
+from evaluation.plan import ContestPlan
 from ledger.queries.weights import registry, thrones, vector_in_force
 
 _ONE: Final = reads.Window(1, 0)
 BURN: Final = "burn"
+STANDINGS: Final = "hill.standings.json"
+"""Beside the bundles: the standing after each round that is over."""
 BundleOf = Callable[[int, Path], Path]
 """The bundle of a round, counted from 1, by its plan."""
 
@@ -48,32 +51,75 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     earned_alpha: dict[str, int]
 
 
+class HillError(Exception):
+    """A hill that cannot be taken up where it stands; one sentence."""
+
+
 def play(
     hill: HillLedger,
     commands: Commands,
     digests: Sequence[str],
     bundle_of: BundleOf,
     folder: Path,
+    *,
+    on_round: Callable[[int], None] = lambda _: None,
 ) -> list[Standing]:
     """A round for each of the climbers' images, and where things stand after each.
 
     In every round the next miner pays and commits; the contest is planned on a block after it,
-    its bundle is imported, and blocks follow up to the end of the second epoch.
+    its bundle is imported, and blocks follow up to the end of the second epoch. ``folder`` keeps
+    plans and standings, so that a hill that was interrupted goes on with the round it was in.
+    ``on_round`` is told of a round before anything of it is done. Raises :class:`HillError` where
+    the ledger stands elsewhere than the folder says.
     """
-    found = []
+    found = standings_in(folder)
     for number, (miner, digest) in enumerate(zip(MINERS, digests, strict=True), start=1):
-        hill.submit(miner, digest)
-        hill.block()
-        plan = folder / f"hill-{number}.plan.json"
-        planning = ["contest", "plan", "--track", TRACK, "--out", str(plan), "--format", "json"]
-        commands.needed(f"hill-{number}-plan", [*planning, *hill.words()])
+        if number <= len(found):
+            continue
+        on_round(number)
+        plan = _planned(hill, commands, (number, miner, digest), found, folder)
         bundle = bundle_of(number, plan)
         taking = ["contest", "import", str(bundle), "--evidence", str(folder / "evidence")]
         commands.needed(f"hill-{number}-import", [*taking, "--format", "json", *hill.words()])
         hill.to_next_epoch()
         hill.to_next_epoch()
         found.append(_standing(hill, number))
+        kept = msgspec.json.format(msgspec.json.encode(found), indent=2)
+        (folder / STANDINGS).write_bytes(kept)
     return found
+
+
+def standings_in(folder: Path) -> list[Standing]:
+    """The standings that a folder keeps, of the rounds that are over."""
+    file = folder / STANDINGS
+    return msgspec.json.decode(file.read_bytes(), type=list[Standing]) if file.exists() else []
+
+
+def _planned(
+    hill: HillLedger,
+    commands: Commands,
+    climber: tuple[int, str, str],
+    before: Sequence[Standing],
+    folder: Path,
+) -> Path:
+    """The plan of a round, made now or by an earlier run that went no further."""
+    number, miner, digest = climber
+    plan = folder / f"hill-{number}.plan.json"
+    at = before[-1].block if before else FIRST_BLOCK
+    if plan.exists():
+        at = msgspec.json.decode(plan.read_bytes(), type=ContestPlan).seed_block
+    if hill.head != at:
+        msg = (
+            f"the ledger of the hill is at block {hill.head} and its folder at block {at}, so "
+            f"round {number} cannot be taken up; play it anew in another folder"
+        )
+        raise HillError(msg)
+    if not plan.exists():
+        hill.submit(miner, digest)
+        hill.block()
+        planning = ["contest", "plan", "--track", TRACK, "--out", str(plan), "--format", "json"]
+        commands.needed(f"hill-{number}-plan", [*planning, *hill.words()])
+    return plan
 
 
 def replay(

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def servers_of(campaign: Campaign, images: dict[str, str]) -> Iterator[dict[str, RunningServer]]:
-    """Healthy servers of these launches, by name: all launched at once, all ended at the end.
+def launched(campaign: Campaign, images: dict[str, str]) -> Iterator[dict[str, RunningServer]]:
+    """Servers of these launches, by name: all launched at once, all ended at the end.
 
-    Raises what the runner raises where one cannot be started.
+    They are not healthy yet: see :func:`address`. Raises
+    :class:`~evaluation.runners.port.InfrastructureFaultError` where one cannot be launched.
     """
     program = campaign.program
     local = LocalImages(
@@ -40,9 +41,16 @@ def servers_of(campaign: Campaign, images: dict[str, str]) -> Iterator[dict[str,
             log = program.folder / f"server-{name.replace(' ', '-')}.log"
             found[name] = runner.launch(local.named(image), name)
             stack.callback(_stop, found[name], log)
-        for server in found.values():
-            server.wait_healthy(campaign.manner.startup_timeout_s)
         yield found
+
+
+def address(campaign: Campaign, server: RunningServer) -> str:
+    """The address of a server once it is healthy.
+
+    Raises :class:`~evaluation.runners.port.ServerStartError` for one that does not get so far.
+    """
+    server.wait_healthy(campaign.manner.startup_timeout_s)
+    return server.base_url
 
 
 def _stop(server: RunningServer, log: Path) -> None:

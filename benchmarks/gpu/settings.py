@@ -104,6 +104,8 @@ class Engines:
         return tuple(
             Arm(name, f"profile:{profile}?cheat={name}&backend={port}", code)
             for name, code in PROXIED.items()
+            # Our reference server takes no temperature but 0.
+            if self.kind == "vllm" or name != "temperature"
         )
 
     def climbers(self) -> tuple[str, str, str, str]:

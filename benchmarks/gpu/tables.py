@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 Row = Sequence[object]
@@ -34,6 +35,22 @@ def contest_table(title: str, names: Sequence[str], report: dict[str, Any]) -> s
     drift = _percent(report["drift_ppm"])
     heads = ("arm", "status", "code", "saves %", "from", "to", "median ms", "GPU min")
     return table_of(f"{title}: {state}, drift {_cell(drift)} %", heads, rows)
+
+
+def speed_order(names: Sequence[str], report: dict[str, Any]) -> str:
+    """Who is how fast: ``>`` where the intervals lie apart, ``~`` (undecided) where they overlap.
+
+    The baseline stands at nothing saved, without an interval of its own.
+    """
+    known = [("baseline", 0, 0)]
+    for name, line in zip(names, report["entrants"], strict=True):
+        if line["lower_ppm"] is not None and line["upper_ppm"] is not None:
+            known.append((name, line["lower_ppm"], line["upper_ppm"]))
+    known.sort(key=lambda one: -(one[1] + one[2]))
+    told = known[0][0]
+    for faster, slower in pairwise(known):
+        told += f" {'>' if faster[1] > slower[2] else '~'} {slower[0]}"
+    return f"order (~ is undecided): {told}"
 
 
 def _cell(value: object) -> str:

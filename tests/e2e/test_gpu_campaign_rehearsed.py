@@ -6,16 +6,23 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from api.cli.main import app
 from benchmarks.gpu import campaign
 from benchmarks.gpu.hill_ledger import MINERS, HillLedger
-from benchmarks.gpu.hill_rounds import Standing, keep_answers, replay
+from benchmarks.gpu.hill_rounds import (
+    STANDINGS,
+    HillError,
+    Standing,
+    keep_answers,
+    replay,
+    standings_in,
+)
 from benchmarks.gpu.policies import arena_policy
-from benchmarks.gpu.program import Clock, Program, Ran
+from benchmarks.gpu.program import Clock, Program, Ran, StepError
+from benchmarks.gpu.throughput import tokens_per_s
 from evaluation.bundle import read_bundle
 from evaluation.reference.model import DEFAULT_SEED, init_weights
 from evaluation.reference.model_files import save_model
@@ -43,6 +50,16 @@ class InProcess(Program):
         return Ran(name, done.exit_code, 0.0, document, done.stderr)
 
 
+class Interrupted(InProcess):
+    """Ends in the second round of a hill."""
+
+    def planned(self, name: str, plan: Path, launches: Sequence[str]) -> Ran:
+        if name == "hill-2":
+            msg = "the machine went away"
+            raise StepError(msg)
+        return super().planned(name, plan, launches)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rehearsal") / "cacheon-reference"
@@ -52,17 +69,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hill(model: Path) -> Path:
-    """A hill that was played here, now."""
+    """A hill that was played here, now; between the plan of its second round and the contest it
+    was interrupted."""
     folder = model.parent / "hill"
+    words = ["hill", "--out", str(folder), "--model", str(model), *SMALLEST]
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(campaign, "Program", Interrupted)
+        assert campaign.main(words) == 1
+        assert "the machine went away" in (folder / "hill.txt").read_text("utf-8")
+        assert len(standings_in(folder)) == 1
         patched.setattr(campaign, "Program", InProcess)
-        words = ["hill", "--out", str(folder), "--model", str(model), *SMALLEST]
         assert campaign.main(words) == 0, (folder / "hill.txt").read_text("utf-8")
     return folder
-
-
-def standings(folder: Path) -> list[Standing]:
-    return msgspec.json.decode((folder / "hill.standings.json").read_bytes(), type=list[Standing])
 
 
 def replayed(folder: Path, into: Path) -> list[Standing]:
@@ -82,7 +100,7 @@ def replayed(folder: Path, into: Path) -> list[Standing]:
 def test_a_hill_is_played_to_its_end_and_its_bundles_give_the_same_kings_and_weights(
     hill: Path, tmp_path: Path
 ) -> None:
-    before = standings(hill)
+    before = standings_in(hill)
     assert [one.round for one in before] == [1, 2, 3]
     assert all(sum(one.shares_ppm.values()) == 1_000_000 for one in before)
     assert replayed(hill, tmp_path) == before
@@ -92,11 +110,19 @@ def test_a_hill_is_played_to_its_end_and_its_bundles_give_the_same_kings_and_wei
         assert json.loads(own.read_text("utf-8")) == json.loads(again.read_text("utf-8"))
 
 
+@pytest.mark.slow
+def test_a_hill_whose_ledger_went_on_elsewhere_is_not_taken_up(hill: Path, tmp_path: Path) -> None:
+    replayed(hill, tmp_path)
+    (tmp_path / STANDINGS).unlink()
+    with pytest.raises(HillError, match="cannot be taken up"):
+        replayed(hill, tmp_path)
+
+
 @pytest.mark.parametrize("folder", sorted(path.parent for path in KEPT.glob("*/hill-1.zip")))
 def test_the_kept_hill_of_a_real_gpu_gives_the_same_kings_and_weights(
     folder: Path, tmp_path: Path
 ) -> None:
-    assert replayed(folder, tmp_path) == standings(folder)
+    assert replayed(folder, tmp_path) == standings_in(folder)
 
 
 @pytest.mark.slow
@@ -114,6 +140,7 @@ def test_every_other_step_runs_through(
     }
     for name in steps:
         assert (folder / f"{name}.txt").read_text("utf-8") in told + "\n"
+    assert tokens_per_s(folder / "aa.zip") > 0
     forced = json.loads((folder / "references.json").read_text("utf-8"))
     assert all(one["once"] == one["twice"] for one in forced)
     assert "OTHERWISE" not in (folder / "cheats.txt").read_text("utf-8")

@@ -138,6 +138,15 @@ def test_a_plan_names_launches_and_directories_by_their_digests(
     assert sealed.baseline.digest == parse_launch("profile:reference").digest()
 
 
+def test_the_digest_of_a_launch_is_told(profiles: Path) -> None:
+    done = contest("launch", "profile:mine?engine=recompute", "--profiles", str(profiles))
+    assert done.exit_code == 0
+    assert done.stdout.strip() == parse_launch("profile:mine?engine=recompute", profiles).digest()
+    refused = contest("launch", "profile:mine")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "there is no launch profile 'mine'" in said(refused)
+
+
 def test_a_digest_that_no_launch_has_is_named(model: Path, tmp_path: Path) -> None:
     lacks = parse_launch("profile:vllm?enforce_eager=true").digest()
     plan = plan_of(

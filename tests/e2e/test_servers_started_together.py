@@ -23,10 +23,10 @@ from evaluation.meter import Meter
 from evaluation.plan import ContestPlan, EntrantRole
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
-from evaluation.runners.port import RunningServer
+from evaluation.runners.port import InfrastructureFaultError, RunningServer
 from evaluation.runners.process import ProcessRunner, ProcessServer, ServerCommand, running_of_group
 from evaluation.runners.reference import ReferenceImages
-from ledger.codes import VoidCause
+from ledger.codes import InfrastructureCause, VoidCause
 from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
 
@@ -144,14 +144,17 @@ sys.exit(server.main(sys.argv[1:]))
 
 
 class PatientImages(ReferenceImages):
-    """Reference images that note their start in a folder, and go on once others' notes are there.
+    """Reference images that leave a note in a folder, and go on once others' notes are there.
 
-    Who started them one after another would wait for the first one for ever.
+    They do so at their start, by default: whoever started them one after another would wait for the
+    first one for ever.
     """
 
-    def __init__(self, ground: Ground, notes: Path, waits_for: dict[str, str]) -> None:
+    def __init__(
+        self, ground: Ground, notes: Path, waits_for: dict[str, str], program: str = PATIENT
+    ) -> None:
         super().__init__(ground.root / "images", ground.root / "model")
-        self._notes = notes
+        self._notes, self._program = notes, program
         self._waits_for = {ground.image(kind): (kind, then) for kind, then in waits_for.items()}
 
     def command(self, image_digest: str) -> ServerCommand:
@@ -159,7 +162,7 @@ class PatientImages(ReferenceImages):
         kind, others = self._waits_for[image_digest]
         notes = (str(self._notes / kind), others)
         return ServerCommand(
-            (sys.executable, "-c", PATIENT, *notes, *command.argv[3:]), command.environment
+            (sys.executable, "-c", self._program, *notes, *command.argv[3:]), command.environment
         )
 
 
@@ -294,6 +297,62 @@ def test_a_baseline_that_fails_at_start_voids_the_round_at_once(ground: Ground, 
     assert "exited with code" in outcome.detail
     assert "king" in dict(runner.launched)
     assert not any(is_alive(pid) for _, pid in runner.launched)
+
+
+STUBBORN = """
+import signal, sys, time
+from pathlib import Path
+from evaluation.reference import server
+mine, others = Path(sys.argv.pop(1)), sys.argv.pop(1).split(",")
+def leave(number, frame):
+    mine.touch()
+    while not all((mine.parent / other).exists() for other in others):
+        time.sleep(0.02)
+    print("the others were told to end, too", flush=True)
+    sys.exit(0)
+server._leave = leave
+sys.exit(server.main(sys.argv[1:]))
+"""
+
+
+def test_servers_are_stopped_at_once(ground: Ground, tmp_path: Path) -> None:
+    # Each ends when all were told to; who stopped one after another would have to kill the first.
+    kinds = ("recompute", "kv_cache", "prefix_cache")
+    images = PatientImages(ground, tmp_path, dict.fromkeys(kinds, ",".join(kinds)), STUBBORN)
+    outcome = Watched().run(
+        ground,
+        ground.plan(TWO, contest=MODES["resident"]),
+        runner=ProcessRunner(images, stop_grace_s=60),
+    )
+    assert (outcome.status, outcome.detail) == ("completed", "")
+    for verdict in outcome.verdicts:
+        assert verdict.status == "scored"
+        found = read_evidence(ground.evidence.get(verdict.evidence_digest))
+        assert "the others were told to end, too" in found.log_tail
+
+
+class Unstoppable(ProcessRunner):
+    """A machine that says of every server that it cannot be ended, and ends it."""
+
+    def launch(self, image: ImageRef, role: str) -> ProcessServer:
+        server = super().launch(image, role)
+        stop = server.stop
+
+        def stop_and_fail() -> None:
+            stop()
+            detail = f"the {role} goes on"
+            raise InfrastructureFaultError(InfrastructureCause.HOST_FAILED, detail)
+
+        server.stop = stop_and_fail  # type: ignore[method-assign]  # the failure is the test
+        return server
+
+
+def test_every_server_that_cannot_be_stopped_is_told(ground: Ground) -> None:
+    images = ReferenceImages(ground.root / "images", ground.root / "model")
+    outcome = ground.run(ground.plan(TWO, contest=MODES["resident"]), runner=Unstoppable(images))
+    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.HOST_FAILED)
+    for role in ("baseline", "king", "challenger"):
+        assert f"the {role} goes on" in outcome.detail
 
 
 # -- an arm that has to start once more ------------------------------------------------------

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from benchmarks.gpu.program import StepError
-from benchmarks.gpu.servers import servers_of
+from benchmarks.gpu.servers import address, launched
 from benchmarks.gpu.steps.honest import arms_against_baseline
-from evaluation.runners.port import InfrastructureFaultError, ServerStartError
 
 if TYPE_CHECKING:
     from benchmarks.gpu.campaign import Campaign
@@ -31,17 +30,14 @@ def run_proxies(campaign: Campaign) -> str:
     It is no server of the contest, so the evidence names it among the strangers on the GPU.
     """
     campaign.program.clock.must_not_be_over("proxies")
-    try:
-        with servers_of(campaign, {"backend": campaign.engines.baseline()}) as servers:
-            port = urlsplit(servers["backend"].base_url).port
-            if port is None:
-                msg = f"the server behind the proxies has no port: {servers['backend'].base_url}"
-                raise StepError(msg)
-            arms = campaign.engines.proxied(port)
-            return arms_against_baseline(_with_cheats(campaign), "proxies", arms, campaign.manner)
-    except (InfrastructureFaultError, ServerStartError) as error:
-        msg = f"the server behind the proxies could not be started: {error}"
-        raise StepError(msg) from error
+    with launched(campaign, {"backend": campaign.engines.baseline()}) as servers:
+        url = address(campaign, servers["backend"])
+        port = urlsplit(url).port
+        if port is None:
+            msg = f"the server behind the proxies has no port: {url}"
+            raise StepError(msg)
+        arms = campaign.engines.proxied(port)
+        return arms_against_baseline(_with_cheats(campaign), "proxies", arms, campaign.manner)
 
 
 def _with_cheats(campaign: Campaign) -> Campaign:

@@ -11,10 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from benchmarks.gpu.hill_ledger import MINERS, HillLedger
-from benchmarks.gpu.hill_rounds import BURN, Standing, keep_answers, play
+from benchmarks.gpu.hill_rounds import BURN, HillError, Standing, keep_answers, play
 from benchmarks.gpu.policies import policy_of
 from benchmarks.gpu.program import VOID_EXIT, StepError
 from benchmarks.gpu.tables import contest_table, table_of
@@ -27,40 +25,43 @@ _ALPHA: int = 10**9
 
 
 def run(campaign: Campaign) -> str:
-    """Three rounds; a ledger of an earlier run in the same folder is not taken up again."""
+    """Three rounds; run again in the same folder it goes on with the round that was interrupted."""
     program = campaign.program
-    database = program.folder / "hill.db"
-    if database.exists():
-        msg = f"{database.name} is there already: a hill is played once; give another --out"
-        raise StepError(msg)
     launches = campaign.engines.climbers()
     baseline, *climbers = digests_of(campaign, launches)
     manner = replace(campaign.manner, baseline_image=baseline)
-    hill = HillLedger(database, policy_of(campaign.model_name, campaign.size, manner))
+    policy = policy_of(campaign.model_name, campaign.size, manner)
+    hill = HillLedger(program.folder / "hill.db", policy)
     told: list[str] = []
 
     def bundle_of(number: int, plan: Path) -> Path:
         name = f"hill-{number}"
+        if program.bundle(name).exists():
+            return program.bundle(name)
         ran = program.planned(name, plan, launches)
-        names = [f"{line['role']} {line['image']}" for line in ran.document["entrants"]]
-        told.append(contest_table(f"{name} in {ran.seconds:.0f} s", names, ran.document))
+        document = ran.document
+        names = [f"{line['role']} {line['image']}" for line in document["entrants"]]
+        told.append(contest_table(f"{name} in {ran.seconds:.0f} s", names, document))
         if ran.exit_code == VOID_EXIT:
-            document = ran.document
-            msg = f"round {number} is void, {document['void_cause']}: {document['detail']}"
+            if program.bundle(name).exists():
+                program.bundle(name).rename(program.bundle(f"{name}.void"))
+            msg = (
+                f"round {number} is void, {document['void_cause']}: {document['detail']}; run "
+                "the step again in this folder"
+            )
             raise StepError(msg)
         return program.bundle(name)
 
+    def on_round(number: int) -> None:
+        program.clock.must_not_be_over(f"hill-{number}")
+
     try:
-        standings = play(hill, program, climbers, bundle_of, program.folder)
+        standings = play(hill, program, climbers, bundle_of, program.folder, on_round=on_round)
         keep_answers(hill, program)
-    except StepError as error:
-        msg = f"{error}\n" + "\n".join(told)
-        raise StepError(msg) from error
+    except (StepError, HillError) as error:
+        raise StepError("\n".join((str(error), *told))) from error
     finally:
         hill.close()
-    (program.folder / "hill.standings.json").write_bytes(
-        msgspec.json.format(msgspec.json.encode(standings), indent=2)
-    )
     return "\n".join((*told, _told(standings)))
 
 

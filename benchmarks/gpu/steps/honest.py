@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.gpu.policies import Manner, policy_of
 from benchmarks.gpu.program import StepError
-from benchmarks.gpu.tables import contest_table, table_of
+from benchmarks.gpu.tables import contest_table, speed_order, table_of
 
 if TYPE_CHECKING:
     from benchmarks.gpu.campaign import Campaign
@@ -45,8 +45,14 @@ def arms_against_baseline(
         campaign.seed_hash(name),
     )
     title = f"{name} in {ran.seconds:.0f} s"
-    table = contest_table(title, [arm.name for arm in wanted], ran.document)
-    return f"{table}\n{expectations(wanted, ran.document['entrants'])}"
+    names = [arm.name for arm in wanted]
+    return "\n".join(
+        (
+            contest_table(title, names, ran.document),
+            speed_order(names, ran.document),
+            expectations(wanted, ran.document["entrants"]),
+        )
+    )
 
 
 def expectations(arms: Sequence[Arm], lines: Sequence[dict[str, str]]) -> str:

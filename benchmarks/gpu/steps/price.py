@@ -7,22 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import sqrt
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from benchmarks.gpu.policies import TRACK, Size, policy_of
+from benchmarks.gpu.policies import TRACK, policy_of
 from benchmarks.gpu.program import StepError
-from benchmarks.gpu.servers import questions_of, servers_of
+from benchmarks.gpu.servers import address, launched, questions_of
 from benchmarks.gpu.tables import table_of
 from benchmarks.gpu.throughput import block_walls_us
 from evaluation.images import ImageRef
 from evaluation.measure import Questions, Stretch, ask_stretch
 from evaluation.plan import ContestPlan
 from evaluation.prompts import prompts_for
-from evaluation.runners.port import InfrastructureFaultError, ServerStartError
 from evaluation.tokenizers import load_tokenizer
 from ledger.rules.seed import seed_from_block_hash
 
@@ -46,44 +44,48 @@ class Timed(msgspec.Struct, frozen=True, kw_only=True):
 def run(campaign: Campaign) -> str:
     """``--blocks`` rounds of four blocks (halved, rounded up), and the ratio of their times."""
     campaign.program.clock.must_not_be_over("price")
-    rounds = -(-campaign.size.blocks // 2)
-    size = replace(campaign.size, blocks=rounds * len(ROUND), repeated_prompts=0)
-    asking = {wanted: _questions(campaign, size, wanted) for wanted in (True, False)}
-    prompts = asking[True].prompts
     timed: list[Timed] = []
-    try:
-        with servers_of(campaign, {"price": campaign.engines.baseline()}) as servers:
-            url = servers["price"].base_url
-            for wanted in (True, False):
-                warm = asking[wanted].load(prompts.warmup, None)
-                _whole(ask_stretch(asking[wanted], url, warm))
-            for place, wanted in enumerate(ROUND * rounds):
-                begin = place * size.prompts_per_block
-                contents = prompts.scored[begin : begin + size.prompts_per_block]
-                load = asking[wanted].load(contents, f"price-{place}")
-                timed.append(_timed(wanted, _whole(ask_stretch(asking[wanted], url, load))))
-    except (InfrastructureFaultError, ServerStartError) as error:
-        msg = f"the server of the price could not be asked: {error}"
-        raise StepError(msg) from error
+    with launched(campaign, {"price": campaign.engines.baseline()}) as servers:
+        url = address(campaign, servers["price"])
+        for number in range(-(-campaign.size.blocks // 2)):
+            asking = {wanted: _questions(campaign, wanted, number) for wanted in set(ROUND)}
+            if number == 0:
+                for questions in asking.values():
+                    _whole(
+                        ask_stretch(questions, url, questions.load(questions.prompts.warmup, None))
+                    )
+            timed += [
+                _timed(wanted, _block(asking[wanted], url, place))
+                for place, wanted in enumerate(ROUND)
+            ]
     (campaign.program.folder / "price.json").write_bytes(msgspec.json.encode(timed))
     return _told(timed)
 
 
-def _questions(campaign: Campaign, size: Size, ask_logprobs: bool) -> Questions:
+def _block(questions: Questions, url: str, place: int) -> Stretch:
+    size = questions.plan.policy.contest.prompts_per_block
+    contents = questions.prompts.scored[place * size : (place + 1) * size]
+    return _whole(ask_stretch(questions, url, questions.load(contents, f"price-{place}")))
+
+
+def _questions(campaign: Campaign, ask_logprobs: bool, number: int) -> Questions:
+    """What a round asks: of each round other prompts, all of one length."""
     manner = replace(campaign.manner, ask_logprobs=ask_logprobs, require_logprobs=False)
-    track = policy_of(campaign.model_name, size, manner).tracks[TRACK]
-    block_hash = campaign.seed_hash("price")
-    prompts = prompts_for(
-        seed_from_block_hash(block_hash), track.contest, load_tokenizer(campaign.program.model)
+    track = policy_of(campaign.model_name, campaign.size, manner).tracks[TRACK]
+    contest = msgspec.structs.replace(
+        track.contest, prompts=len(ROUND) * campaign.size.prompts_per_block, repeated_prompts=0
     )
+    block_hash = campaign.seed_hash(f"price {number}")
+    tokenizer = load_tokenizer(campaign.program.model)
+    prompts = prompts_for(seed_from_block_hash(block_hash), contest, tokenizer)
     plan = ContestPlan(
         contest_id="price",
         track=TRACK,
         attempt=1,
         seed_block=0,
         seed_block_hash=block_hash,
-        policy=track,
-        model_dir=str(Path(campaign.program.model)),
+        policy=msgspec.structs.replace(track, contest=contest),
+        model_dir=str(campaign.program.model),
         model_name=campaign.model_name,
         baseline=ImageRef("", ""),
         entrants=(),

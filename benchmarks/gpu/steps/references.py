@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from benchmarks.gpu.program import StepError
-from benchmarks.gpu.servers import questions_of, servers_of
+from benchmarks.gpu.servers import address, launched, questions_of
 from benchmarks.gpu.tables import Row, table_of
 from benchmarks.gpu.throughput import answers_by_arm, kept
 from evaluation.client import Answer
@@ -21,7 +21,7 @@ from evaluation.entrant import ForcedAnswer
 from evaluation.forcing import ForcedToken, ScoringError
 from evaluation.manifest import read_prompts
 from evaluation.measure import force_answers
-from evaluation.runners.port import InfrastructureFaultError, ServerStartError
+from evaluation.runners.port import ServerStartError
 
 if TYPE_CHECKING:
     from benchmarks.gpu.campaign import Campaign
@@ -45,7 +45,9 @@ class Forced(msgspec.Struct, frozen=True):
 
 def run(campaign: Campaign) -> str:
     """Force the baseline's and the first entrant's answers (or those of the arms that ``--only``
-    names) by every reference; margins and distances are thousandths of a nat."""
+    names) by every reference; margins and distances are thousandths of a nat.
+
+    A reference that fails is told beside what the others said."""
     campaign.program.clock.must_not_be_over("references")
     bundle = kept(campaign.bundle or campaign.program.bundle("aa"))
     answers = answers_by_arm(bundle)
@@ -58,19 +60,23 @@ def run(campaign: Campaign) -> str:
     questions = questions_of(campaign, plan, prompts)
     found: list[Forced] = []
     rows: list[Row] = []
-    try:
-        with servers_of(campaign, dict(campaign.engines.references())) as servers:
-            for name, server in servers.items():
+    failed: list[str] = []
+    with launched(campaign, dict(campaign.engines.references())) as servers:
+        for name, server in servers.items():
+            try:
+                url = address(campaign, server)
                 for arm in arms:
                     own = answers[arm][:PROMPTS]
-                    once, twice = (force_answers(questions, server.base_url, own) for _ in range(2))
+                    once, twice = (force_answers(questions, url, own) for _ in range(2))
                     found.append(Forced(name, arm, once, twice))
                     rows.append([name, arm, *_figures(own, once, twice)])
-    except (InfrastructureFaultError, ServerStartError, ScoringError) as error:
-        msg = f"a reference could not be asked: {error}"
-        raise StepError(msg) from error
+            except (ServerStartError, ScoringError) as error:
+                failed.append(f"  the reference {name!r} could not be asked: {error}")
     (campaign.program.folder / "references.json").write_bytes(msgspec.json.encode(found))
-    return table_of("answers forced again, in thousandths of a nat", _HEADS, rows)
+    table = table_of("answers forced again, in thousandths of a nat", _HEADS, rows)
+    if failed:
+        raise StepError("\n".join(("not every reference answered", *failed, table)))
+    return table
 
 
 def _figures(

@@ -13,9 +13,10 @@ from benchmarks.gpu.policies import TRACK, Manner, Size, policy_of, policy_toml,
 from benchmarks.gpu.program import Clock, Program, StepError
 from benchmarks.gpu.settings import PROXIED, Arm, Engines, parameters_of
 from benchmarks.gpu.steps import price
+from benchmarks.gpu.steps.cheating import CHEATS
 from benchmarks.gpu.steps.honest import expectations
 from benchmarks.gpu.steps.references import percentile
-from benchmarks.gpu.tables import contest_table, table_of
+from benchmarks.gpu.tables import contest_table, speed_order, table_of
 from benchmarks.gpu.throughput import block_walls_us
 from benchmarks.gpu.toml_text import toml_of
 from evaluation.client import Answer
@@ -85,15 +86,20 @@ def test_more_prompts_than_a_policy_allows_are_told_before_anything_starts(
     assert "more than the 1000" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["vllm", "reference"])
-def test_what_the_program_itself_can_launch_is_a_launch_of_its_profiles(kind: Any) -> None:
+@pytest.mark.parametrize(("kind", "folder"), [("vllm", CHEATS), ("reference", campaign.PROFILES)])
+def test_whatever_a_step_starts_is_a_launch_of_a_profile(kind: Any, folder: Path) -> None:
     common = parameters_of(campaign.VLLM_COMMON) if kind == "vllm" else {}
     engines = Engines(kind, common)
-    texts = [engines.baseline(), *engines.climbers(), *engines.references().values()]
-    texts += [arm.image for arm in (*engines.honest(), *engines.coarse())]
-    own = [one for one in texts if not one.startswith(("profile:reference-", "profile:vllm-"))]
-    assert len({parse_launch(one).digest() for one in own}) == len(set(own)) > 2
+    texts = {engines.baseline(), *engines.climbers(), *engines.references().values()}
+    arms = (*engines.honest(), *engines.coarse(), *engines.without_logprobs())
+    texts |= {arm.image for arm in arms}
+    proxies = [arm.image for arm in engines.proxied(8_000)]
+    digests = {parse_launch(one, folder).digest() for one in texts}
+    digests |= {parse_launch(one, CHEATS).digest() for one in proxies}
+    assert len(digests) == len(texts) + len(proxies)
     assert len(set(engines.climbers())) == 4
+    for text in (engines.baseline(), *engines.references().values()):
+        assert parse_launch(text, folder).profile.teacher_forcing
 
 
 def test_own_parameters_stand_in_the_place_of_the_common_ones() -> None:
@@ -132,6 +138,13 @@ def test_a_table_of_a_void_contest_says_why() -> None:
     told = contest_table("aa", [], report)
     assert told.startswith("aa: void (drifted), drift 12.346 %")
     assert table_of("t", ("a",), [[None]]).splitlines()[-1].strip() == "-"
+
+
+def test_the_order_of_speed_is_undecided_where_intervals_overlap() -> None:
+    intervals = [(100, 200), (150, 400), (-90, -10), (-20, 30), (None, None)]
+    lines = [{"lower_ppm": lower, "upper_ppm": upper} for lower, upper in intervals]
+    told = speed_order(["a", "b", "c", "d", "refused"], {"entrants": lines})
+    assert told.endswith(": b ~ a > d ~ baseline > c")
 
 
 def test_nothing_is_begun_after_the_deadline(tmp_path: Path) -> None:
