@@ -111,6 +111,14 @@ def best_plan(
         return min(plans, key=lambda plan: (plan.gain_ppm, plan.prompts))
     needed = _fewest(scoring)
     shortest = costs.startup_ms + costs.warmup_ms + max(SHORTEST_BLOCK_MS, costs.prompt_ms)
+    per_block = _fewest_prompts(costs)
+    if MAX_PROMPTS // per_block < needed:
+        msg = (
+            f"a block of {SHORTEST_BLOCK_MS} ms takes {per_block} prompts, so that {needed} "
+            f"blocks, the fewest that can decide, take more than the {MAX_PROMPTS} that a policy "
+            "may ask; ask for longer answers"
+        )
+        raise BudgetError(msg)
     whole_ms = (needed * shortest + costs.once_ms) * max(1, costs.gpus)
     msg = (
         f"{budget_gpu_minutes} GPU minutes allow a server on {costs.gpus} GPUs no {needed} blocks, "
@@ -127,7 +135,7 @@ def _plans(
     margin: MarginPolicy,
     challengers: int,
 ) -> Iterator[BudgetedPlan]:
-    least = max(1, -(-SHORTEST_BLOCK_MS // costs.prompt_ms))
+    least = _fewest_prompts(costs)
     fewest = _fewest(scoring)
     for per_block in range(least, MAX_PROMPTS // fewest + 1):
         blocks = blocks_within(budget_gpu_minutes, costs, per_block)
@@ -143,6 +151,11 @@ def _plans(
                 blocks, per_block, noise, scoring, margin, challengers=challengers
             ),
         )
+
+
+def _fewest_prompts(costs: Costs) -> int:
+    """How many prompts make a block long enough."""
+    return max(1, -(-SHORTEST_BLOCK_MS // costs.prompt_ms))
 
 
 def provable_gain_ppm(

@@ -30,6 +30,7 @@ import msgspec
 from benchmarks.gpu.settings import Arm, Engines, Kind
 from benchmarks.gpu.summary import What
 from evaluation.bundle import read_bundle
+from evaluation.plan import PlannedEntrant
 from ledger.codes import DisqualificationCode
 
 CATALOGUE: Final = "bundles.toml"
@@ -42,6 +43,8 @@ _STARTS: Final[dict[str, What]] = {
 }
 """What the names of the campaign's bundles begin with; all others are honest settings."""
 _ANY_PORT: Final = 1
+_GIVEN: Final = ("entrant-", "king", "runner-up")
+"""What the ids of entrants begin with in contests by hand; a ledger gives UUIDs."""
 
 
 class CatalogueError(ValueError):
@@ -98,13 +101,14 @@ def write_catalogue(folder: Path) -> Path:
     entries = {}
     for one in sorted(folder.glob("*.zip")):
         bundle = read_bundle(one)
-        ids = [entrant.entrant_id for entrant in bundle.manifest.plan.entrants]
+        planned = bundle.manifest.plan.entrants
+        ids = [entrant.entrant_id for entrant in planned]
         codes = {
             verdict.entrant_id: verdict.code
             for verdict in bundle.rejudged.verdicts
             if verdict.status == "disqualified"
         }
-        names = {entrant: entrant for entrant in ids}
+        names = {one.entrant_id: _called(one) for one in planned}
         arms = _arms_of(one.stem, len(ids))
         if arms is not None:
             named = list(zip(ids, arms, strict=True))
@@ -134,6 +138,13 @@ def _arms_of(step: str, entrants: int) -> Sequence[Arm] | None:
         if arms is not None and len(arms) == entrants:
             return arms
     return None
+
+
+def _called(entrant: PlannedEntrant) -> str:
+    """Its own id where a person gave it one, else its role and the start of its image's digest."""
+    if entrant.entrant_id.startswith(_GIVEN):
+        return entrant.entrant_id
+    return f"{entrant.role.replace('_', '-')} {entrant.image.digest[7:15]}"
 
 
 def _guessed(name: str) -> What:

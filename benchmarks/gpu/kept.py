@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu.kept BUNDLE…``: put bundles into ``tests/data``, whole.
+"""``python -m benchmarks.gpu.kept [--into PATH] BUNDLE…``: put bundles into ``tests/data``, whole.
 
 ``tests/unit/evaluation/test_real_bundles.py`` reads every one of them, which judges it again, and
 holds what comes out against ``NAME.verdicts.json``, written here beside it. Evidence is never cut:
@@ -54,14 +54,21 @@ def read_recorded(path: Path) -> Recorded:
     return msgspec.json.decode(beside.read_bytes(), type=Recorded)
 
 
-def keep(path: Path, folder: Path = KEPT) -> Path:
+def bundles_in(root: Path = KEPT) -> list[Path]:
+    """Every bundle that is kept, also in folders of their own."""
+    return sorted(root.rglob("*.zip"))
+
+
+def keep(path: Path, into: str = "", root: Path = KEPT) -> Path:
     """Copy a bundle that is whole and true, and write down what it comes to; where it lies now.
 
-    Raises ``ValueError`` for one that is too large, or too much with all that is kept already, and
+    ``into`` is a path below ``root``, such as ``gpu/h100``. Raises ``ValueError`` for one that is
+    too large, or too much with all that is kept already, and
     :class:`~evaluation.bundle.BundleError` for one that is not true.
     """
     data = path.read_bytes()
-    others = sum(one.stat().st_size for one in folder.glob("*.zip") if one.name != path.name)
+    kept = root / into / path.name
+    others = sum(one.stat().st_size for one in bundles_in(root) if one != kept)
     for size, most, what in (
         (len(data), MAX_KEPT_BYTES, path.name),
         (len(data) + others, MAX_ALL_KEPT_BYTES, f"{path.name} with all others"),
@@ -70,7 +77,7 @@ def keep(path: Path, folder: Path = KEPT) -> Path:
             msg = f"{what} has {size} bytes, at most {most} are kept; run a smaller contest for it"
             raise ValueError(msg)
     recorded = recorded_of(open_bundle(data))
-    kept = folder / path.name
+    kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_bytes(data)
     text = msgspec.json.format(msgspec.json.encode(recorded), indent=1)
     kept.with_name(kept.stem + VERDICTS).write_bytes(text + b"\n")
@@ -85,9 +92,11 @@ def main(words: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bundles", metavar="BUNDLE", nargs="+", type=Path)
-    for path in parser.parse_args(words).bundles:
+    parser.add_argument("--into", metavar="PATH", default="", help="a folder in tests/data")
+    asked = parser.parse_args(words)
+    for path in asked.bundles:
         try:
-            keep(path)
+            keep(path, asked.into)
         except (OSError, ValueError, BundleError) as error:
             sys.stderr.write(f"{path.name} is not kept: {error}\n")
             return 1

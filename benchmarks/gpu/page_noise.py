@@ -134,7 +134,8 @@ def power_section(found: Measured) -> str:
     """False crowns, power, and the smallest gain of a GPU hour."""
     missing = [f"- {sentence}\n" for sentence in lacking(found.summaries)]
     text = "".join(missing) + ("\n" if missing else "")
-    if not found.powers:
+    simulated = [power for power in found.powers if power.simulated]
+    if not simulated:
         return text + "Nothing was simulated.\n\n"
     rows = []
     for power in found.powers:
@@ -150,7 +151,7 @@ def power_section(found: Measured) -> str:
                     _gain(one.smallest_among_five_ppm),
                 ]
             )
-    fields = [share.field for share in found.powers[0].simulated[0].false] if rows else []
+    fields = [share.field for share in simulated[0].simulated[0].false]
     heads = (
         *("servers", "plan", "contests"),
         *(f"crowns by chance: {field}" for field in fields),
@@ -159,10 +160,12 @@ def power_section(found: Measured) -> str:
     text += (
         f"Simulated contests ({CONTESTS:,} unless the table says otherwise), resampled from the "
         "measured blocks and\njudged by the rule of the policy `interval`; the last two columns "
-        "are the smallest true gain over the\nking that at least 95 in 100 of them crown.\n\n"
+        "are the smallest true gain over the\nking that at least 95 in 100 of them crown. A plan "
+        "with smaller blocks than were measured is simulated\nfrom stretches of them, which may "
+        "spread less than a short block would.\n\n"
     )
-    text += table(heads, rows) if rows else "No measured block is long enough for a plan.\n\n"
-    text += "".join(f"- {_server(power)}: {power.origin}.\n" for power in found.powers) + "\n"
+    text += table(heads, rows)
+    text += "".join(f"- {_server(power)}: {power.origin}.\n" for power in simulated) + "\n"
     return text + "![How often a true gain takes the crown](gpu-power.svg)\n\n"
 
 
@@ -180,7 +183,11 @@ def hour_section(found: Measured) -> str:
             seconds(power.once_ms),
             f"{percent(power.noise_between_ppm)} / {percent(power.noise_within_ppm)}",
             DASH if one.blocks is None else f"{one.blocks} of {one.prompts_per_block}",
-            one.why_none or f"{percent(one.gain_ppm)} %",
+            DASH
+            if one.prompts_per_block is None
+            else seconds(one.prompts_per_block * power.prompt_ms),
+            DASH if one.gain_ppm is None else f"{percent(one.gain_ppm)} %",
+            one.why_none or DASH,
         ]
         for power in found.powers
         for one in power.budgeted
@@ -188,7 +195,13 @@ def hour_section(found: Measured) -> str:
     minutes = " or ".join(sorted({str(power.gpu_minutes) for power in found.powers}))
     heads = (
         *("servers", "starts", "a start, s", "warm-up, s", "a prompt of a block, ms", "repeats, s"),
-        *("noise of starts / prompts, %", "blocks of prompts", "smallest gain at 95 %"),
+        *(
+            "noise of starts / prompts, %",
+            "blocks of prompts",
+            "a block, s",
+            "smallest gain at 95 %",
+        ),
+        "why no block has 10 s",
     )
     text = (
         f"What `evaluation.gpu_budget` makes of {minutes} GPU minutes for a challenger alone, each "

@@ -14,11 +14,11 @@ COLOURS: Final = (
     *FIRST_COLOURS,
     *("#e67e22", "#16a085", "#d81b60", "#6d4c41", "#3949ab", "#7cb342", "#00acc1", "#8d6e63"),
 )
-WIDTH: Final = 760
+WIDTH: Final = 820
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 16, 34, 44
 _ROW_PX: Final = 18
 _LEGEND_PX: Final = 14
-_NAMES_PX: Final = 210
+_NAMES_PX: Final = 290
 _GRID: Final = "#dddddd"
 _LIMIT: Final = "#c0392b"
 _MARGINS_HEIGHT: Final = 440

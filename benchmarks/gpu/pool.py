@@ -269,7 +269,8 @@ def pool_of(runs: Sequence[Summary]) -> Pool:
     times = np.rint(np.exp(level + np.array(rows))).astype(np.int64)
     run = runs[0]
     return Pool(
-        f"measured A/A, {run.gpu or 'no GPU'}, {run.model}",
+        f"measured A/A, {run.gpu or 'no GPU'}, {run.model}, {run.plan.prompts_per_block} a block "
+        f"of {run.plan.context_tokens} + {run.plan.output_tokens} tokens, {run.engine}",
         f"resampled from {len(rows)} measured blocks of {run.engine} under "
         f"{len(rows) if fresh else _starts(runs)} starts in {len(taken)} runs, "
         f"{run.plan.streams} prompts at once",

@@ -13,14 +13,13 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.gpu.pool import PoolError, alike, costs_of, floor_of, noise_of, pool_of
+from benchmarks.gpu.pool import Floor, PoolError, alike, costs_of, floor_of, noise_of, pool_of
 from benchmarks.gpu.summary import DATA, Summary, read_summaries
 from benchmarks.noise.pools import Pool
 from benchmarks.noise.study import (
     ALONE,
     FIELDS,
     KING_AND_FIVE,
-    MANY,
     Outcome,
     Setup,
     default_track,
@@ -34,8 +33,9 @@ from evaluation.gpu_budget import (
     Noise,
     best_plan,
     blocks_within,
+    provable_gain_ppm,
 )
-from ledger.policy import ScoreInterval, TrackPolicy
+from ledger.policy import MAX_COMPARISONS, ScoreInterval, TrackPolicy
 from ledger.rules.interval import fewest_blocks
 from ledger.units import PPM
 
@@ -75,7 +75,11 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budgeted(msgspec.Struct, frozen=True, kw_only=True):
-    """The best plan of a GPU hour by the normal approximation, or why there is none."""
+    """The best plan of a GPU hour by the normal approximation.
+
+    ``why_none`` says why no plan has blocks of 10 s; then it is that of the longest blocks that a
+    policy may ask, or none at all.
+    """
 
     starts: str
     startup_ms: int
@@ -86,7 +90,8 @@ class Budgeted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of server: its noise, what it costs, and what that allows."""
+    """One kind of server: its noise, what it costs, and what that allows. ``origin`` says what was
+    simulated with; empty, with nothing simulated, where there were too few starts."""
 
     model: str
     gpu: str
@@ -126,9 +131,18 @@ def gpu_pools(folder: Path = DATA) -> list[Pool]:
 def powers_of(summaries: Iterable[Summary], contests: int = CONTESTS) -> list[Power]:
     """What one GPU hour proves, for every group of :func:`~benchmarks.gpu.pool.alike`.
 
-    A group that tells too little is left out; :func:`lacking` says why.
+    A group that does not tell its noise and costs is left out, and one with too few starts is not
+    simulated; :func:`lacking` says why.
     """
-    return [_power(runs, contests) for runs in alike(summaries) if not isinstance(_pool(runs), str)]
+    found = []
+    for runs in alike(summaries):
+        floor = floor_of(runs)
+        try:
+            noise, costs = noise_of(floor, runs[0].plan.prompts_per_block), costs_of(runs)
+        except PoolError:
+            continue
+        found.append(_power(runs, floor, noise, costs, contests))
+    return found
 
 
 def lacking(summaries: Iterable[Summary]) -> list[str]:
@@ -151,11 +165,15 @@ def _pool(runs: Sequence[Summary]) -> Pool | str:
         return str(error)
 
 
-def _power(runs: Sequence[Summary], contests: int) -> Power:
-    run, floor, costs, pool = runs[0], floor_of(runs), costs_of(runs), pool_of(runs)
+def _power(
+    runs: Sequence[Summary], floor: Floor, noise: Noise, costs: Costs, contests: int
+) -> Power:
+    run, pool, track = runs[0], _pool(runs), default_track()
     per_block = run.plan.prompts_per_block
-    noise = noise_of(floor, per_block)
-    track = default_track()
+    simulated: list[Simulated] = []
+    if not isinstance(pool, str):
+        setups = _setups(track, costs, per_block)
+        simulated = [_simulated(setup, pool, contests) for setup in setups]
     return Power(
         model=run.model,
         gpu=run.gpu,
@@ -163,7 +181,7 @@ def _power(runs: Sequence[Summary], contests: int) -> Power:
         streams=run.plan.streams,
         prompts_per_block=per_block,
         runs=tuple(one.name for one in runs),
-        origin=pool.origin,
+        origin="" if isinstance(pool, str) else pool.origin,
         starts=floor.starts,
         blocks=floor.blocks,
         prompt_ppm=floor.prompt_ppm,
@@ -179,9 +197,7 @@ def _power(runs: Sequence[Summary], contests: int) -> Power:
         once_ms=costs.once_ms,
         gpu_minutes=HOUR,
         budgeted=_budgeted(costs, noise, track, len(run.arms)),
-        simulated=tuple(
-            _simulated(setup, pool, contests) for setup in _setups(track, costs, per_block)
-        ),
+        simulated=tuple(simulated),
     )
 
 
@@ -196,7 +212,14 @@ def _budgeted(costs: Costs, noise: Noise, track: TrackPolicy, arms: int) -> tupl
         try:
             plan = best_plan(HOUR, paid, noise, _interval(track), track.margin)
         except BudgetError as error:
-            found.append(Budgeted(starts=said, startup_ms=startup_ms, why_none=str(error)))
+            one = Budgeted(starts=said, startup_ms=startup_ms, why_none=str(error))
+            shape = _longest_blocks(track, paid, MAX_PROMPTS)
+            if shape is not None:
+                gain_ppm = provable_gain_ppm(*shape, noise, _interval(track), track.margin)
+                one = msgspec.structs.replace(
+                    one, blocks=shape[0], prompts_per_block=shape[1], gain_ppm=gain_ppm
+                )
+            found.append(one)
             continue
         found.append(
             Budgeted(
@@ -210,23 +233,29 @@ def _budgeted(costs: Costs, noise: Noise, track: TrackPolicy, arms: int) -> tupl
     return tuple(found)
 
 
+def _longest_blocks(track: TrackPolicy, costs: Costs, most: int) -> tuple[int, int] | None:
+    """Blocks of a GPU hour and their prompts, at most so many, as many as leave the fewest blocks
+    that a policy may have; None where the hour does not hold those."""
+    fewest = fewest_blocks(_interval(track).confidence_ppm, MAX_COMPARISONS)
+    per_block = min(most, MAX_PROMPTS // fewest)
+    blocks = blocks_within(HOUR, costs, per_block)
+    return (blocks, per_block) if blocks >= fewest else None
+
+
 def _setups(track: TrackPolicy, costs: Costs, per_block: int) -> list[Setup]:
-    """The shipped plan where a measured block is long enough for it, and the measured block as
-    often as a GPU hour holds it."""
+    """The shipped plan where a measured block is long enough for it, and blocks as long as was
+    measured, or as a policy allows, as often as a GPU hour holds them."""
     shipped = track.contest
     found = []
     if shipped.prompts_per_block <= per_block:
         found.append(Setup("the shipped plan", track))
-    blocks = min(blocks_within(HOUR, costs, per_block), MAX_PROMPTS // per_block)
-    if blocks >= fewest_blocks(_interval(track).confidence_ppm, MANY):
+    shape = _longest_blocks(track, costs, per_block)
+    if shape is not None:
+        blocks, per_block = shape
         contest = msgspec.structs.replace(
             shipped, prompts=blocks * per_block, prompts_per_block=per_block
         )
-        found.append(
-            Setup(
-                "measured blocks of one GPU hour", msgspec.structs.replace(track, contest=contest)
-            )
-        )
+        found.append(Setup("one GPU hour", msgspec.structs.replace(track, contest=contest)))
     return found
 
 

@@ -125,12 +125,13 @@ def write_page(data: Path = DATA, page: Path = PAGE, written: Path = WRITTEN) ->
 
 
 def gates_text(data: Path = DATA) -> str:
-    """For every calibration the lines of a policy's TOML that adopt it, below its track."""
+    """For every calibration the lines of a policy's TOML that adopt it, under the track's name as
+    the calibration has it."""
     text = ""
     for digest, one in read_calibrations(data).items():
         limits = msgspec.structs.asdict(one.gates)
         text += f"# {one.facts.model}, {one.facts.gpu or 'no GPU'}, {one.facts.engine}\n"
-        text += f'calibration = "{digest}"\n[gates]\n'
+        text += f'calibration = "{digest}"\n\n[tracks."{one.track}".gates]\n'
         text += "".join(f"{name} = {limits[name]:_}\n" for name in CALIBRATED) + "\n"
     return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from gpu_summaries import READY_MS, WARMUP_MS, drawn, summary
 
+from benchmarks import crowns
 from benchmarks.gpu.pool import (
     ARMS_OF_A_ROUND,
     Floor,
@@ -23,7 +25,8 @@ from benchmarks.gpu.pool import (
 )
 from benchmarks.gpu.power import gpu_pools, lacking, powers_of, read_powers, write_powers
 from benchmarks.gpu.summary import write_summary
-from benchmarks.noise.study import ALONE
+from benchmarks.noise.pools import Pool
+from benchmarks.noise.study import ALONE, Outcome, Setup
 from evaluation.gpu_budget import Costs, Noise
 
 RESTARTED = {"start": 0.03, "prompt": 0.05}
@@ -96,7 +99,7 @@ def test_a_pool_has_a_row_a_block_and_windows_of_a_whole_round() -> None:
     pool = pool_of([run])
     assert pool.times_us.shape == (24, 16)
     assert pool.windows.tolist() == [list(range(at * 4, at * 4 + 8)) for at in range(5)]
-    assert pool.name == "measured A/A, H100, m"
+    assert pool.name == "measured A/A, H100, m, 16 a block of 64 + 8 tokens, e"
     drawn_times = pool.draw(np.random.default_rng(1), ARMS_OF_A_ROUND, 20, 16, restart=True)
     assert drawn_times.shape == (ARMS_OF_A_ROUND, 320)
     # what differs between rows is what differs between servers, none of what differs by block
@@ -158,14 +161,29 @@ def test_what_an_hour_proves_follows_and_is_kept(tmp_path: Any) -> None:
     assert together.gain_ppm is not None
     assert 10_000 < together.gain_ppm < alone.gain_ppm < 60_000
     names = [(one.plan, one.prompts_per_block) for one in found.simulated]
-    assert names == [("the shipped plan", 16), ("measured blocks of one GPU hour", 16)]
+    assert names == [("the shipped plan", 16), ("one GPU hour", 16)]
     assert found.simulated[0].false[0].field == ALONE.name
     assert found.simulated[0].found[-1][1] == 2  # a fifth faster is always seen
 
 
+def test_where_answers_are_too_short_the_longest_blocks_are_taken() -> None:
+    short = drawn(6, 4, 100, start=0.01, prompt=0.02) // 3
+    (found,) = powers_of([summary("a", short)], contests=1)
+    assert found.prompt_ms * 1_000 < 16 * 10_000  # all prompts of a policy are no 16 such blocks
+    one = found.budgeted[0]
+    assert (one.prompts_per_block, one.blocks) == (62, 16)
+    assert "that a policy may ask" in one.why_none
+    assert one.gain_ppm is not None
+    assert [(own.blocks, own.prompts_per_block) for own in found.simulated] == [(20, 16), (16, 62)]
+
+
 def test_runs_that_tell_too_little_say_so_and_are_left_out(tmp_path: Any) -> None:
     few = summary("few", drawn(3, 2, 16))
-    assert powers_of([few]) == []
+    (power,) = powers_of([few])
+    assert (power.simulated, power.origin) == ((), "")
+    assert power.budgeted[0].gain_ppm is not None  # the formula needs no pool
+    arms = tuple(msgspec.structs.replace(arm, ready_ms=(None, None)) for arm in few.arms)
+    assert powers_of([msgspec.structs.replace(few, arms=arms)]) == []
     assert lacking([few]) == [
         "few: the A/A runs have too few starts beside each other for 7 servers of a round; "
         "run more blocks that start anew"
@@ -182,3 +200,27 @@ def test_a_machine_without_gpus_is_no_gpu_pool(tmp_path: Any) -> None:
     assert gpu_pools(tmp_path) == []
     write_summary(run, tmp_path)
     assert len(gpu_pools(tmp_path)) == 1
+
+
+def test_crowns_by_chance_are_counted_under_every_gpus_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = pool_of([summary("a", drawn(4, 4, 16))])
+    short = pool_of([summary("b", drawn(4, 4, 8))])
+
+    def counted(setup: Setup, pool: Pool, contests: int) -> crowns.Row:
+        false = Counter({ALONE: 40 if pool is long else 10})
+        outcome = Outcome(contests=contests, false_crowns=false)
+        return crowns.Row(setup, pool, outcome, None, ())
+
+    monkeypatch.setattr(crowns, "gpu_pools", lambda: [long, short])
+    monkeypatch.setattr(crowns, "_row", counted)
+    crowns._rows.cache_clear()
+    try:
+        found = crowns.false_crowns()
+    finally:
+        crowns._rows.cache_clear()
+    assert found.value == pytest.approx(40 / found.rounds)
+    assert f"; {long.name}: {40 / found.rounds:.1%}, 0.0%, 0.0%, 0.0%" in found.note
+    assert f"| {long.name} | interval, error of the round |" in found.details
+    assert found.details.count(f"- {long.name}: resampled from 16 measured blocks") == 1

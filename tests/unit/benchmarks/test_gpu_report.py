@@ -143,7 +143,7 @@ def test_the_calibration_is_that_of_the_honest_runs(data: Path) -> None:
     assert len(found.runs) == len(aa.manifest.entrants)
     said = gates_text(data)
     assert f'calibration = "{digest}"' in said
-    body = said.split("[gates]\n")[1]
+    body = said.split(f'[tracks."{found.track}".gates]\n')[1]
     limits = msgspec.toml.decode(body, type=dict[str, int])
     assert set(limits) == set(CALIBRATED)
     assert msgspec.structs.replace(GatePolicy(), **limits) == found.gates

@@ -116,7 +116,9 @@ def test_the_best_plan_fits_and_no_other_length_proves_less(
     try:
         plan = best_plan(minutes, costs, NOISE, OURS, MARGIN, challengers=5)
     except BudgetError as refused:
-        assert f"{minutes} GPU minutes" in str(refused)
+        capped = prompt_ms * MAX_PROMPTS < 16 * SHORTEST_BLOCK_MS
+        said = "the 1000 that a policy may ask" if capped else f"{minutes} GPU minutes"
+        assert said in str(refused)
         return
     assert plan.used_ms <= machine_ms(minutes, gpus)
     assert plan.prompts <= MAX_PROMPTS
@@ -134,6 +136,14 @@ def test_a_budget_that_decides_nothing_is_refused_with_what_it_takes() -> None:
         best_plan(60, replace(SEEN, gpus=8), NOISE, OURS, MARGIN)
     assert "no 16 blocks" in str(refused.value)
     assert best_plan(171, replace(SEEN, gpus=8), NOISE, OURS, MARGIN).blocks >= 16
+
+
+def test_answers_too_short_for_long_blocks_are_said_to_be_so() -> None:
+    short = replace(SEEN, prompt_ms=100)  # 100 prompts make a block, and 1,000 make no 16
+    with pytest.raises(BudgetError, match="10000 ms takes 100 prompts, so that 16 blocks") as said:
+        best_plan(600, short, NOISE, OURS, MARGIN)
+    assert "ask for longer answers" in str(said.value)
+    assert best_plan(600, replace(SEEN, prompt_ms=162), NOISE, OURS, MARGIN).blocks >= 16
 
 
 def test_too_few_blocks_prove_nothing() -> None:

@@ -19,6 +19,7 @@ from benchmarks.gpu.kept import (
     MAX_ALL_KEPT_BYTES,
     MAX_KEPT_BYTES,
     VERDICTS,
+    bundles_in,
     keep,
     read_recorded,
     recorded_of,
@@ -27,11 +28,11 @@ from evaluation.bundle import BundleError, open_bundle, pack, read_bundle, seal_
 from evaluation.manifest import read_manifest, spelled_part
 from ledger.codes import DisqualificationCode
 
-BUNDLES = sorted(KEPT.glob("*.zip"))
+BUNDLES = bundles_in()
 FLIPS = 24
 
 
-@pytest.fixture(params=BUNDLES, ids=lambda path: path.stem)
+@pytest.fixture(params=BUNDLES, ids=lambda path: str(path.relative_to(KEPT)))
 def path(request: pytest.FixtureRequest) -> Path:
     found: Path = request.param
     return found
@@ -48,8 +49,8 @@ def resealed(data: bytes, manifest: bytes) -> bytes:
 
 def test_bundles_are_kept_with_what_they_came_to() -> None:
     assert len(BUNDLES) >= 2
-    beside = {one.name.removesuffix(VERDICTS) for one in KEPT.glob(f"*{VERDICTS}")}
-    assert beside == {one.stem for one in BUNDLES}
+    beside = {one.with_name(one.name.removesuffix(VERDICTS)) for one in KEPT.rglob(f"*{VERDICTS}")}
+    assert beside == {one.with_suffix("") for one in BUNDLES}
 
 
 def test_scored_and_refused_servers_are_among_them() -> None:
@@ -120,15 +121,19 @@ def test_a_faster_time_under_a_new_seal_is_refused(path: Path) -> None:
 def test_a_bundle_is_kept_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = keep(BUNDLES[0], tmp_path)
+    kept = keep(BUNDLES[0], root=tmp_path)
     assert kept.read_bytes() == BUNDLES[0].read_bytes()
     assert read_recorded(kept) == read_recorded(BUNDLES[0])
-    assert keep(BUNDLES[0], tmp_path) == kept  # again, in its own place
+    assert keep(BUNDLES[0], root=tmp_path) == kept  # again, in its own place
     size = BUNDLES[1].stat().st_size
     monkeypatch.setattr("benchmarks.gpu.kept.MAX_ALL_KEPT_BYTES", size)
     with pytest.raises(ValueError, match="with all others has"):
-        keep(BUNDLES[1], tmp_path)
+        keep(BUNDLES[1], "gpu/h100", tmp_path)
     monkeypatch.setattr("benchmarks.gpu.kept.MAX_KEPT_BYTES", size - 1)
     with pytest.raises(ValueError, match=f"{BUNDLES[1].name} has {size} bytes"):
-        keep(BUNDLES[1], tmp_path)
-    assert [one.name for one in tmp_path.glob("*.zip")] == [BUNDLES[0].name]
+        keep(BUNDLES[1], root=tmp_path)
+    assert bundles_in(tmp_path) == [kept]
+    monkeypatch.undo()
+    other = keep(BUNDLES[1], "gpu/h100", tmp_path)
+    assert other == tmp_path / "gpu" / "h100" / BUNDLES[1].name
+    assert bundles_in(tmp_path) == sorted([kept, other])
