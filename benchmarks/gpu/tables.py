@@ -20,11 +20,11 @@ def table_of(title: str, heads: Sequence[str], rows: Sequence[Row]) -> str:
 def contest_table(title: str, names: Sequence[str], report: dict[str, Any]) -> str:
     """One contest: each entrant by the name of its arm, its verdict, score, interval and time.
 
-    ``names`` are in the order of the report's entrants.
+    ``names`` are in the order of the report's entrants, of which a void one has none.
     """
     state = report["status"] + (f" ({report['void_cause']})" if report["void_cause"] else "")
     rows: list[Row] = [["baseline", "", *(None,) * 4, _ms(report["baseline_e2e_us"]), None]]
-    for name, line in zip(names, report["entrants"], strict=True):
+    for name, line in judged(names, report):
         rows.append(
             [
                 *(name, line["status"], line["code"] or None),
@@ -37,13 +37,19 @@ def contest_table(title: str, names: Sequence[str], report: dict[str, Any]) -> s
     return table_of(f"{title}: {state}, drift {_cell(drift)} %", heads, rows)
 
 
+def judged(names: Sequence[str], report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Each arm's name with its line of the report; none where the contest is void."""
+    lines = report["entrants"]
+    return list(zip(names, lines, strict=True)) if lines else []
+
+
 def speed_order(names: Sequence[str], report: dict[str, Any]) -> str:
     """Who is how fast: ``>`` where the intervals lie apart, ``~`` (undecided) where they overlap.
 
     The baseline stands at nothing saved, without an interval of its own.
     """
     known = [("baseline", 0, 0)]
-    for name, line in zip(names, report["entrants"], strict=True):
+    for name, line in judged(names, report):
         if line["lower_ppm"] is not None and line["upper_ppm"] is not None:
             known.append((name, line["lower_ppm"], line["upper_ppm"]))
     known.sort(key=lambda one: -(one[1] + one[2]))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.gpu.policies import Manner, policy_of
 from benchmarks.gpu.program import StepError
-from benchmarks.gpu.tables import contest_table, speed_order, table_of
+from benchmarks.gpu.tables import contest_table, judged, speed_order, table_of
 
 if TYPE_CHECKING:
     from benchmarks.gpu.campaign import Campaign
@@ -50,15 +50,17 @@ def arms_against_baseline(
         (
             contest_table(title, names, ran.document),
             speed_order(names, ran.document),
-            expectations(wanted, ran.document["entrants"]),
+            expectations(wanted, ran.document),
         )
     )
 
 
-def expectations(arms: Sequence[Arm], lines: Sequence[dict[str, str]]) -> str:
-    """Entrant, expected, found."""
+def expectations(arms: Sequence[Arm], report: dict[str, Any]) -> str:
+    """Entrant, expected, found; no line of a void contest, which judges nobody."""
     rows = []
-    for arm, line in zip(arms, lines, strict=True):
+    of = {arm.name: arm for arm in arms}
+    for name, line in judged([arm.name for arm in arms], report):
+        arm = of[name]
         expected, found = arm.expected or "scored", line["code"] or line["status"]
         rows.append([arm.name, expected, found, "" if expected == found else "OTHERWISE"])
     return table_of("entrants", ("entrant", "expected", "found", ""), rows)

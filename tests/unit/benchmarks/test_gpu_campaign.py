@@ -122,7 +122,7 @@ def test_what_came_otherwise_than_expected_is_marked() -> None:
         {"status": "scored", "code": ""},
         {"status": "disqualified", "code": "flushed"},
     ]
-    marked = [line.split() for line in expectations(arms, lines).splitlines()[2:]]
+    marked = [line.split() for line in expectations(arms, {"entrants": lines}).splitlines()[2:]]
     assert marked == [
         ["eager", "scored", "scored"],
         ["fp8", "quantised", "scored", "OTHERWISE"],
