@@ -104,6 +104,7 @@ def _steps() -> Mapping[str, Step]:
         "honest": honest.run,
         "transformers": honest.run_without_logprobs,
         "cheats": cheating.run,
+        "field": cheating.run_field,
         "proxies": cheating.run_proxies,
         "hill": hill,
         "references": references.run,
@@ -113,7 +114,7 @@ def _steps() -> Mapping[str, Step]:
 
 
 NAMES: Final = (
-    *("aa", "honest", "transformers", "cheats", "proxies"),
+    *("aa", "honest", "transformers", "cheats", "field", "proxies"),
     *("hill", "references", "price", "tp"),
 )
 
@@ -147,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--bundle", type=Path, help="the kept bundle of 'references'; aa.zip by default")
     add("--max-drift-ppm", type=int, default=100_000)
     add("--max-client-lag-us", type=int, default=50_000)
+    add("--confidence-ppm", type=int, default=950_000, help="of intervals; less needs fewer blocks")
     add("--startup-timeout-s", type=int, default=300)
     return parser
 
@@ -185,6 +187,7 @@ def _campaign(asked: argparse.Namespace, folder: Path) -> Campaign:
         max_drift_ppm=asked.max_drift_ppm,
         max_client_lag_us=asked.max_client_lag_us,
         startup_timeout_s=asked.startup_timeout_s,
+        confidence_ppm=asked.confidence_ppm,
         ask_token_ids=asked.engine_kind == "vllm",
     )
     return Campaign(

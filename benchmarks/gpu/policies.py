@@ -62,6 +62,7 @@ class Manner:
     startup_timeout_s: int = 300
     baseline_image: str = ""
     calibration: str = ""
+    confidence_ppm: int = ScoreInterval().confidence_ppm
 
 
 def prompts_for_block(tokens_per_s: float, block_s: float, output_tokens: int, streams: int) -> int:
@@ -97,7 +98,7 @@ def policy_of(model_name: str, size: Size, manner: Manner) -> Policy:
     track = TrackPolicy(
         model=model_name,
         emission=BlockRamp(start_block=0, length_blocks=1, floor_ppm=PPM),
-        scoring=ScoreInterval(),
+        scoring=ScoreInterval(confidence_ppm=manner.confidence_ppm),
         margin=MarginPolicy(),
         gates=GatePolicy(require_logprobs=manner.require_logprobs),
         contest=contest,

@@ -24,6 +24,13 @@ def run(campaign: Campaign) -> str:
     return arms_against_baseline(own, "cheats", campaign.engines.coarse(), campaign.manner)
 
 
+def run_field(campaign: Campaign) -> str:
+    """The honest and the coarse in one contest: one start of the reference judges them all."""
+    own = campaign if campaign.engines.kind == "reference" else _with_cheats(campaign)
+    arms = (*campaign.engines.honest(), *campaign.engines.coarse())
+    return arms_against_baseline(own, "field", arms, campaign.manner)
+
+
 def run_proxies(campaign: Campaign) -> str:
     """Proxies that cheat, all before one server of the baseline's kind that is started for them.
 
