@@ -284,29 +284,9 @@ def _named(
     except (ValueError, OverflowError):
         return None
     # An answer cut off inside a character has named bytes that no server can send as text.
-    if spelled == text or spelled in {text + _LOST * lost for lost in (1, 2, 3)}:
-        return own, [min(end, len(text)) for end in ends]
-    return _named_around_lost(own, text, spelled, ends)
-
-
-def _named_around_lost(
-    ids: list[int], text: str, spelled: str, ends: Sequence[int]
-) -> tuple[list[int], list[int]] | None:
-    """The same where texts differ only by what stands for bytes that are no character.
-
-    A server that decodes token by token writes such bytes as another number of marks than who has
-    them all at once (vLLM: in 1 of 150 answers of 256 random tokens). A token ends where as many
-    other characters are over.
-    """
-    if spelled.replace(_LOST, "") != text.replace(_LOST, ""):
+    if spelled != text and spelled not in {text + _LOST * lost for lost in (1, 2, 3)}:
         return None
-    over_at = [0, *(at for at, character in enumerate(text, start=1) if character != _LOST)]
-    solid = 0
-    found: list[int] = []
-    for start, end in pairwise((0, *ends)):
-        solid += end - start - spelled.count(_LOST, start, end)
-        found.append(over_at[solid])
-    return ids, found
+    return own, [min(end, len(text)) for end in ends]
 
 
 def _arrivals(texts: Sequence[tuple[int, str]], ends: Sequence[int]) -> tuple[int, ...]:
