@@ -56,6 +56,15 @@ def fill(folder: Path, target: Target) -> Sequence[Path]:
     of the lock file. Raises :class:`WheelsError`, :class:`~wheels.pins.PinsError`, and leaves what
     was there before then; a folder that holds anything else than earlier wheels is left alone.
     """
+    try:
+        return _filled(folder, target)
+    except OSError as error:
+        where = error.filename or folder
+        msg = f"'{where}' cannot be used: {error.strerror}; name another --out, or make room"
+        raise WheelsError(msg) from error
+
+
+def _filled(folder: Path, target: Target) -> Sequence[Path]:
     if folder.exists() and not _is_ours(folder):
         msg = f"'{folder}' holds something else than wheels of a contest; name another folder"
         raise WheelsError(msg)
@@ -80,7 +89,10 @@ def _is_ours(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
-    return all(name in {LIST, INSTALL} or name.endswith(".whl") for name in names)
+    if not names:
+        return True
+    # Wheels alone may be anybody's, as an engine's that were carried beside ours.
+    return LIST in names and all(name in {LIST, INSTALL} or name.endswith(".whl") for name in names)
 
 
 def _download(pins: Sequence[Pin], target: Target, scratch: Path, made: Path) -> None:

@@ -102,7 +102,8 @@ def test_a_wheel_that_is_not_the_locks_is_refused_and_what_was_there_stays(
     index, made = tmp_path / "index", tmp_path / "made"
     index.mkdir()
     made.mkdir()
-    (made / "kept.whl").touch()
+    for kept in ("kept.whl", LIST):
+        (made / kept).touch()
     name = _wheel_of(index)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
@@ -116,7 +117,7 @@ def test_a_wheel_that_is_not_the_locks_is_refused_and_what_was_there_stays(
     pinned("0" * 64)
     with pytest.raises(WheelsError, match="could not bring the wheels"):
         fill(made, HERE)
-    assert [path.name for path in made.iterdir()] == ["kept.whl"]
+    assert {path.name for path in made.iterdir()} == {"kept.whl", LIST}
     assert [path.name for path in tmp_path.glob(".wheels-*")] == []
 
     pinned(folder_module.digest_of(index / name))
@@ -148,6 +149,19 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path: Path) -> None
         with pytest.raises(WheelsError, match="holds something else"):
             fill(folder, HERE)
     assert {path.name for path in tmp_path.iterdir()} == {"contest.txt", "letters"}
+
+
+def test_a_folder_of_other_wheels_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "vllm-0.25.1-py3-none-any.whl").touch()
+    with pytest.raises(WheelsError, match="holds something else"):
+        fill(tmp_path, HERE)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WheelsError, match=r"/file' cannot be used: .*; name another --out"):
+        fill(tmp_path / "file" / "wheels", HERE)
 
 
 def _installed(made: Path, there: Path) -> tuple[int, str]:
