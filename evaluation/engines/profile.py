@@ -187,7 +187,13 @@ def _own_names(folder: Path, shipped: Collection[str]) -> list[str]:
 def load_profile(name: str, own: Path | None = None) -> LaunchProfile:
     """One of :func:`profile_names`; raises :class:`ProfileError` that names them."""
     names = profile_names(own)
-    if not _NAME.fullmatch(name) or name not in names:
+    if name in names and not _NAME.fullmatch(name):
+        msg = (
+            f"a launch profile cannot be called {name[:32]!r}; name its file by 1 to 32 small "
+            "letters, digits and dashes, no dash first"
+        )
+        raise ProfileError(msg)
+    if name not in names:
         msg = f"there is no launch profile {name[:32]!r}; there are: {', '.join(names)}"
         raise ProfileError(msg)
     file = files(__package__).joinpath("profiles", name + _SUFFIX)
@@ -201,13 +207,20 @@ def _own_profile(file: Path, name: str) -> LaunchProfile:
         with file.open("rb") as opened:
             content = opened.read(MAX_PROFILE_BYTES + 1)
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"the launch profile {str(file)!r} cannot be read: {error}"
+    except OSError as error:
+        msg = f"the launch profile {str(file)!r} cannot be read: {error.strerror}"
+        raise ProfileError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"the launch profile {str(file)!r} is not UTF-8 text; write it as such"
         raise ProfileError(msg) from error
     if len(content) > MAX_PROFILE_BYTES:
         msg = f"the launch profile {str(file)!r} is larger than {MAX_PROFILE_BYTES} bytes"
         raise ProfileError(msg)
-    profile = parse_profile(text)
+    try:
+        profile = parse_profile(text)
+    except ProfileError as error:
+        msg = f"{str(file)!r}: {error}"
+        raise ProfileError(msg) from error
     if profile.name != name:
         msg = f"the launch profile {str(file)!r} calls itself {profile.name[:32]!r}, not {name!r}"
         raise ProfileError(msg)

@@ -245,14 +245,24 @@ def test_a_profile_of_ones_own_cannot_take_the_name_of_a_shipped_one(tmp_path: P
     [
         (OWN.replace("mine", "yours").encode(), "calls itself 'yours', not 'mine'"),
         (OWN.encode() + b"#" * MAX_PROFILE_BYTES, f"is larger than {MAX_PROFILE_BYTES} bytes"),
-        (OWN.encode() + b"\xff", "cannot be read"),
-        (b"name = ", "does not fit"),
+        (OWN.encode() + b"\xff", "is not UTF-8 text"),
+        (b"name = ", r"/mine.toml': the launch profile does not fit"),
+        (OWN.replace("{port}", "{ports}").encode(), r"/mine.toml': .* names ports in braces"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(content)
     with pytest.raises(ProfileError, match=told):
         parse_launch("profile:mine", tmp_path)
+
+
+def test_a_name_that_no_launch_could_have_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Mine.toml").write_text(OWN.replace("mine", "Mine"), encoding="utf-8")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(ProfileError, match="cannot be called 'Mine'"):
+        parse_launch("profile:Mine", tmp_path)
+    with pytest.raises(ProfileError, match="cannot be read: Is a directory"):
+        parse_launch("profile:folder", tmp_path)
 
 
 def test_a_folder_of_profiles_must_be_there(tmp_path: Path) -> None:
