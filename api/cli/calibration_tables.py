@@ -51,7 +51,14 @@ def _figures(data: Any) -> Rows:
 
 def _gates(data: Any) -> Rows:
     gates = data["calibration"]["gates"]
-    return [{"gate": name, "limit": str(limit)} for name, limit in sorted(gates.items())]
+    return [{"gate": name, "limit": _spelled(limit)} for name, limit in sorted(gates.items())]
+
+
+def _spelled(limit: Any) -> str:
+    """As a policy's file would say it, more or less: words without brackets, ``true``, numbers."""
+    if isinstance(limit, list | tuple):
+        return ", ".join(map(str, limit)) or "nothing"
+    return str(limit).lower() if isinstance(limit, bool) else str(limit)
 
 
 CALIBRATION: Final[Layout] = (

@@ -169,6 +169,7 @@ def run(
     images: Annotated[
         Path | None,
         typer.Option(
+            exists=True,
             file_okay=False,
             help="With --runner process and --plan: where the image directories lie.",
         ),

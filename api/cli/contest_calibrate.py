@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MIN_STARTS: Final = 2
 MAX_STARTS: Final = 64
+DEFAULT_STARTS: Final = 4
 DEFAULT_SLACK_PERCENT: Final = 100
 """As the calibration's own default."""
 MAX_SLACK_PERCENT: Final = 1_000
@@ -65,8 +66,13 @@ def calibrate(
         str | None, typer.Option(help="The reference; the same image by default.")
     ] = None,
     starts: Annotated[
-        int, typer.Option(min=MIN_STARTS, max=MAX_STARTS, help="How often it is started.")
-    ] = 4,
+        int | None,
+        typer.Option(
+            min=MIN_STARTS,
+            max=MAX_STARTS,
+            help=f"How often it is started, {DEFAULT_STARTS} times by default.",
+        ),
+    ] = None,
     slack: Annotated[
         int,
         typer.Option(
@@ -114,14 +120,9 @@ def calibrate(
     from evaluation.calibration import calibration_digest, canonical_calibration
 
     check_writable(out)
-    given: dict[str, Any] = {
-        "IMAGE": image,
-        "--model": model,
-        "--baseline": baseline,
-        "--keep": keep,
-    }
-    given |= {"--model-name": model_name, "--gpus": gpus, "--engine": engine}
-    given["--profiles"] = profiles
+    given: dict[str, Any] = {"IMAGE": image, "--model": model, "--baseline": baseline}
+    given |= {"--starts": starts, "--keep": keep, "--model-name": model_name, "--gpus": gpus}
+    given |= {"--engine": engine, "--profiles": profiles}
     unsealed = None
     if bundle:
         _refuse(given, "with --bundle nothing is run, and this is taken from the bundles")
@@ -144,7 +145,7 @@ def calibrate(
             host_firewall=host_firewall,
             profiles=profiles,
         )
-        plan = _plan(machine, rules, model, image, baseline or image, starts)
+        plan = _plan(machine, rules, model, image, baseline or image, starts or DEFAULT_STARTS)
         found, unsealed = _measured(machine, plan, model, keep, (gpu, engine_name, image))
         gates = rules.policy.gates
     for sentence in found.left_out:
@@ -153,7 +154,7 @@ def calibrate(
     out.write_bytes(canonical_calibration(document))  # nothing more: its digest is the file's too
     sys.stdout.write(f"{calibration_digest(document)}\n")
     if unsealed is not None:
-        raise InputFileError(unsealed)
+        raise typer.Exit(int(ExitCode.UNREADABLE_FILE))
 
 
 def show_calibration(
@@ -164,11 +165,18 @@ def show_calibration(
     digest by which a track's policy names it."""
     from api.cli.calibration_tables import CALIBRATION
     from api.cli.output import show
-    from evaluation.calibration import read_calibration
+    from evaluation.calibration import CalibrationError, read_calibration
     from evaluation.evidence import digest_of
 
     data = read_text_file(file, max_bytes=MAX_CALIBRATION_BYTES).encode()
-    found = read_calibration(data)
+    if len(data) > MAX_CALIBRATION_BYTES:
+        msg = f"the file '{file}' is larger than the {MAX_CALIBRATION_BYTES} bytes of a calibration"
+        raise InputFileError(msg)
+    try:
+        found = read_calibration(data)
+    except CalibrationError as error:
+        msg = f"'{file}': {error}; name a document that 'contest calibrate' wrote"
+        raise InputFileError(msg) from error
     show({"digest": digest_of(data), "calibration": found}, CALIBRATION, output_format)
 
 
@@ -185,13 +193,17 @@ def _sealed(
     bundles: list[Path], named: list[str], gpu: str | None, engine: str | None
 ) -> HonestRuns:
     """The honest runs of contests that were sealed; each is checked and judged again first."""
-    from evaluation.bundle import read_bundle
+    from evaluation.bundle import BundleError, read_bundle
     from evaluation.honest_runs import HonestContest, honest_runs
 
     contests = []
     for path in bundles:
-        opened = read_bundle(path)
-        contests.append(HonestContest(path.name, opened.manifest, opened))
+        try:
+            opened = read_bundle(path)
+        except BundleError as error:
+            msg = f"'{path}' calibrates nothing: {error}"
+            raise BundleError(msg) from error
+        contests.append(HonestContest(str(path), opened.manifest, opened))
     return honest_runs(contests, named, gpu=gpu, engine=engine)
 
 
@@ -268,6 +280,8 @@ def _measured(
             if unsealed:
                 stack.pop_all()  # the evidence stays, it is all that can be brought home
                 unsealed = f"{unsealed}; its evidence is kept in '{folder}'"
+                # At once: a void contest, or runs that calibrate nothing, end this another way.
+                sys.stderr.write(unsealed + "\n")
         if outcome.status == "void":
             sys.stderr.write(f"the contest is void ({outcome.void_cause}): {outcome.detail}\n")
             raise typer.Exit(int(ExitCode.CONTEST_VOID))

@@ -46,8 +46,8 @@ def with_launches(chosen: Chosen, machine: Machine) -> Chosen:
     for entrant_id, image in named.items():
         if not machine.knows(image):
             msg = (
-                f"the plan's image of {entrant_id} has the digest {image.digest}, which none of "
-                "the launches given has; add the one it was submitted as"
+                f"the plan's image of {entrant_id} has the digest {image.digest}, which neither a "
+                "--launch nor a directory in --images has; add what it was submitted as"
             )
             raise typer.BadParameter(msg, param_hint="'--launch'")
         launch = machine.launch_of(image)

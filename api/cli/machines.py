@@ -111,7 +111,7 @@ class Machine:
     ) -> None:
         """``images`` is where image directories lie that a plan names by digest alone, and
         ``launches`` are profiles that it names likewise. A usage error for what will not do."""
-        from evaluation.engines.profile import ProfileError
+        from evaluation.engines.profile import ProfileError, profile_names
         from evaluation.runners.local import LocalImages
 
         self.kind = kind
@@ -131,6 +131,11 @@ class Machine:
             )
         except ProfileError as error:
             raise typer.BadParameter(str(error), param_hint="'--profiles'") from error
+        known = profile_names(profiles)
+        for name in engines:
+            if name not in known:
+                msg = f"no launch profile is called {name[:32]!r}; there are: {', '.join(known)}"
+                raise typer.BadParameter(msg, param_hint="'--engine'")
         for text in launches:
             if self.launch_of(self.image(text, "'--launch'")) is None:
                 msg = f"{text[:256]!r} is no launch profile; write profile:NAME or profile:NAME?a=b"
