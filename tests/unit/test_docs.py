@@ -19,7 +19,7 @@ from api.http.app import create_app
 from api.providers import ProviderSettings
 from api.settings import Settings
 from benchmarks.results import PAGE, page_of, read_results
-from evaluation.engines.profile import profile_names
+from evaluation.engines.profile import parse_launch, profile_names
 from ledger.codes import DisqualificationCode, InfrastructureCause, VoidCause
 from ledger.policy import parse_policy_toml
 
@@ -79,6 +79,17 @@ def test_every_quoted_command_is_understood(line: str) -> None:
     contexts = list(parsed(words))
     assert len(contexts) > 1
     assert contexts[-1].args == []
+
+
+LAUNCHES = sorted(
+    {word for line in QUOTED for word in shlex.split(line) if word.startswith("profile:")}
+)
+
+
+def test_every_quoted_launch_is_one() -> None:
+    assert {"profile:vllm", "profile:vllm?enforce_eager=true"} <= set(LAUNCHES)
+    for launch in LAUNCHES:
+        assert parse_launch(launch).digest()
 
 
 @pytest.mark.parametrize(
