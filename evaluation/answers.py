@@ -25,6 +25,7 @@ MAX_LOGPROB_MILLI: Final = 10**9
 _MILLI: Final = 1_000
 _LOST: Final = "\ufffd"
 """What the bytes of a character that never came whole are decoded to."""
+_MOST_HELD_BACK: Final = 3
 
 
 def tokens_kept(max_tokens: int) -> int:
@@ -286,10 +287,23 @@ def _named(
         spelled, ends = tokenizer.decode(own), tokenizer.text_ends(own)
     except (ValueError, OverflowError):
         return None
-    # An answer cut off inside a character has named bytes that no server can send as text.
-    if spelled != text and spelled not in {text + _LOST * lost for lost in (1, 2, 3)}:
+    if spelled != text and not _held_back(own, text, spelled, tokenizer):
         return None
     return own, [min(end, len(text)) for end in ends]
+
+
+def _held_back(ids: list[int], text: str, spelled: str, tokenizer: Tokenizer) -> bool:
+    """Whether ``spelled`` goes on behind ``text`` by what no server can send as text: the tokens
+    of a character that never came whole, and what stands before it in them (a blank, a quote).
+
+    A character has four bytes at most, so that is the last three tokens at most: more would be
+    tokens that nobody had to compute.
+    """
+    return (
+        spelled.startswith(text)
+        and spelled.endswith(_LOST)
+        and text.startswith(tokenizer.decode(ids[:-_MOST_HELD_BACK]))
+    )
 
 
 def _without_end(ids: list[int], tokenizer: Tokenizer) -> list[int]:
