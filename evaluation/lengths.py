@@ -1,8 +1,8 @@
 """How long an answer is where its text had to be cut into tokens anew.
 
 Text that a model wrote in 256 tokens can be 289 of our cutting: bytes that are no character, or a
-word in unusual pieces. That happens to honest servers (vLLM names ids that do not spell its text in
-about 1 of 500 answers of a model with random weights), and says nothing of how much was computed.
+word in unusual pieces. That befalls honest servers that name no ids, or ids that do not spell what
+they sent, and says nothing of how much was computed.
 """
 
 from __future__ import annotations
