@@ -88,7 +88,8 @@ class ProcessRunner:
 
     It keeps none of the limits. Each server is the leader of a session of its own, so that it is
     stopped with all it started, and is killed by the kernel when the thread that launched it ends
-    (Linux): launch from a thread that lives as long as the contest.
+    (Linux): launch from a thread that lives as long as the contest. A contest that is killed
+    outright takes the servers' groups with it.
     """
 
     def __init__(self, images: Images, *, stop_grace_s: float = 3.0) -> None:
@@ -122,7 +123,7 @@ class ProcessRunner:
         command = self._images.command(image.digest)
         # Nothing of our own environment is handed on: it may hold keys.
         environment = {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", **_ONE_THREAD}
-        guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid())]
+        guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), "--group"]
         try:
             process = subprocess.Popen(  # noqa: S603 - the image's own command, checked by digest
                 [*guard, *command.argv],

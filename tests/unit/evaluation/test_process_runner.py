@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -204,20 +205,39 @@ def test_a_machine_that_cannot_start_a_process_is_a_fault_of_ours(
     assert caught.value.cause is InfrastructureCause.HOST_FAILED
 
 
+WITH_CHILD = """
+import os, subprocess, sys
+from pathlib import Path
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("child", child.pid, flush=True)
+"""
+LEADER_GOES = (
+    WITH_CHILD
+    + """
+sys.exit(0)
+"""
+)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
-def test_a_contest_killed_outright_leaves_no_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [WITH_CHILD + SERVER, LEADER_GOES])
+def test_a_contest_killed_outright_leaves_no_server_and_nothing_it_started(
+    tmp_path: Path, program: str
+) -> None:
     parent = tmp_path / "parent.py"
     parent.write_text(
         textwrap.dedent(
             f"""
             import sys, time
             sys.path.insert(0, {str(Path(__file__).parent)!r})
-            from test_process_runner import SERVER, Scripts
+            from test_process_runner import Scripts, eventually
             from evaluation.images import ImageRef
             from evaluation.runners.process import ProcessRunner
-            server = ProcessRunner(Scripts(image=SERVER)).launch(ImageRef("", "image"), "king")
-            server.wait_healthy({DEADLINE_S})
-            print(server.pid, flush=True)
+            scripts = Scripts(image={program!r})
+            server = ProcessRunner(scripts).launch(ImageRef("", "image"), "king")
+            ready = lambda: "listening" in server.log_tail() or server.exit_code is not None
+            assert eventually(lambda: "child" in server.log_tail() and ready())
+            print(server.pid, server.log_tail().split()[1], flush=True)
             time.sleep(600)
             """
         )
@@ -230,14 +250,38 @@ def test_a_contest_killed_outright_leaves_no_server(tmp_path: Path) -> None:
     )
     try:
         assert process.stdout is not None
-        pid = int(process.stdout.readline())
-        assert is_running(pid)
+        pid, child = map(int, process.stdout.readline().split())
+        assert is_running(pid) == ("sys.exit" not in program)
+        assert is_running(child)
     finally:
         process.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-    assert eventually(lambda: not is_running(pid))
+    assert eventually(lambda: not is_running(pid) and not is_running(child))
+
+
+def watchers_of(parent: int, *, of: set[int]) -> set[int]:
+    """Programs that watch a server of the process ``parent``, less those of ``of``."""
+    words = [b"guard.py", str(parent).encode()]
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if all(word in entry.read_bytes() for word in words):
+                found.add(int(entry.parent.name))
+    return found - of
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a watcher needs Linux")
+def test_no_watcher_outlives_its_server_and_none_is_frozen_with_it() -> None:
+    before = watchers_of(os.getpid(), of=set())
+    with launched(SERVER) as server:
+        server.wait_healthy(DEADLINE_S)
+        (watcher,) = watchers_of(os.getpid(), of=before)
+        assert watcher not in members_of(server.pid)
+        server.pause()
+        assert members_of(server.pid) == [server.pid]
+    assert eventually(lambda: watcher not in watchers_of(os.getpid(), of=before))
 
 
 COUNTING = """
