@@ -25,6 +25,7 @@ MAX_LOGPROB_MILLI: Final = 10**9
 _MILLI: Final = 1_000
 _LOST: Final = "\ufffd"
 """What the bytes of a character that never came whole are decoded to."""
+_MOST_HELD_BACK: Final = 3
 
 
 def tokens_kept(max_tokens: int) -> int:
@@ -56,7 +57,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``logprobs_milli`` is what the server claims of the first tokens, in thousandths of a nat, as
     far as its claims can be laid beside the tokens one by one. ``sent_us`` is when the request was
-    sent, since its block began.
+    sent, since its block began. ``named_tokens`` is how many ids the server named, an end of the
+    sequence not counted, whether or not they spell its text; None where it named none, or in
+    evidence from before it was kept.
     """
 
     tokens: tuple[int, ...]
@@ -66,6 +69,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     logprobs_milli: tuple[int, ...] = ()
     ids_from_server: bool = False
     sent_us: int = 0
+    named_tokens: int | None = None
 
     @property
     def ttft_us(self) -> int:
@@ -191,6 +195,7 @@ def understand(
         logprobs_milli=_claimed(heard, ends, ids_from_server=ids_from_server),
         ids_from_server=ids_from_server,
         sent_us=0 if block_start_ns is None else (raw.sent_ns - block_start_ns) // 1_000,
+        named_tokens=_how_many_named(heard.ids, tokenizer),
     )
 
 
@@ -275,18 +280,39 @@ def _named(
     ids: list[int], text: str, tokenizer: Tokenizer, *, limit: int
 ) -> tuple[list[int], list[int]] | None:
     """The server's own ids and where their text ends, if they spell ``text`` and nothing more."""
-    # The end of the sequence has no text; it is claimed by the finish_reason.
-    own = ids[:-1] if ids[-1] in tokenizer.END_IDS else ids
+    own = _without_end(ids, tokenizer)
     if not 0 < len(own) <= limit or any(token in tokenizer.END_IDS for token in own):
         return None
     try:
         spelled, ends = tokenizer.decode(own), tokenizer.text_ends(own)
     except (ValueError, OverflowError):
         return None
-    # An answer cut off inside a character has named bytes that no server can send as text.
-    if spelled != text and spelled not in {text + _LOST * lost for lost in (1, 2, 3)}:
+    if spelled != text and not _held_back(own, text, spelled, tokenizer):
         return None
     return own, [min(end, len(text)) for end in ends]
+
+
+def _held_back(ids: list[int], text: str, spelled: str, tokenizer: Tokenizer) -> bool:
+    """Whether ``spelled`` goes on behind ``text`` by what no server can send as text: the tokens
+    of a character that never came whole, and what stands before it in them (a blank, a quote).
+
+    A character has four bytes at most, so that is the last three tokens at most: more would be
+    tokens that nobody had to compute.
+    """
+    return (
+        spelled.startswith(text)
+        and spelled.endswith(_LOST)
+        and text.startswith(tokenizer.decode(ids[:-_MOST_HELD_BACK]))
+    )
+
+
+def _without_end(ids: list[int], tokenizer: Tokenizer) -> list[int]:
+    """The end of the sequence has no text; it is claimed by the finish_reason."""
+    return ids[:-1] if ids[-1] in tokenizer.END_IDS else ids
+
+
+def _how_many_named(ids: list[int] | None, tokenizer: Tokenizer) -> int | None:
+    return len(_without_end(ids, tokenizer)) if ids else None
 
 
 def _arrivals(texts: Sequence[tuple[int, str]], ends: Sequence[int]) -> tuple[int, ...]:

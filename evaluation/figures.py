@@ -15,6 +15,7 @@ import msgspec
 
 from evaluation.client import Answer
 from evaluation.entrant import CLAIMED_END, FIRST_EVIDENCE_FORM, MIN_TOKENS, EntrantEvidence
+from evaluation.lengths import baseline_tokens
 from ledger.gate_policy import GatePolicy
 from ledger.units import PPM
 
@@ -67,7 +68,7 @@ def gate_figures(evidence: EntrantEvidence, gates: GatePolicy) -> GateFigures:
         p99_margin_milli=_p99([token.margin_milli for token in known]) if known else None,
         coverage_ppm=covered * PPM // emitted if emitted else None,
         min_length_ppm=min(
-            len(own.tokens) * PPM // len(base.tokens)
+            len(own.tokens) * PPM // baseline_tokens(base)
             for base, own in zip(evidence.baseline, evidence.answers, strict=True)
         ),
         spread_ppm=_spread_ppm(evidence),
@@ -109,7 +110,7 @@ def _require_whole(evidence: EntrantEvidence) -> None:
         if len(answer.logprobs_milli) > len(answer.tokens):
             msg = f"the evidence on {evidence.entrant_id} holds more claims than tokens"
             raise ValueError(msg)
-    if any(len(base.tokens) < MIN_TOKENS for base in evidence.baseline):
+    if any(min(len(base.tokens), baseline_tokens(base)) < MIN_TOKENS for base in evidence.baseline):
         msg = f"a baseline answer has fewer than {MIN_TOKENS} tokens; nothing can be paired with it"
         raise ValueError(msg)
     for answer, forced in zip(evidence.answers, evidence.forced, strict=True):

@@ -17,6 +17,7 @@ from evaluation.entrant import (
     ForcedAnswer,
 )
 from evaluation.figures import GateFigures, claimed_ppm
+from evaluation.lengths import at_most_tokens, baseline_tokens
 from ledger.codes import DisqualificationCode, InfrastructureCause
 from ledger.gate_policy import GatePolicy
 from ledger.units import PPM
@@ -106,12 +107,13 @@ def _truncated(
     evidence: EntrantEvidence, _figures: GateFigures, gates: GatePolicy
 ) -> Finding | None:
     for at, (base, own) in enumerate(zip(evidence.baseline, evidence.answers, strict=True)):
-        least = max(MIN_TOKENS, -(-gates.min_length_ppm * len(base.tokens) // PPM))
+        given = baseline_tokens(base)
+        least = max(MIN_TOKENS, -(-gates.min_length_ppm * given // PPM))
         if len(own.tokens) < least:
             return Finding(
                 DisqualificationCode.TRUNCATED,
                 f"prompt {at}: {len(own.tokens)} tokens where the baseline gave "
-                f"{len(base.tokens)} and at least {least} are asked for",
+                f"{given} and at least {least} are asked for",
             )
     return None
 
@@ -120,12 +122,13 @@ def _overlong(
     evidence: EntrantEvidence, _figures: GateFigures, gates: GatePolicy
 ) -> Finding | None:
     for at, (base, own) in enumerate(zip(evidence.baseline, evidence.answers, strict=True)):
-        most = gates.max_length_ppm * len(base.tokens) // PPM
-        if len(own.tokens) > most:
+        given, sent = baseline_tokens(base), at_most_tokens(own)
+        most = gates.max_length_ppm * given // PPM
+        if sent > most:
             return Finding(
                 DisqualificationCode.OVERLONG,
-                f"prompt {at}: {len(own.tokens)} tokens where the baseline gave "
-                f"{len(base.tokens)} and at most {most} are allowed",
+                f"prompt {at}: {sent} tokens where the baseline gave "
+                f"{given} and at most {most} are allowed",
             )
     return None
 
@@ -270,12 +273,13 @@ def _cut_short(base: Answer, own: Answer, gates: GatePolicy) -> str | None:
             f"{CLAIMED_END!r} where the model ended it and {REACHED_LIMIT!r} where max_tokens did"
         )
     recut_ppm = 0 if own.ids_from_server else gates.max_recut_ppm
-    least = len(base.tokens) - -(-recut_ppm * len(base.tokens) // PPM)
+    given = baseline_tokens(base)
+    least = given - -(-recut_ppm * given // PPM)
     if len(own.tokens) >= least:
         return None
     return (
         f"the answer says that it reached max_tokens after {len(own.tokens)} tokens, where the "
-        f"baseline gave {len(base.tokens)} and at least {least} are asked for"
+        f"baseline gave {given} and at least {least} are asked for"
     )
 
 

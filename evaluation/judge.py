@@ -10,7 +10,6 @@ from typing import Literal
 
 import msgspec
 
-from evaluation.client import Answer
 from evaluation.entrant import (
     CLAIMED_END,
     EVIDENCE_FORM,
@@ -22,6 +21,7 @@ from evaluation.entrant import (
 )
 from evaluation.figures import GateFigures, gate_figures, repeat_gain_ppm
 from evaluation.gates import Finding, first_finding
+from evaluation.lengths import at_most_tokens, baseline_tokens, time_to_us
 from ledger.codes import DisqualificationCode
 from ledger.gate_policy import GatePolicy
 
@@ -118,19 +118,14 @@ def judge(
 def _with_pairs(verdict: EntrantVerdict, evidence: EntrantEvidence) -> EntrantVerdict:
     """Both sides' times over the first k tokens, k = min of both sides' counts (DOMAIN 4, v2)."""
     pairs = list(zip(evidence.baseline, evidence.answers, strict=True))
-    lengths = [min(len(base.tokens), len(own.tokens)) for base, own in pairs]
+    given = [(baseline_tokens(base), at_most_tokens(own)) for base, own in pairs]
+    counted = list(zip(pairs, given, strict=True))
     return msgspec.structs.replace(
         verdict,
         baseline_ttft_us=tuple(base.ttft_us for base, _ in pairs),
-        baseline_e2e_us=tuple(
-            _e2e_us(base, k) for (base, _), k in zip(pairs, lengths, strict=True)
-        ),
-        baseline_tokens=tuple(len(base.tokens) for base, _ in pairs),
+        baseline_e2e_us=tuple(time_to_us(base, min(n), n[0]) for (base, _), n in counted),
+        baseline_tokens=tuple(count for count, _ in given),
         ttft_us=tuple(own.ttft_us for _, own in pairs),
-        e2e_us=tuple(_e2e_us(own, k) for (_, own), k in zip(pairs, lengths, strict=True)),
-        tokens=tuple(lengths),
+        e2e_us=tuple(time_to_us(own, min(n), n[1]) for (_, own), n in counted),
+        tokens=tuple(map(min, given)),
     )
-
-
-def _e2e_us(answer: Answer, k: int) -> int:
-    return answer.arrival_us[k - 1] if k else answer.end_us

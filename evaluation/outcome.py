@@ -9,6 +9,7 @@ import msgspec
 
 from evaluation.client import Answer
 from evaluation.judge import EntrantVerdict
+from evaluation.lengths import baseline_tokens
 from evaluation.runners.port import ImageFacts
 from ledger.codes import VoidCause
 
@@ -26,7 +27,7 @@ def figures_of(baseline: Sequence[Answer]) -> BaselineFigures:
     return BaselineFigures(
         ttft_us=tuple(answer.ttft_us for answer in baseline),
         e2e_us=tuple(answer.wall_us for answer in baseline),
-        tokens=tuple(len(answer.tokens) for answer in baseline),
+        tokens=tuple(baseline_tokens(answer) for answer in baseline),
     )
 
 

@@ -33,4 +33,9 @@ def _mean(one: Answer, other: Answer) -> Answer:
         ids_from_server=one.ids_from_server,
         sent_us=one.sent_us,
         logprobs_milli=one.logprobs_milli[:both],
+        named_tokens=_fewest(one.named_tokens, other.named_tokens),
     )
+
+
+def _fewest(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else min(one, other)

@@ -20,39 +20,26 @@ from api.cli.main import app
 from evaluation.engines.profile import load_profile, profile_names
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
+from tests.quick_policy import quick_policy
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 CHEATS = ROOT / "benchmarks" / "gpu" / "cheats"
 PROXY = "cheat-proxy-reference"
-POLICY = """
-name = "cheats"
-[fee]
-treasury_ss58 = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
-[tracks.tiny]
-model = "cacheon-reference"
-[tracks.tiny.emission]
-phase = "king_takes_all"
-[tracks.tiny.scoring]
-formula = "v2"
-[tracks.tiny.gates]
-min_top1_ppm = 850_000
-min_model_top1_ppm = 200_000
-max_mean_margin_milli = 25
-max_p99_margin_milli = 800
-max_logprob_delta_milli = 98
-[tracks.tiny.contest]
-prompts = 8
-repeated_prompts = 2
-warmup_prompts = 1
-context_tokens = 96
-output_tokens = 40
-startup_timeout_s = 60
-prompt_timeout_s = 30
-max_drift_ppm = 1_000_000
-max_client_lag_us = 10_000_000
-"""
+POLICY = quick_policy(
+    gates={
+        "min_top1_ppm": 850_000,
+        "min_model_top1_ppm": 200_000,
+        "max_mean_margin_milli": 25,
+        "max_p99_margin_milli": 800,
+        "max_logprob_delta_milli": 98,
+    },
+    prompts=8,
+    repeated_prompts=2,
+    context_tokens=96,
+    output_tokens=40,
+)
 BY_ANSWERS = {
     "truncate": "truncated",
     "sampler": "sampler_changed",

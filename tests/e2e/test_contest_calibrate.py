@@ -15,28 +15,10 @@ from evaluation.calibration import DEFAULT_SLACK_PPM, read_calibration
 from evaluation.reference.image import image_path, reference_image_kinds, write_image
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
+from tests.quick_policy import quick_policy
 
 STARTS = 2
-POLICY = """
-name = "quick"
-[fee]
-treasury_ss58 = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
-[tracks.tiny]
-model = "cacheon-reference"
-[tracks.tiny.emission]
-phase = "king_takes_all"
-[tracks.tiny.scoring]
-formula = "v2"
-[tracks.tiny.contest]
-prompts = 3
-repeated_prompts = 1
-warmup_prompts = 1
-context_tokens = 416
-output_tokens = 16
-startup_timeout_s = 60
-max_drift_ppm = 1_000_000
-max_client_lag_us = 10_000_000
-"""
+POLICY = quick_policy(prompts=3)
 
 
 def calibrated(tmp_path: Path, image: str, *more: str) -> tuple[int, str]:

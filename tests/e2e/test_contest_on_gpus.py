@@ -18,32 +18,12 @@ from evaluation.evidence import read_evidence
 from evaluation.manifest import read_baseline
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
+from tests.quick_policy import quick_policy
 from tests.standins.nvidia_smi import IDLE, UUID, busy, nvidia_smi
 
 BLOCKS = 2
 # No timing decides: a baseline would have to run a hundred times slower in one block.
-POLICY = """
-name = "quick"
-[fee]
-treasury_ss58 = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
-[tracks.tiny]
-model = "cacheon-reference"
-[tracks.tiny.emission]
-phase = "king_takes_all"
-[tracks.tiny.scoring]
-formula = "v2"
-[tracks.tiny.contest]
-prompts = 4
-prompts_per_block = 2
-repeated_prompts = 1
-warmup_prompts = 1
-context_tokens = 416
-output_tokens = 16
-startup_timeout_s = 60
-prompt_timeout_s = 30
-max_drift_ppm = 990_000
-max_client_lag_us = 10_000_000
-"""
+POLICY = quick_policy(prompts_per_block=2, max_drift_ppm=990_000)
 STEADY = (IDLE, busy(1_965, 66), busy(1_980, 70))
 COLLAPSED = (IDLE, busy(9, 88, 0x40), busy(9, 88, 0x40))
 

@@ -24,6 +24,7 @@ from evaluation.reference.model_files import save_model
 from evaluation.runners.port import InfrastructureFaultError
 from evaluation.runners.process import ProcessRunner
 from ledger.codes import InfrastructureCause
+from tests.quick_policy import quick_policy
 
 Image = Callable[[str], str]
 
@@ -47,27 +48,7 @@ def image(model: Path) -> Image:
     return path
 
 
-POLICY = """
-name = "quick"
-[fee]
-treasury_ss58 = "5FS2fhWa5PAGcDgarXc1ow4ES5JcMGgNhsAB8QVgwHcCzFuo"
-[tracks.tiny]
-model = "cacheon-reference"
-[tracks.tiny.emission]
-phase = "king_takes_all"
-[tracks.tiny.scoring]
-formula = "v2"
-[tracks.tiny.contest]
-prompts = 4
-repeated_prompts = 1
-warmup_prompts = 1
-context_tokens = 416
-output_tokens = 16
-startup_timeout_s = 60
-prompt_timeout_s = 30
-max_drift_ppm = 1_000_000
-max_client_lag_us = 10_000_000
-"""
+POLICY = quick_policy()
 
 
 def contest(*words: str) -> Result:

@@ -15,7 +15,13 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 WORDS = "the river carries a quiet morning over the old stone bridge and under the winter sky "
 
 
-def train(directory: Path, *, vocabulary: int = 400, template: str | None = CHATML) -> Path:
+def train(
+    directory: Path,
+    *,
+    vocabulary: int = 400,
+    template: str | None = CHATML,
+    text: str = WORDS * 20,
+) -> Path:
     """``directory`` with tokenizer.json, tokenizer_config.json and generation_config.json."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -26,7 +32,7 @@ def train(directory: Path, *, vocabulary: int = 400, template: str | None = CHAT
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([WORDS * 20], trainer)
+    tokenizer.train_from_iterator([text], trainer)
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(directory / "tokenizer.json"))
     config = {"eos_token": {"content": "<|im_end|>"}, "pad_token": "<|endoftext|>"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from byte_streams import DONE, event, raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_bpe import train
+from small_bpe import SPECIAL, train
 
 from evaluation.answers import MAX_LOGPROB_MILLI, Answer, ServerFaultError, understand
 from evaluation.plan import Tokenizer
@@ -180,6 +181,19 @@ def test_an_answer_cut_off_inside_a_character_keeps_the_ids_of_its_bytes(bpe: To
     assert set(answer.arrival_us) == {10}
     padded = read([chunk("a", ids=[whole[0], *[whole[1]] * 9])], bpe)
     assert not padded.ids_from_server
+
+
+def test_what_stands_before_such_a_character_in_its_token_is_held_back_too(tmp_path: Path) -> None:
+    quoting = load_tokenizer(train(tmp_path, text="say \u201cyes\u201d or \u201cno\u201d " * 20))
+    cut = next(token for token in range(len(SPECIAL), 400) if quoting.decode([token]) == " \ufffd")
+    said = quoting.encode("say yes")
+    answer = read([chunk("say yes", ids=[*said, cut])], quoting)
+    assert (list(answer.tokens), answer.ids_from_server) == ([*said, cut], True)
+    assert len(answer.arrival_us) == len(said) + 1
+    again = read([chunk("say yes", ids=[*said, *[cut] * 4])], quoting)
+    assert not again.ids_from_server
+    whole = read([chunk("say", ids=said)], quoting)
+    assert not whole.ids_from_server
 
 
 def test_a_token_that_spans_two_pieces_is_here_with_the_second(bpe: Tokenizer) -> None:

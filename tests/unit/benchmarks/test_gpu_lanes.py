@@ -1,0 +1,90 @@
+"""Campaigns side by side: each sees its own GPUs, waits for whom it must, and ends in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import lanes
+from benchmarks.gpu.lanes import LanesError, main, read_lanes, run_lanes
+
+TWO = """
+common = ["--model", "nowhere"]
+[[lanes]]
+name = "one"
+gpus = [0]
+steps = [["aa"], ["price"]]
+[[lanes]]
+name = "two"
+gpus = [1, 2]
+after = ["one"]
+steps = [["tp", "--gpus", "2"]]
+"""
+STEP = """
+import os, subprocess, sys, time
+seen = subprocess.run(["nvidia-smi", "-q"], capture_output=True, text=True).stdout.strip()
+with open(os.environ["TOLD"], "a") as told:
+    told.write(f"{sys.argv[1]} {os.environ['CUDA_VISIBLE_DEVICES']} {seen}\\n")
+time.sleep(float(os.environ.get("LASTS", "0")))
+sys.exit(sys.argv[1] == "price")
+"""
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the campaign, which says what it was told; and a machine's nvidia-smi."""
+    root, programs = tmp_path / "root", tmp_path / "programs"
+    package = root / "benchmarks" / "gpu"
+    package.mkdir(parents=True)
+    for folder in (root / "benchmarks", package):
+        (folder / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(STEP)
+    programs.mkdir()
+    smi = programs / "nvidia-smi"
+    smi.write_text('#!/bin/sh\necho "$@"\n')
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    monkeypatch.setenv("TOLD", str(tmp_path / "told.txt"))
+    monkeypatch.setattr(lanes, "ROOT", root)
+    return tmp_path / "told.txt"
+
+
+def test_steps_run_in_order_on_their_own_gpus(told: Path, tmp_path: Path) -> None:
+    failed = run_lanes(read_lanes(TWO), tmp_path / "out", 60)
+    assert told.read_text().splitlines() == [
+        "aa 0 -i 0 -q",
+        "price 0 -i 0 -q",
+        "tp 1,2 -i 1,2 -q",
+    ]
+    assert failed == ["one"]
+
+
+def test_what_lasts_too_long_is_ended_and_what_waits_is_not_begun(
+    told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LASTS", "600")
+    failed = run_lanes(read_lanes(TWO), tmp_path / "out", 3)
+    assert [line.split()[0] for line in told.read_text().splitlines()] == ["aa"]
+    assert failed == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("lanes = []", "no lanes"),
+        ("[[lanes]]", "name"),
+        (TWO.replace('"two"', '"one"'), "waits for 'one'|two lanes 'one'"),
+        (TWO.replace('after = ["one"]', 'after = ["later"]'), "waits for 'later'"),
+        (TWO.replace("[1, 2]", "[64]"), "64|<= 63"),
+        ("a = ", "no lanes"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_in_a_sentence(text: str, why: str) -> None:
+    with pytest.raises(LanesError, match=why):
+        read_lanes(text)
+
+
+def test_nothing_is_begun_without_a_file(tmp_path: Path) -> None:
+    asked = [str(tmp_path / "none.toml"), "--out", str(tmp_path / "out"), "--seconds", "1"]
+    assert main(asked) == 2
