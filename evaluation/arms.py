@@ -52,11 +52,10 @@ OnServer = Callable[[str, RunningServer], None]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where an arm stood: how many answers and records it had, and its machine time."""
+    """Where an arm stood: how many answers and records it had."""
 
     answers: int
     blocks: int
-    gpu_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +111,7 @@ class Arm:
         self._blocks: list[BlockRecord] = []
         self._start = StartRecord(first_block=0)
         self._launched_ns = 0
+        self._used_before_ms = 0
 
     @property
     def entrant_id(self) -> str | None:
@@ -181,7 +181,7 @@ class Arm:
             gpus_before=gpus,
             strangers=self._ground.neighbours.strangers(gpus),
         )
-        self._launched_ns = time.monotonic_ns()
+        self._launched_ns, self._used_before_ms = time.monotonic_ns(), self.gpu_ms
         with self._faults():
             self._meter.run()
             self._server = self._entered().launch(self.image, self.name)
@@ -258,7 +258,7 @@ class Arm:
 
     def mark(self) -> Mark:
         """Where it stands, to see later what came since, or to go back to."""
-        return Mark(len(self.answers), len(self._blocks), self.gpu_ms)
+        return Mark(len(self.answers), len(self._blocks))
 
     def too_late(self, since: Mark) -> str | None:
         """One sentence where the client was too late for what it measured since the mark.
@@ -272,14 +272,15 @@ class Arm:
     def set_aside(self, since: Mark) -> None:
         """Stop its server and forget what it answered since the mark; the record keeps that it was.
 
-        The time is not the server's to pay: the client was late. What it is asked again it must
-        not know from before, so a new server has to be started.
+        All that this server used, its start too, is not the arm's to pay: the client was late.
+        What it is asked again it must not know from before, so a new server has to be started, and
+        that one is paid for.
         """
         self.stop()
         del self.answers[since.answers :]
         for at in range(since.blocks, len(self._blocks)):
             self._blocks[at] = structs.replace(self._blocks[at], set_aside=True)
-        self._meter.forgive(self.gpu_ms - since.gpu_ms)
+        self._meter.forgive(self.gpu_ms - self._used_before_ms)
 
     def give_up(self, detail: str) -> None:
         """End the arm, and it alone, as one that the client could not measure."""

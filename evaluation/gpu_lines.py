@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
+from evaluation.gpu_strangers import MAX_STRANGERS
 from evaluation.gpus import Gpu, GpuProcess
 from evaluation.records import ArmRecord
 
@@ -109,10 +110,16 @@ def stranger_in_one_line(one: GpuProcess) -> str:
 
 
 def strangers_in_words(strangers: Sequence[GpuProcess] | None) -> str:
-    """Who was on the GPUs and should not have been, as text; says so where it is unknown."""
+    """Who was on the GPUs and should not have been, as text; says so where it is unknown.
+
+    At most :data:`~evaluation.gpu_strangers.MAX_STRANGERS` by name: where programs come and go, the
+    evidence has a stranger more for every one of them.
+    """
     if strangers is None:
         return "unknown"
-    return ", ".join(map(stranger_in_one_line, strangers)) or "none"
+    named = [stranger_in_one_line(one) for one in strangers[:MAX_STRANGERS]]
+    more = len(strangers) - len(named)
+    return ", ".join([*named, *([f"and {more} more"] if more else [])]) or "none"
 
 
 def _line(

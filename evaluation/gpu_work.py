@@ -123,12 +123,17 @@ def start_sampling(command: str = "nvidia-smi", every_ms: int = SAMPLE_MS) -> Sa
             raise
     except OSError as error:
         return Sampling(None, None, printable(f"{command} could not be started: {error}")[:300])
+    sampling = Sampling(child, rows)
     deadline_s = time.monotonic() + _FIRST_ROW_S
-    while child.poll() is None and time.monotonic() < deadline_s:
-        if os.fstat(rows.fileno()).st_size:
-            break
-        time.sleep(_POLL_S)
-    return Sampling(child, rows)
+    try:
+        while child.poll() is None and time.monotonic() < deadline_s:
+            if os.fstat(rows.fileno()).st_size:
+                break
+            time.sleep(_POLL_S)
+    except BaseException:  # an interrupt: nobody has it yet, so nobody else would end it
+        sampling.end()
+        raise
+    return sampling
 
 
 def worked(text: str) -> tuple[GpuWork, ...]:

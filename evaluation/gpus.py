@@ -16,7 +16,8 @@ import msgspec
 from evaluation.client import printable
 from ledger.units import PPM
 
-_TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
+"""How long one call of it may take; a moment takes two."""
 MAX_GPUS_READ: Final = 64
 MAX_PROCESSES_READ: Final = 256
 _MAX_TEXT_CHARS: Final = 120
@@ -91,7 +92,7 @@ def gpu_facts(command: str = "nvidia-smi") -> GpuFacts:
     try:
         gpus = read_gpus(_asked(program, "--query-gpu", GPU_FIELDS))
         processes = read_processes(_asked(program, "--query-compute-apps", _PROCESS_FIELDS))
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return GpuFacts(unknown=printable(f"{command} could not be read: {error}")[:300])
     return GpuFacts(gpus=gpus, processes=processes, unknown="")
 
@@ -121,9 +122,13 @@ def read_processes(text: str) -> tuple[GpuProcess, ...]:
     """The rows of ``--query-compute-apps``; raises ``ValueError`` for rows that are none."""
     return tuple(
         GpuProcess(
-            gpu_uuid=_text(row[0]), pid=int(row[1]), name=_text(row[2]), memory_mib=_whole(row[3])
+            # Its name is a program's own to choose, commas too.
+            gpu_uuid=_text(row[0]),
+            pid=int(row[1]),
+            name=_text(", ".join(row[2:-1])),
+            memory_mib=_whole(row[-1]),
         )
-        for row in _rows(text, len(_PROCESS_FIELDS))[:MAX_PROCESSES_READ]
+        for row in _rows(text, len(_PROCESS_FIELDS), more=True)[:MAX_PROCESSES_READ]
     )
 
 
@@ -146,22 +151,33 @@ def clock_drift_ppm(moments: Sequence[GpuFacts]) -> int | None:
 
 
 def _asked(program: str, query: str, fields: Sequence[str]) -> str:
-    done = subprocess.run(  # noqa: S603 - a program of this machine, with our own arguments
-        [program, f"{query}={','.join(fields)}", "--format=csv,noheader,nounits"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=_TIMEOUT_S,
-        check=True,
+    words = [program, f"{query}={','.join(fields)}", "--format=csv,noheader,nounits"]
+    child = subprocess.Popen(  # noqa: S603 - a program of this machine, with our own arguments
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    return done.stdout.decode(errors="replace")
+    try:
+        said, complaint = child.communicate(timeout=TIMEOUT_S)
+    except BaseException as error:
+        # Not waited for, as subprocess.run would: in a driver that hangs it never ends.
+        child.kill()
+        if isinstance(error, subprocess.TimeoutExpired):
+            msg = f"it did not answer within {TIMEOUT_S:g} s"
+            raise TimeoutError(msg) from error
+        raise
+    if child.returncode != 0:
+        words_said = (complaint or said).decode(errors="replace").strip()
+        msg = f"it exited with code {child.returncode} and said: {words_said or 'nothing'}"
+        raise OSError(msg)
+    return said.decode(errors="replace")
 
 
-def _rows(text: str, columns: int) -> list[list[str]]:
+def _rows(text: str, columns: int, *, more: bool = False) -> list[list[str]]:
+    """The cells of each row: so many, or ``more`` where one of them is free text."""
     rows = [
         [cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()
     ]
     for row in rows:
-        if len(row) != columns:
+        if len(row) < columns or (len(row) > columns and not more):
             msg = f"a row of {len(row)} columns where {columns} were asked for"
             raise ValueError(msg)
     return rows

@@ -50,12 +50,12 @@ def honest_runs(
     """Every entrant of these contests that ended whole, or those that are ``named``, fault and all.
 
     ``gpu`` and ``engine`` are what to call them in the place of what the evidence says, which is
-    empty where it says nothing. A gate may have refused a run: gates that are too narrow are what
-    a calibration mends.
+    empty where none of it says anything. A gate may have refused a run: gates that are too narrow
+    are what a calibration mends.
 
     Raises :class:`CalibrationError` for a void contest, a name that no contest has, and runs of
-    different models, GPUs or versions of the engine; :class:`evaluation.evidence.EvidenceError`
-    where evidence is missing or changed.
+    different models, GPUs or versions of the engine, also where those of some are unknown;
+    :class:`evaluation.evidence.EvidenceError` where evidence is missing or changed.
     """
     wanted, runs, left_out = set(named), [], []
     baselines = []
@@ -82,16 +82,16 @@ def honest_runs(
         msg = f"no contest here has {', '.join(sorted(missing))}; they have {', '.join(known)}"
         raise CalibrationError(msg)
     if gpu is None:
-        gpu = _one("GPUs", [gpu_names(gpu_lines(one.records)) for one in baselines])
+        gpu = _one("GPUs", [gpu_names(gpu_lines(one.records)) for one in baselines], "--gpu")
     version = None
     if engine is None:
         said = [engine_of(one.records) or "" for one in baselines]
-        version = _one("versions of the engine", said) or None
+        version = _one("versions of the engine", said, "--engine-name") or None
         engine = engine_words(", ".join(dict.fromkeys(one.image_digest for one in runs)), version)
     return HonestRuns(
         runs=tuple(runs),
         facts=CalibrationFacts(
-            model=_one("models", [one.manifest.plan.model_name for one in contests]),
+            model=_one("models", [one.manifest.plan.model_name for one in contests], ""),
             gpu=gpu,
             engine=engine,
         ),
@@ -106,8 +106,15 @@ def engine_words(image: str, version: str | None) -> str:
     return f"{image}, version {version}" if version else image
 
 
-def _one(what: str, said: Sequence[str]) -> str:
+def _one(what: str, said: Sequence[str], option: str) -> str:
+    """What all say; empty where none says anything."""
     known = sorted({one for one in said if one})
+    if known and not all(said):
+        msg = (
+            f"the {what} of some runs are unknown and those of others {'; '.join(known)}; a "
+            f"calibration holds for one, so say by {option} what all are, or calibrate each alone"
+        )
+        raise CalibrationError(msg)
     if len(known) > 1:
         msg = (
             f"the runs are of different {what}: {'; '.join(known)}; a calibration holds for one, "

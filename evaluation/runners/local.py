@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import socket
 import sys
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,8 @@ from evaluation.runners.reference import ReferenceImages
 from ledger.codes import InfrastructureCause
 
 LOOPBACK: Final = "127.0.0.1"
+REMEMBERED_PORTS: Final = 256
+"""So many of the last launches' ports are given to no other launch."""
 _PACKAGE_ROOT: Final = Path(evaluation.__file__).resolve().parents[1]
 _ENGINES: Final = Path(profile_module.__file__).parent
 
@@ -63,6 +67,7 @@ class LocalImages:
         self._model_name = model_name
         self._gpus = gpus
         self._engines = dict(engines or {})
+        self._ports: deque[int] = deque(maxlen=REMEMBERED_PORTS)
         self._launches: dict[str, Launch] = {}
         self._directories: dict[str, Path] = {}
 
@@ -113,7 +118,7 @@ class LocalImages:
         launch = self._launches.get(image_digest)
         if launch is None:
             return self._directory(image_digest).command(image_digest)
-        profile, port = launch.profile, _free_port()
+        profile, port = launch.profile, self._own_port()
         filled = {
             "model_dir": str(self._model_dir),
             "model_name": self._model_name,
@@ -149,6 +154,21 @@ class LocalImages:
                 f"nothing here has the digest {digest}; name the image by its directory",
             )
         return ReferenceImages(root, self._model_dir)
+
+    def _own_port(self) -> int:
+        """A port that was free a moment ago and is no other recent launch's.
+
+        An engine binds it when it has loaded, up to a minute later. Two that start together at one
+        port would be taken for each other: the first to listen answers for both.
+        """
+        with contextlib.suppress(OSError):  # there is none: said below
+            for _ in range(REMEMBERED_PORTS + 1):
+                port = _free_port()
+                if port not in self._ports:
+                    self._ports.append(port)
+                    return port
+        msg = f"no port of {LOOPBACK} is free for another server; end what listens there"
+        raise InfrastructureFaultError(InfrastructureCause.HOST_FAILED, msg)
 
     def _program(self, launch: Launch) -> list[str]:
         """The engine's command on this machine, its program as an absolute path."""

@@ -32,6 +32,7 @@ from evaluation.runners.port import (
     InfrastructureFaultError,
     NeverHealthyError,
 )
+from evaluation.runners.session import left_of, outside_of, running_of
 from ledger.codes import InfrastructureCause
 from ledger.contest_policy import ServerLimits
 
@@ -43,8 +44,9 @@ _DRAIN_S: Final = 2.0
 _FREEZE_S: Final = 10.0
 """A process deep in the kernel (a page from a slow disk) stops only when it comes out."""
 _PAUSE_POLL_S: Final = 0.002
-_STANDING_STILL: Final = frozenset("TtZXx")
-"""Stopped, traced, or ended and not yet reaped (proc(5))."""
+END_S: Final = 60.0
+"""How long a server's processes may take to end once they are killed: on their way they give back
+the memory of GPUs, which the next server needs."""
 # One thread of arithmetic per server: two servers of a round must not differ by how many cores
 # a BLAS library happened to find free.
 _ONE_THREAD: Final = dict.fromkeys(
@@ -86,7 +88,8 @@ class ProcessRunner:
 
     It keeps none of the limits. Each server is the leader of a session of its own, so that it is
     stopped with all it started, and is killed by the kernel when the thread that launched it ends
-    (Linux): launch from a thread that lives as long as the contest.
+    (Linux): launch from a thread that lives as long as the contest. A contest that is killed
+    outright takes the servers' groups with it.
     """
 
     def __init__(self, images: Images, *, stop_grace_s: float = 3.0) -> None:
@@ -120,7 +123,7 @@ class ProcessRunner:
         command = self._images.command(image.digest)
         # Nothing of our own environment is handed on: it may hold keys.
         environment = {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", **_ONE_THREAD}
-        guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid())]
+        guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), "--group"]
         try:
             process = subprocess.Popen(  # noqa: S603 - the image's own command, checked by digest
                 [*guard, *command.argv],
@@ -145,7 +148,7 @@ class ProcessRunner:
 
 
 class ProcessServer:
-    """A :class:`~evaluation.runners.port.RunningServer` of one process group."""
+    """A :class:`~evaluation.runners.port.RunningServer` of one session's processes."""
 
     def __init__(
         self,
@@ -197,13 +200,13 @@ class ProcessServer:
         return False
 
     def pause(self) -> None:
-        """SIGSTOP to the group, and return when all of it stands still.
+        """SIGSTOP to the session, and return when every thread of it stands still.
 
         Raises :class:`InfrastructureFaultError` (`host_failed`) where something of it goes on.
         """
         self._signal(signal.SIGSTOP)
         deadline_s = time.monotonic() + _FREEZE_S
-        while moving := running_of_group(self.pid):
+        while moving := running_of(self.pid):
             if time.monotonic() > deadline_s:
                 raise InfrastructureFaultError(
                     InfrastructureCause.HOST_FAILED,
@@ -212,7 +215,7 @@ class ProcessServer:
             time.sleep(_PAUSE_POLL_S)
 
     def resume(self) -> None:
-        """SIGCONT to the group."""
+        """SIGCONT to the session."""
         self._signal(signal.SIGCONT)
 
     def wait_healthy(
@@ -255,7 +258,11 @@ class ProcessServer:
         return self._log.tail(lines, max_bytes)
 
     def stop(self) -> None:
-        """SIGTERM to the group, SIGKILL to whatever of it is left after the grace, then reap."""
+        """SIGTERM to the session, SIGKILL to what is left of it after the grace, then reap.
+
+        Returns when nothing of it is left. Raises :class:`InfrastructureFaultError` (`host_failed`)
+        where something is after :data:`END_S`; it may be called once more then.
+        """
         if self._process.returncode is not None:
             return
         if self.exit_code is None:
@@ -265,14 +272,32 @@ class ProcessServer:
             while self.exit_code is None and time.monotonic() < deadline_s:
                 time.sleep(_POLL_S)
         # Also after a leader that went by itself: what it started may still run.
-        self._signal(signal.SIGKILL)
-        self._process.wait()
+        self._end()
         self._reader.join(_DRAIN_S)
 
+    def _end(self) -> None:
+        """Kill the session and reap its leader, once nothing else of it is left."""
+        deadline_s = time.monotonic() + END_S
+        self._signal(signal.SIGKILL)
+        while left := left_of(self.pid):
+            if time.monotonic() > deadline_s:
+                raise _not_ended(f"processes {left}")
+            time.sleep(_POLL_S)
+            self._signal(signal.SIGKILL)
+        try:
+            self._process.wait(max(_POLL_S, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired as error:  # only where the kernel has no list of them
+            raise _not_ended(f"process {self.pid}") from error
+
     def _signal(self, number: signal.Signals) -> None:
-        # The unreaped leader keeps its group findable; a kernel that drops it has ended it all.
-        with contextlib.suppress(ProcessLookupError):
+        # The unreaped leader keeps its group and its session findable; a kernel that drops it has
+        # ended it all. Whoever signals looks whether it was obeyed, so what may not be signalled (a
+        # program under another user) is found there.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+        for pid in outside_of(self.pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
 
     def _find_port(self) -> int | None:
         if self._port is None and (match := _LISTENING.search(self._log.content())):
@@ -289,22 +314,13 @@ class ProcessServer:
                 self._log.write(data)
 
 
+def _not_ended(what: str) -> InfrastructureFaultError:
+    return InfrastructureFaultError(
+        InfrastructureCause.HOST_FAILED,
+        f"the server's {what} could not be ended within {END_S:g} s and may hold memory, a GPU's "
+        "too; look for them and end them before the next contest",
+    )
+
+
 def _how_it_ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
-
-
-def running_of_group(group: int, proc: Path = Path("/proc")) -> list[int]:
-    """The processes of a group that are neither stopped nor ended, by the kernel's own list.
-
-    Empty where there is no such list (no Linux): the signal then has to be believed.
-    """
-    moving = []
-    for entry in proc.glob("[0-9]*/stat"):
-        try:
-            # The name, in parentheses, may hold anything; what follows it is fixed.
-            state, _, own_group = entry.read_text(errors="replace").rpartition(")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue  # it ended while it was looked at
-        if int(own_group) == group and state not in _STANDING_STILL:
-            moving.append(int(entry.parent.name))
-    return moving

@@ -27,8 +27,9 @@ from evaluation.reference import tokenizer
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
 from evaluation.runners.port import InfrastructureFaultError, RunningServer, Stage
-from evaluation.runners.process import ProcessRunner, ServerCommand, running_of_group
+from evaluation.runners.process import ProcessRunner, ServerCommand
 from evaluation.runners.reference import ReferenceImages
+from evaluation.runners.session import running_of
 from evaluation.sources import open_texts
 from ledger.codes import InfrastructureCause, VoidCause
 from ledger.contest_policy import ContestPolicy, JsonlFile, Poisson, ServerLimits
@@ -74,7 +75,7 @@ class Watched:
             assert 0 <= block < of == len(blocks_of(plan.policy.contest))
             self.blocks.append((block, entrant))
             alive = [s for s in self.servers if s.pid is not None and is_alive(s.pid)]
-            self.working.append(sum(bool(running_of_group(server.pid or 0)) for server in alive))
+            self.working.append(sum(bool(running_of(server.pid or 0)) for server in alive))
 
         images = ReferenceImages(ground.root / "images", Path(plan.model_dir))
         given: dict[str, Any] = {"runner": ProcessRunner(images), "on_block": on_block} | callbacks

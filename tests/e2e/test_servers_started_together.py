@@ -24,8 +24,9 @@ from evaluation.plan import ContestPlan, EntrantRole
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
 from evaluation.runners.port import InfrastructureFaultError, RunningServer
-from evaluation.runners.process import ProcessRunner, ProcessServer, ServerCommand, running_of_group
+from evaluation.runners.process import ProcessRunner, ProcessServer, ServerCommand
 from evaluation.runners.reference import ReferenceImages
+from evaluation.runners.session import running_of
 from ledger.codes import InfrastructureCause, VoidCause
 from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
@@ -60,7 +61,7 @@ class Seen(Watched):
         return [one for one in self.servers if one.pid is not None and is_alive(one.pid)]
 
     def working_now(self) -> int:
-        return sum(bool(running_of_group(one.pid or 0)) for one in self.there())
+        return sum(bool(running_of(one.pid or 0)) for one in self.there())
 
     def on_progress(self, phase: str, who: str | None, done: int, _of: int) -> None:
         self.steps.append((phase, who, done))
@@ -191,7 +192,7 @@ def test_who_is_healthy_early_is_frozen_and_pays_nothing_while_others_start(
         order.append(role)
         if role != "reference" and len(order) < 3:
             assert server.pid is not None
-            assert running_of_group(server.pid) == []
+            assert running_of(server.pid) == []
         if len(order) == 2:
             clock_ns[0] += 3_600 * 10**9
             (tmp_path / "late").touch()
@@ -383,6 +384,31 @@ def test_one_under_which_the_client_was_late_gets_a_server_of_its_own_while_othe
     assert seen.working == [1] * len(seen.blocks)
     assert set(seen.warming) == {1}
     assert rejudge_contest(ground.evidence, outcome.manifest_digest).differences == ()
+
+
+@pytest.mark.parametrize("mode", ["one_by_one", *sorted(MODES)])
+def test_a_server_that_is_set_aside_costs_the_entrant_nothing_not_even_its_start(
+    ground: Ground, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The meter's clock stands but for the hour that each warm-up of the late one takes.
+    clock_ns = [0]
+    monkeypatch.setattr(arms, "Meter", partial(Meter, clock_ns=lambda: clock_ns[0]))
+    held_up = hold_up("kv_cache", 1)
+
+    def on_progress(phase: str, who: str | None, done: int, of: int) -> None:
+        if (phase, who, done) == ("warmup", "kv_cache", 0):
+            clock_ns[0] += 3_600 * 10**9
+        held_up(phase, who, done, of)
+
+    hours = {"one_by_one": 2, "resident": 2, "restarted": 3}[mode]
+    contest = LATE["resident"] if mode == "one_by_one" else together(LATE[mode])
+    contest = msgspec.structs.replace(contest, budget_gpu_minutes=hours * 60 - 30)
+    outcome = Watched().run(
+        ground, ground.plan(TWO, NO_TIMING, contest=contest), on_progress=on_progress
+    )
+    assert (outcome.status, outcome.detail) == ("completed", "")
+    assert [(one.status, one.code) for one in outcome.verdicts] == [("scored", "")] * 2
+    assert outcome.gpu_ms == {"kv_cache": hours * 3_600_000, "prefix_cache": 0}
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))

@@ -46,6 +46,11 @@ def test_vllms_answer_is_read() -> None:
     assert asked[0].startswith(b"GET /version HTTP/1.1\r\n")
 
 
+def test_an_answer_in_chunks_is_read() -> None:
+    with answering(OK, b'14\r\n{"version":"0.25.1"}\r\n', b"0\r\n\r\n") as (url, _):
+        assert engine_version(url) == "0.25.1"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -57,6 +62,8 @@ def test_vllms_answer_is_read() -> None:
         OK + b'{"version": "' + b"\xff" + b'"}',
         OK + b'{"version": " "}',
         OK + b'{"version": ' + b"[" * 50_000 + b"}",
+        OK + b"\r\n\r\n" * 15_000,
+        OK + b'} "version": "0.25.1" {',
         b"",
     ],
 )

@@ -19,6 +19,7 @@ from evaluation.gpu_lines import (
     in_one_line,
     strangers_in_words,
 )
+from evaluation.gpu_strangers import MAX_STRANGERS
 from evaluation.gpu_work import GpuSamples, worked
 from evaluation.gpus import GpuFacts, GpuProcess, read_gpus
 from evaluation.manifest import read_baseline, rejudge_contest, spelled_part
@@ -104,6 +105,10 @@ def test_what_nobody_knows_is_said_to_be_unknown() -> None:
     assert (engine_of([nobody]), engine_of([ran(), ran()])) == (None, "0.25.1")
     assert strangers_in_words(None) == "unknown"
     assert strangers_in_words(()) == "none"
+    many = strangers_in_words((STRANGER,) * (MAX_STRANGERS + 3))
+    assert many.count("process 460") == MAX_STRANGERS == 16
+    assert many.endswith(f"on {UUID}), and 3 more")
+    assert "more" not in strangers_in_words((STRANGER,) * MAX_STRANGERS)
     assert strangers_in_words((STRANGER,)) == f"python3 (process 460, 1092 MiB on {UUID})"
 
 

@@ -152,6 +152,22 @@ def test_one_child_samples_from_start_to_end_and_is_gone_afterwards(tmp_path: Pa
     assert SAMPLE_MS == 2_000
 
 
+def test_an_interrupt_while_its_first_row_is_waited_for_leaves_no_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = nvidia_smi(tmp_path, [])
+
+    def interrupted(_: float) -> None:
+        if (tmp_path / "sampling").exists() and (tmp_path / "sampling").read_text():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("evaluation.gpu_work.time.sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start_sampling(str(program))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "sampling").read_text()), 0)
+
+
 def test_a_child_never_outlives_a_contest_that_was_killed(tmp_path: Path) -> None:
     program = nvidia_smi(tmp_path, [BUSY])
     code = (

@@ -102,7 +102,14 @@ def test_runs_of_different_machines_or_versions_are_not_mixed(tmp_path: Path) ->
         honest_runs([one, h100])
     with pytest.raises(CalibrationError, match=r"different versions of the engine: 0\.25\.1; 0\.2"):
         honest_runs([one, newer])
-    assert honest_runs([one, silent]).version == "0.25.1"
+    # Unknown is not the same as another's.
+    with pytest.raises(CalibrationError, match=r"some runs are unknown and those of others 0\.25"):
+        honest_runs([one, silent])
+    store, manifest, _ = stored(tmp_path / "e")
+    with pytest.raises(CalibrationError, match=r"the GPUs of some runs are unknown .* by --gpu"):
+        honest_runs([one, HonestContest("plain", manifest, store)])
+    assert honest_runs([one, silent], engine="vllm 0.25.1").facts.engine == "vllm 0.25.1"
+    assert honest_runs([silent, silent]).version is None
     assert honest_runs([one, h100], gpu="Hopper").facts.gpu == "Hopper"
     assert honest_runs([one, newer], engine="vllm").facts.engine == "vllm"
 

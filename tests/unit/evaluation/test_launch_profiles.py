@@ -17,8 +17,10 @@ from evaluation.engines.profile import (
     parse_profile,
     profile_names,
 )
-from evaluation.runners.local import LocalImages, NotLocalError
+from evaluation.runners import local
+from evaluation.runners.local import REMEMBERED_PORTS, LocalImages, NotLocalError
 from evaluation.runners.port import InfrastructureFaultError
+from ledger.codes import InfrastructureCause
 
 FILLED = {
     "model_dir": "/models",
@@ -268,3 +270,41 @@ def test_a_name_that_no_launch_could_have_is_told(tmp_path: Path) -> None:
 def test_a_folder_of_profiles_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="cannot be read: No such file"):
         LocalImages(tmp_path, model_name="qwen", profiles=tmp_path / "nowhere")
+
+
+def test_no_two_recent_launches_are_told_the_same_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert REMEMBERED_PORTS == 256
+    images = LocalImages(tmp_path, model_name="qwen", engines={"vllm": "sh"})
+    digest = images.named("profile:vllm").digest
+    # What the system says is free, of servers none of which listens yet.
+    free = iter([5_001, 5_001, 5_002, *range(6_000, 6_255), 5_001])
+    monkeypatch.setattr(local, "_free_port", lambda: next(free))
+    assert [images.command(digest).port for _ in range(2)] == [5_001, 5_002]
+    told = [images.command(digest).port for _ in range(255)]
+    assert told == [*range(6_000, 6_255)]
+    assert images.command(digest).port == 5_001  # forgotten by now
+
+
+@pytest.mark.parametrize("error", [None, OSError(98, "Address already in use")])
+def test_a_machine_without_a_free_port_is_a_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError | None
+) -> None:
+    images = LocalImages(tmp_path, model_name="qwen", engines={"vllm": "sh"})
+    digest = images.named("profile:vllm").digest
+    images.command(digest)
+
+    def the_same() -> int:
+        if error is not None:
+            raise error
+        return 5_001
+
+    monkeypatch.setattr(local, "_free_port", the_same)
+    if error is None:
+        images.command(digest)
+    with pytest.raises(
+        InfrastructureFaultError, match=r"no port of 127\.0\.0\.1 is free"
+    ) as caught:
+        images.command(digest)
+    assert caught.value.cause is InfrastructureCause.HOST_FAILED

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from evaluation import gpus
 from evaluation.gpus import (
     GpuFacts,
     GpuProcess,
@@ -81,11 +83,44 @@ def test_a_machine_is_asked_and_its_failures_are_said(tmp_path: Path) -> None:
     found = gpu_facts(script(tmp_path, answers.replace("\n", "\\n")))
     assert (found.gpus, found.unknown) == (read_gpus(BUSY), "")
     assert [process.pid for process in found.processes] == [460]
+    broken = gpu_facts(script(tmp_path, "echo 'NVML: Driver mismatch'; exit 18"))
+    assert broken.unknown.endswith("it exited with code 18 and said: NVML: Driver mismatch")
     for failing in ("exit 9", "echo what", "printf '\\377,'"):
         broken = gpu_facts(script(tmp_path, failing))
         assert broken.gpus is None
         assert "could not be read" in broken.unknown
     assert msgspec.json.decode(msgspec.json.encode(found), type=GpuFacts) == found
+
+
+def test_a_process_cannot_hide_behind_commas_in_its_name() -> None:
+    (one,) = read_processes("GPU-x, 460, VLLM::EngineCore, rank 0,1, 1092\n")
+    assert (one.pid, one.name, one.memory_mib) == (460, "VLLM::EngineCore, rank 0, 1", 1_092)
+    (silent,) = read_processes("GPU-x, 461, a, b, [N/A]\n")
+    assert silent.memory_mib is None
+    with pytest.raises(ValueError, match="a row of 3 columns"):
+        read_processes("GPU-x, 460, 1092\n")
+
+
+def test_a_driver_that_hangs_and_cannot_be_killed_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpus.TIMEOUT_S == 10
+    monkeypatch.setattr(gpus, "TIMEOUT_S", 0.1)
+    # What hangs deep in the kernel is not ended by a signal; here the signal is held back.
+    held_back: list[subprocess.Popen[bytes]] = []
+    kill = subprocess.Popen.kill
+
+    def held(child: subprocess.Popen[bytes]) -> None:
+        held_back.append(child)
+
+    monkeypatch.setattr(subprocess.Popen, "kill", held)
+    found = gpu_facts(script(tmp_path, "exec sleep 600"))
+    assert found.gpus is None
+    assert found.unknown.endswith("could not be read: it did not answer within 0.1 s")
+    (child,) = held_back
+    assert child.poll() is None
+    kill(child)
+    child.communicate()
 
 
 def test_the_host_is_described_and_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:

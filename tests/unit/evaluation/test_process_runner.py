@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,18 +18,15 @@ import pytest
 
 import evaluation
 from evaluation.images import ImageRef
+from evaluation.runners import process as process_module
 from evaluation.runners.port import (
     CalledOffError,
     ExitedAtStartError,
     InfrastructureFaultError,
     NeverHealthyError,
 )
-from evaluation.runners.process import (
-    ProcessRunner,
-    ProcessServer,
-    ServerCommand,
-    running_of_group,
-)
+from evaluation.runners.process import END_S, ProcessRunner, ProcessServer, ServerCommand
+from evaluation.runners.session import left_of, members_of, outside_of, running_of
 from ledger.codes import InfrastructureCause
 
 DEADLINE_S = 30.0
@@ -168,8 +166,8 @@ def test_a_server_deaf_to_sigterm_is_killed_with_what_it_started() -> None:
         assert eventually(lambda: "deaf" in server.log_tail() and "child" in server.log_tail())
         (line,) = [line for line in server.log_tail().splitlines() if line.startswith("child")]
         server.stop()
+        assert not is_running(int(line.split()[1]))
     assert server.exit_code == -signal.SIGKILL
-    assert eventually(lambda: not is_running(int(line.split()[1])))
 
 
 def test_what_a_server_started_is_ended_even_if_it_went_first() -> None:
@@ -182,7 +180,7 @@ def test_what_a_server_started_is_ended_even_if_it_went_first() -> None:
         assert eventually(lambda: server.exit_code is not None and "child" in server.log_tail())
         child = int(server.log_tail().split()[1])
         assert is_running(child)
-    assert eventually(lambda: not is_running(child))
+    assert not is_running(child)
 
 
 def test_a_server_gets_nothing_of_our_environment_and_one_thread_of_arithmetic(
@@ -207,20 +205,39 @@ def test_a_machine_that_cannot_start_a_process_is_a_fault_of_ours(
     assert caught.value.cause is InfrastructureCause.HOST_FAILED
 
 
+WITH_CHILD = """
+import os, subprocess, sys
+from pathlib import Path
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("child", child.pid, flush=True)
+"""
+LEADER_GOES = (
+    WITH_CHILD
+    + """
+sys.exit(0)
+"""
+)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
-def test_a_contest_killed_outright_leaves_no_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [WITH_CHILD + SERVER, LEADER_GOES])
+def test_a_contest_killed_outright_leaves_no_server_and_nothing_it_started(
+    tmp_path: Path, program: str
+) -> None:
     parent = tmp_path / "parent.py"
     parent.write_text(
         textwrap.dedent(
             f"""
             import sys, time
             sys.path.insert(0, {str(Path(__file__).parent)!r})
-            from test_process_runner import SERVER, Scripts
+            from test_process_runner import Scripts, eventually
             from evaluation.images import ImageRef
             from evaluation.runners.process import ProcessRunner
-            server = ProcessRunner(Scripts(image=SERVER)).launch(ImageRef("", "image"), "king")
-            server.wait_healthy({DEADLINE_S})
-            print(server.pid, flush=True)
+            scripts = Scripts(image={program!r})
+            server = ProcessRunner(scripts).launch(ImageRef("", "image"), "king")
+            ready = lambda: "listening" in server.log_tail() or server.exit_code is not None
+            assert eventually(lambda: "child" in server.log_tail() and ready())
+            print(server.pid, server.log_tail().split()[1], flush=True)
             time.sleep(600)
             """
         )
@@ -233,14 +250,38 @@ def test_a_contest_killed_outright_leaves_no_server(tmp_path: Path) -> None:
     )
     try:
         assert process.stdout is not None
-        pid = int(process.stdout.readline())
-        assert is_running(pid)
+        pid, child = map(int, process.stdout.readline().split())
+        assert is_running(pid) == ("sys.exit" not in program)
+        assert is_running(child)
     finally:
         process.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-    assert eventually(lambda: not is_running(pid))
+    assert eventually(lambda: not is_running(pid) and not is_running(child))
+
+
+def watchers_of(parent: int, *, of: set[int]) -> set[int]:
+    """Programs that watch a server of the process ``parent``, less those of ``of``."""
+    words = [b"guard.py", str(parent).encode()]
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if all(word in entry.read_bytes() for word in words):
+                found.add(int(entry.parent.name))
+    return found - of
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a watcher needs Linux")
+def test_no_watcher_outlives_its_server_and_none_is_frozen_with_it() -> None:
+    before = watchers_of(os.getpid(), of=set())
+    with launched(SERVER) as server:
+        server.wait_healthy(DEADLINE_S)
+        (watcher,) = watchers_of(os.getpid(), of=before)
+        assert watcher not in members_of(server.pid)
+        server.pause()
+        assert members_of(server.pid) == [server.pid]
+    assert eventually(lambda: watcher not in watchers_of(os.getpid(), of=before))
 
 
 COUNTING = """
@@ -296,13 +337,105 @@ def test_a_frozen_server_and_its_children_do_nothing_until_they_are_let_go_on(
     assert written() == last
 
 
+def proc_of(folder: Path, *threads: str) -> Path:
+    """A list of processes: ``pid/tid state group session`` a thread, the first one first."""
+    for thread in threads:
+        where, state, group, session = thread.split()
+        pid, tid = where.split("/")
+        line = f"{tid} (a) b) {state} 1 {group} {session} 0"
+        task = folder / pid / "task" / tid
+        task.mkdir(parents=True)
+        (task / "stat").write_text(line)
+        if pid == tid:
+            (folder / pid / "stat").write_text(line)
+    return folder
+
+
 def test_what_cannot_be_frozen_is_seen(tmp_path: Path) -> None:
-    for pid, line in ((1, "1 (a) b) S 0 7 7"), (2, "2 (x) T 1 7 7"), (3, "3 (y) R 1 8 8")):
-        (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text(line)
-    assert running_of_group(7, tmp_path) == [1]
-    assert running_of_group(8, tmp_path) == [3]
-    assert running_of_group(9, tmp_path) == []
+    proc = proc_of(
+        tmp_path,
+        "1/1 S 7 7",
+        "2/2 T 7 7",
+        "3/3 R 8 8",
+        # One of its threads is deep in the kernel and has not stopped yet.
+        "4/4 T 7 7",
+        "4/14 D 7 7",
+        # A group of its own, the same session; and a group that another session's process joined.
+        "5/5 S 5 7",
+        "6/6 S 7 6",
+    )
+    assert running_of(7, proc) == [1, 4, 5, 6]
+    assert running_of(8, proc) == [3]
+    assert running_of(9, proc) == []
+    assert members_of(7, proc) == [1, 2, 4, 5, 6]
+    assert outside_of(7, proc) == [5]
+
+
+def test_what_has_not_ended_is_seen_though_its_first_thread_has(tmp_path: Path) -> None:
+    proc = proc_of(tmp_path, "1/1 Z 7 7", "2/2 Z 7 7", "2/12 D 7 7", "3/3 X 7 7", "4/4 T 7 7")
+    assert left_of(7, proc) == [2, 4]
+    assert left_of(7, tmp_path / "no-list") == []
+
+
+GROUPS_OF_ITS_OWN = """
+import os, subprocess, sys, time
+target = sys.argv[-1]
+child = (
+    "import os, signal, sys, time\\n"
+    "os.setpgid(0, 0)\\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n"
+    "while True: open(sys.argv[1], 'w').write(str(time.monotonic_ns())); time.sleep(0.005)\\n"
+)
+print("child", subprocess.Popen([sys.executable, "-c", child, target]).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_child_in_a_group_of_its_own_is_frozen_and_ended_with_its_server(tmp_path: Path) -> None:
+    target = tmp_path / "time"
+
+    class Grouping(Scripts):
+        def command(self, image_digest: str) -> ServerCommand:
+            return ServerCommand((sys.executable, "-c", GROUPS_OF_ITS_OWN, str(target)))
+
+    server = ProcessRunner(Grouping(), stop_grace_s=0.2).launch(ImageRef("", "image"), "king")
+    try:
+        assert eventually(lambda: target.exists() and bool(target.read_text()))
+        child = int(server.log_tail().split()[1])
+        assert os.getpgid(child) != server.pid
+        server.pause()
+        assert running_of(server.pid) == []
+        frozen = target.read_text()
+        server.resume()
+        assert eventually(lambda: target.read_text() not in ("", frozen))
+    finally:
+        server.stop()
+    assert not is_running(child)
+
+
+def test_a_server_is_stopped_only_when_nothing_it_started_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What holds the memory of a GPU ends some time after it was killed; nothing else here does.
+    looks: list[list[int]] = [[41, 42], [42], []]
+    monkeypatch.setattr(process_module, "left_of", lambda _: looks.pop(0))
+    with launched(SERVER) as server:
+        server.stop()
+        assert looks == []
+        assert server.exit_code == -signal.SIGTERM
+
+
+def test_what_cannot_be_ended_is_a_fault_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert END_S == 60
+    with launched(SERVER) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(process_module, "END_S", 0.05)
+            patched.setattr(process_module, "left_of", lambda _: [42])
+            with pytest.raises(InfrastructureFaultError) as caught:
+                server.stop()
+        assert caught.value.cause is InfrastructureCause.HOST_FAILED
+        assert caught.value.detail.startswith("the server's processes [42] could not be ended")
+    assert not is_running(server.pid)
 
 
 def test_a_server_that_says_nothing_is_found_by_its_port_and_its_own_health_path() -> None:
