@@ -18,6 +18,8 @@ _HEAD: Final = """# Benchmarks
 
 Generated from `benchmarks/results.json` by `make bench ARGS=--docs`; do not edit. Each value is a
 ratio of two things measured side by side in one run, so that it can be compared between machines.
+What real servers on GPUs measured, and what follows from it, is in
+[calibration.md](calibration.md).
 
 | benchmark | value | goal | reached | rounds | what it is |
 |---|---|---|---|---|---|

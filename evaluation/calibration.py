@@ -98,13 +98,19 @@ def calibrate(
     *,
     gates: GatePolicy = GatePolicy(),  # noqa: B008 - frozen
     slack_ppm: int = DEFAULT_SLACK_PPM,
+    digests: Sequence[str] | None = None,
 ) -> Calibration:
     """Measure honest runs and propose gates in the place of ``gates``.
+
+    ``digests`` are those that the evidence is stored under; without them each is spelled anew, as
+    is right for evidence that this program made. Evidence of an older program has another spelling
+    today, and its calibration, whose resamples are drawn by the digests, would change with it.
 
     Every run is one start of a server. Raises :class:`CalibrationError` for fewer than
     :data:`MIN_RUNS` runs, for runs of several tracks or with a fault, and for a run given twice.
     """
-    digests = tuple(f"sha256:{hashlib.sha256(canonical(one)).hexdigest()}" for one in evidence)
+    if digests is None:
+        digests = [f"sha256:{hashlib.sha256(canonical(one)).hexdigest()}" for one in evidence]
     _check(evidence, digests)
     own = [gate_figures(one, gates) for one in evidence]
     drawn = [
@@ -117,7 +123,7 @@ def calibrate(
     return Calibration(
         facts=facts,
         track=evidence[0].track,
-        runs=digests,
+        runs=tuple(digests),
         prompts=sum(len(one.answers) for one in evidence),
         tokens=sum(len(answer.tokens) for one in evidence for answer in one.answers),
         wall_within_ppm=_distribution(_within_ppm(one) for one in evidence),

@@ -30,10 +30,12 @@ class HonestContest(NamedTuple):
 
 
 class HonestRuns(NamedTuple):
-    """The runs, what they hold for, the version of the baseline's engine where it said one, the
-    gates they were judged by, and a sentence for each run that was left out."""
+    """The runs and the digests they are stored under, what they hold for, the version of the
+    baseline's engine where it said one, the gates they were judged by, and a sentence for each run
+    that was left out."""
 
     runs: tuple[EntrantEvidence, ...]
+    digests: tuple[str, ...]
     facts: CalibrationFacts
     version: str | None
     gates: tuple[GatePolicy, ...]
@@ -58,7 +60,7 @@ def honest_runs(
     :class:`evaluation.evidence.EvidenceError` where evidence is missing or changed.
     """
     wanted, runs, left_out = set(named), [], []
-    baselines = []
+    baselines, digests = [], []
     for contest in contests:
         outcome = contest.manifest.outcome
         if outcome.status != "completed":
@@ -71,6 +73,7 @@ def honest_runs(
                 continue
             if found.fault is None or wanted:
                 runs.append(found)
+                digests.append(part.evidence_digest)
             else:
                 why = f"{found.entrant_id} of '{contest.name}' is left out: {found.fault.detail}"
                 left_out.append(why)
@@ -90,6 +93,7 @@ def honest_runs(
         engine = engine_words(", ".join(dict.fromkeys(one.image_digest for one in runs)), version)
     return HonestRuns(
         runs=tuple(runs),
+        digests=tuple(digests),
         facts=CalibrationFacts(
             model=_one("models", [one.manifest.plan.model_name for one in contests], ""),
             gpu=gpu,

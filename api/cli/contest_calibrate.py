@@ -150,7 +150,13 @@ def calibrate(
         gates = rules.policy.gates
     for sentence in found.left_out:
         sys.stderr.write(sentence + "\n")
-    document = calibrated(found.runs, found.facts, gates=gates, slack_ppm=slack * _PPM_A_PERCENT)
+    document = calibrated(
+        found.runs,
+        found.facts,
+        gates=gates,
+        slack_ppm=slack * _PPM_A_PERCENT,
+        digests=found.digests,
+    )
     out.write_bytes(canonical_calibration(document))  # nothing more: its digest is the file's too
     sys.stdout.write(f"{calibration_digest(document)}\n")
     if unsealed is not None:

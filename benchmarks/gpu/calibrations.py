@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,6 @@ from evaluation.calibration import (
     Calibration,
     CalibrationFacts,
     calibrate,
-    calibration_digest,
     canonical_calibration,
     read_calibration,
 )
@@ -31,7 +31,7 @@ class Gathering:
     """Honest A/A evidence as bundles are read one after another, by model, GPU and engine."""
 
     def __init__(self) -> None:
-        self._runs: dict[CalibrationFacts, list[EntrantEvidence]] = defaultdict(list)
+        self._runs: dict[CalibrationFacts, list[tuple[str, EntrantEvidence]]] = defaultdict(list)
         self._gates: dict[CalibrationFacts, GatePolicy] = {}
 
     def add(self, entry: Entry, bundle: Bundle) -> None:
@@ -40,12 +40,22 @@ class Gathering:
             return
         facts = facts_of(entry, bundle)
         self._gates.setdefault(facts, bundle.manifest.plan.policy.gates)
-        self._runs[facts] += [one for one in evidence_in(bundle).values() if one.fault is None]
+        found = evidence_in(bundle)
+        self._runs[facts] += [
+            (part.evidence_digest, found[part.entrant_id])
+            for part in bundle.manifest.entrants
+            if found[part.entrant_id].fault is None
+        ]
 
     def calibrations(self) -> list[Calibration]:
         """One for each model, GPU and engine of which there are enough runs."""
         return [
-            calibrate(runs, facts, gates=self._gates[facts])
+            calibrate(
+                [one for _, one in runs],
+                facts,
+                gates=self._gates[facts],
+                digests=[digest for digest, _ in runs],
+            )
             for facts, runs in self._runs.items()
             if len(runs) >= MIN_RUNS
         ]
@@ -85,7 +95,5 @@ def write_calibrations(calibrations: Sequence[Calibration], folder: Path = DATA)
 
 def read_calibrations(folder: Path = DATA) -> dict[str, Calibration]:
     """All documents of the folder by their digest, in the order of their names."""
-    found = [
-        read_calibration(path.read_bytes()) for path in sorted(folder.glob("calibration-*.json"))
-    ]
-    return {calibration_digest(one): one for one in found}
+    found = [path.read_bytes() for path in sorted(folder.glob("calibration-*.json"))]
+    return {f"sha256:{sha256(data).hexdigest()}": read_calibration(data) for data in found}

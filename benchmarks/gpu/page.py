@@ -89,9 +89,12 @@ def plots_of(found: Measured) -> dict[str, str]:
     if speeds:
         title = "Saved of the baseline's time, with intervals; red: none"
         plots["speed.svg"] = strip_svg(title, "%", speeds, limit=0)
+    several = len({power.gpu for power in found.powers}) > 1
     powers = [
         Curve(
-            f"{one.blocks} x {one.prompts_per_block}, {power.gpu or 'no GPU'}, {power.model}{who}",
+            f"{one.blocks} x {one.prompts_per_block}, {power.model}"
+            + (f", {power.gpu or 'no GPU'}" if several else "")
+            + who,
             [(gain / PPM, count / one.contests) for gain, count in counts],
             dashed=bool(who),
         )

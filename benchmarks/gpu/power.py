@@ -243,20 +243,27 @@ def _longest_blocks(track: TrackPolicy, costs: Costs, most: int) -> tuple[int, i
 
 
 def _setups(track: TrackPolicy, costs: Costs, per_block: int) -> list[Setup]:
-    """The shipped plan where a measured block is long enough for it, and blocks as long as was
-    measured, or as a policy allows, as often as a GPU hour holds them."""
-    shipped = track.contest
+    """The shipped plan where a measured block is long enough for it, blocks as long as was
+    measured, or as a policy allows, as often as a GPU hour holds them, and where a policy allows
+    too few prompts for a measured block, as many whole ones: fewer and longer answers fill them."""
     found = []
-    if shipped.prompts_per_block <= per_block:
+    if track.contest.prompts_per_block <= per_block:
         found.append(Setup("the shipped plan", track))
     shape = _longest_blocks(track, costs, per_block)
     if shape is not None:
-        blocks, per_block = shape
-        contest = msgspec.structs.replace(
-            shipped, prompts=blocks * per_block, prompts_per_block=per_block
-        )
-        found.append(Setup("one GPU hour", msgspec.structs.replace(track, contest=contest)))
+        found.append(_setup("one GPU hour", track, *shape))
+        longer = replace(costs, prompt_ms=-(-costs.prompt_ms * per_block // shape[1]))
+        if shape[1] < per_block and blocks_within(HOUR, longer, shape[1]) >= shape[0]:
+            name = "one GPU hour, with answers so long that fewer fill as long a block"
+            found.append(_setup(name, track, shape[0], per_block))
     return found
+
+
+def _setup(name: str, track: TrackPolicy, blocks: int, per_block: int) -> Setup:
+    contest = msgspec.structs.replace(
+        track.contest, prompts=blocks * per_block, prompts_per_block=per_block
+    )
+    return Setup(name, msgspec.structs.replace(track, contest=contest))
 
 
 def _simulated(setup: Setup, pool: Pool, contests: int) -> Simulated:

@@ -14,8 +14,11 @@ For whoever brings bundles of a GPU host:
    ``--contests 100`` is a quick look. Without a folder only plots and page are written, from the
    data that is there: after a change to ``benchmarks/gpu/contradictions.md``, for instance.
 4. Write into ``benchmarks/gpu/contradictions.md`` where the figures contradict what was assumed.
-5. To ship a calibration, copy what ``--gates`` prints into the policy's track.
-6. ``python -m benchmarks.gpu.kept BUNDLE…`` puts small bundles into ``tests/data``.
+5. To ship a calibration, copy what ``--gates`` prints into the policy's track, as
+   ``benchmarks/gpu/trial.toml`` has it.
+6. ``python -m benchmarks.gpu.kept --into gpu/FOLDER BUNDLE…`` puts small bundles into
+   ``tests/data``. Their ``bundles.toml`` goes beside them, so that step 3 can be done again from
+   there; those of bundles that are too large to keep lie in ``benchmarks/gpu/catalogues``.
 7. ``make bench ONLY=false_crowns`` and ``ONLY=smallest_gain_95`` have rows for the new pools.
 """
 
@@ -85,6 +88,7 @@ def keep_folders(folders: Sequence[Path], data: Path = DATA, contests: int = CON
     for the summaries, whose entrants are judged under those too. Raises
     :class:`~benchmarks.gpu.catalogue.CatalogueError` and :class:`~evaluation.bundle.BundleError`.
     """
+    data.mkdir(parents=True, exist_ok=True)
     gathering = Gathering()
     listed = [
         (folder, name, entry)

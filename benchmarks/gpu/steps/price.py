@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from benchmarks.gpu.policies import TRACK, policy_of
+from benchmarks.gpu.policies import TRACK, Manner, Size, policy_of
 from benchmarks.gpu.program import StepError
 from benchmarks.gpu.servers import address, launched, questions_of
 from benchmarks.gpu.tables import table_of
@@ -22,6 +22,7 @@ from evaluation.measure import Questions, Stretch, ask_stretch
 from evaluation.plan import ContestPlan
 from evaluation.prompts import prompts_for
 from evaluation.tokenizers import load_tokenizer
+from ledger.policy import TrackPolicy
 from ledger.rules.seed import seed_from_block_hash
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 ROUND: Final = (True, False, False, True)
 """Whether logprobs are asked for, block by block."""
+_NO_INTERVAL_PPM: Final = 500_000
+"""Four blocks are enough for an interval of that confidence, as a policy must have one."""
 _US: Final = 1_000_000
 
 
@@ -68,13 +71,21 @@ def _block(questions: Questions, url: str, place: int) -> Stretch:
     return _whole(ask_stretch(questions, url, questions.load(contents, f"price-{place}")))
 
 
+def track_of(model_name: str, size: Size, manner: Manner, ask_logprobs: bool) -> TrackPolicy:
+    """The policy of one round, whose blocks nobody takes an interval of."""
+    manner = replace(
+        manner,
+        ask_logprobs=ask_logprobs,
+        require_logprobs=False,
+        confidence_ppm=_NO_INTERVAL_PPM,
+    )
+    return policy_of(model_name, replace(size, blocks=len(ROUND)), manner).tracks[TRACK]
+
+
 def _questions(campaign: Campaign, ask_logprobs: bool, number: int) -> Questions:
     """What a round asks: of each round other prompts, all of one length."""
-    manner = replace(campaign.manner, ask_logprobs=ask_logprobs, require_logprobs=False)
-    track = policy_of(campaign.model_name, campaign.size, manner).tracks[TRACK]
-    contest = msgspec.structs.replace(
-        track.contest, prompts=len(ROUND) * campaign.size.prompts_per_block, repeated_prompts=0
-    )
+    track = track_of(campaign.model_name, campaign.size, campaign.manner, ask_logprobs)
+    contest = msgspec.structs.replace(track.contest, repeated_prompts=0)
     block_hash = campaign.seed_hash(f"price {number}")
     tokenizer = load_tokenizer(campaign.program.model)
     prompts = prompts_for(seed_from_block_hash(block_hash), contest, tokenizer)

@@ -192,6 +192,17 @@ def test_the_price_is_the_ratio_within_each_round_whatever_the_machine_drifts() 
     assert price.ratios(timed(1, 2, 3)) == []
 
 
+@pytest.mark.parametrize("blocks", [2, 20])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_round_of_the_price_has_its_four_blocks_whatever_a_contest_has(
+    blocks: int, asked: bool
+) -> None:
+    size = Size(blocks, prompts_per_block=250, context_tokens=64, output_tokens=8, streams=2)
+    track = price.track_of("m", size, Manner(), asked)
+    assert (track.contest.prompts, track.contest.prompts_per_block) == (1_000, 250)
+    assert track.contest.ask_logprobs is asked
+
+
 def test_a_block_ends_with_the_last_token_of_its_last_answer() -> None:
     answers = [
         Answer(tokens=(1, 2), arrival_us=(5, 10), end_us=99, finish_reason="length", sent_us=sent)

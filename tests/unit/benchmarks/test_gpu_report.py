@@ -13,8 +13,14 @@ from gpu_summaries import GPU, drawn, summary
 
 from benchmarks.gpu import power
 from benchmarks.gpu.beside import Asked, Forced, Price, references_of
-from benchmarks.gpu.calibrations import read_calibrations
-from benchmarks.gpu.catalogue import CATALOGUE, CatalogueError, read_catalogue, write_catalogue
+from benchmarks.gpu.calibrations import Gathering, calibration_for, facts_of, read_calibrations
+from benchmarks.gpu.catalogue import (
+    CATALOGUE,
+    CatalogueError,
+    Entry,
+    read_catalogue,
+    write_catalogue,
+)
 from benchmarks.gpu.extract import evidence_in, summary_of
 from benchmarks.gpu.kept import KEPT
 from benchmarks.gpu.measured import read_measured
@@ -24,11 +30,13 @@ from benchmarks.gpu.summary import MARGINS_MILLI, read_summaries, write_summary
 from evaluation.blocks import blocks_of
 from evaluation.bundle import read_bundle
 from evaluation.calibrated_gates import CALIBRATED
+from evaluation.calibration import calibration_digest
 from evaluation.entrant import ForcedAnswer
 from evaluation.forcing import ForcedToken
 from ledger.gate_policy import GatePolicy
 from ledger.rules.interval import block_log_ratios_ppm
 
+CATALOGUES = Path(power.__file__).with_name("catalogues")
 NAMES = ("reference-aa", "reference-cheats")
 LISTED = """
 [reference-aa]
@@ -147,6 +155,36 @@ def test_the_calibration_is_that_of_the_honest_runs(data: Path) -> None:
     limits = msgspec.toml.decode(body, type=dict[str, int])
     assert set(limits) == set(CALIBRATED)
     assert msgspec.structs.replace(GatePolicy(), **limits) == found.gates
+
+
+def test_the_shipped_calibration_follows_from_the_kept_bundle() -> None:
+    folder = KEPT / "gpu" / "h100-7b"
+    gathering = Gathering()
+    for name, entry in read_catalogue(folder).items():
+        gathering.add(entry, read_bundle(folder / f"{name}.zip"))
+    (found,) = gathering.calibrations()
+    assert found == read_calibrations()[calibration_digest(found)]
+
+
+def test_the_shipped_summaries_follow_from_the_kept_bundles() -> None:
+    shipped = {one.name: one for one in read_summaries()}
+    calibrations = list(read_calibrations().values())
+    for path in sorted(KEPT.glob(f"gpu/*/{CATALOGUE}")):
+        for name, entry in read_catalogue(path.parent).items():
+            bundle = read_bundle(path.with_name(f"{name}.zip"))
+            held = calibration_for(facts_of(entry, bundle), calibrations)
+            known_as = f"{path.parent.name}-{name}"
+            found = summary_of(known_as, entry, bundle, None if held is None else held.gates)
+            assert found == shipped.pop(known_as)
+    for path in CATALOGUES.glob("*.toml"):  # of bundles that are too large to be kept
+        entries = msgspec.toml.decode(path.read_bytes(), type=dict[str, Entry])
+        for name, entry in entries.items():
+            left = shipped.pop(f"{path.stem}-{name}")
+            assert (left.what, left.about, left.engine) == (entry.what, entry.about, entry.engine)
+            named = {one.arm: one.name for one in left.verdicts}
+            expected = {one.arm: one.expected for one in left.verdicts if one.expected}
+            assert (named, expected) == (entry.names, entry.codes)
+    assert shipped == {}
 
 
 def test_the_shipped_page_is_the_one_generated_from_the_shipped_data() -> None:

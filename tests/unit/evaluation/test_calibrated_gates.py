@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import pytest
 
+import benchmarks.gpu
 from benchmarks.gpu.calibrations import read_calibrations
 from evaluation.calibrated_gates import CALIBRATED, gates_of
 from evaluation.calibration import (
@@ -20,6 +22,7 @@ from ledger import policies
 from ledger.gate_policy import GatePolicy
 from ledger.policy import TrackPolicy, parse_policy_toml
 
+TRIAL = Path(benchmarks.gpu.__file__).with_name("trial.toml")
 SEEN = Distribution(samples=2, least=1, median=1, greatest=1)
 
 
@@ -101,6 +104,18 @@ def test_a_shipped_policy_has_the_gates_of_the_calibration_it_names(name: str) -
     documents = read_calibrations()
     for track in parse_policy_toml(policies.load(name)).tracks.values():
         assert otherwise(track, documents) is None
+
+
+def test_the_trials_policy_has_the_gates_of_the_calibration_it_names() -> None:
+    documents = read_calibrations()
+    (track,) = parse_policy_toml(TRIAL.read_text(encoding="utf-8")).tracks.values()
+    assert otherwise(track, documents) is None
+    facts = documents[track.calibration].facts
+    assert (facts.model, facts.gpu, facts.engine) == (
+        track.model,
+        "NVIDIA H100 80GB HBM3",
+        "vLLM 0.25.1",
+    )
 
 
 def test_gates_that_do_not_follow_would_be_noticed() -> None:

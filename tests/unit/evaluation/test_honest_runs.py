@@ -14,6 +14,7 @@ from api.cli.main import app
 from api.errors import ExitCode
 from evaluation.bundle import write_bundle
 from evaluation.calibration import CalibrationError, read_calibration
+from evaluation.calibration import calibrate as calibrated
 from evaluation.evidence import EvidenceStore, digest_of, read_evidence
 from evaluation.gpus import GpuFacts, read_gpus
 from evaluation.honest_runs import HonestContest, HonestRuns, engine_words, honest_runs
@@ -89,6 +90,24 @@ def test_one_with_a_fault_is_left_out_unless_it_is_named(tmp_path: Path) -> None
     assert (names(named), named.left_out) == (["fast"], ())
     with pytest.raises(CalibrationError, match="no contest here has slow; they have fast, faster"):
         honest_runs([contest], ["slow", "fast"])
+
+
+def test_evidence_of_an_older_program_keeps_the_digest_it_is_stored_under(tmp_path: Path) -> None:
+    contest = honest(tmp_path / "a")
+    store = contest.evidence
+    assert isinstance(store, EvidenceStore)
+    first, second = contest.manifest.entrants
+    older = json.loads(store.get(first.evidence_digest))
+    for answer in older["answers"]:
+        del answer["named_tokens"]
+    parts = (changed(first, evidence_digest=store.put(json.dumps(older).encode())), second)
+    found = honest_runs(
+        [contest._replace(manifest=changed(contest.manifest, entrants=parts))],
+    )
+    stored_under = (parts[0].evidence_digest, second.evidence_digest)
+    assert found.digests == stored_under
+    assert calibrated(found.runs, found.facts, digests=found.digests).runs == stored_under
+    assert calibrated(found.runs, found.facts).runs != stored_under
 
 
 def test_runs_of_different_machines_or_versions_are_not_mixed(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from evaluation.manifest import read_manifest, spelled_part
 from ledger.codes import DisqualificationCode
 
 BUNDLES = bundles_in()
+JUDGED = [one for one in BUNDLES if read_recorded(one).verdicts]
+VOID = [one for one in BUNDLES if one not in JUDGED]
 FLIPS = 24
 
 
@@ -69,7 +71,8 @@ def test_it_is_judged_again_as_it_was(path: Path) -> None:
     bundle = read_bundle(path)
     assert bundle.rejudged.differences == ()
     assert recorded_of(bundle) == read_recorded(path)
-    assert len(bundle.rejudged.verdicts) == len(bundle.manifest.plan.entrants)
+    judged = bundle.manifest.plan.entrants if bundle.manifest.outcome.status == "completed" else ()
+    assert len(bundle.rejudged.verdicts) == len(judged)
 
 
 def test_a_flipped_bit_anywhere_is_refused(path: Path) -> None:
@@ -104,6 +107,7 @@ def test_another_verdict_under_a_new_seal_is_refused(path: Path) -> None:
             open_bundle(resealed(data, false))
 
 
+@pytest.mark.parametrize("path", JUDGED, ids=lambda path: str(path.relative_to(KEPT)))
 def test_a_faster_time_under_a_new_seal_is_refused(path: Path) -> None:
     data = path.read_bytes()
     manifest = read_manifest(open_bundle(data).manifest_bytes)
@@ -116,6 +120,20 @@ def test_a_faster_time_under_a_new_seal_is_refused(path: Path) -> None:
         open_bundle(
             resealed(data, spelled_part(msgspec.structs.replace(manifest, outcome=outcome)))
         )
+
+
+@pytest.mark.parametrize("path", VOID, ids=lambda path: str(path.relative_to(KEPT)))
+def test_a_void_contest_that_is_said_to_count_is_refused(path: Path) -> None:
+    manifest = read_manifest(open_bundle(path.read_bytes()).manifest_bytes)
+    assert manifest.outcome.void_cause == "drifted"
+    counted = msgspec.structs.replace(
+        manifest.outcome, status="completed", void_cause=None, detail=""
+    )
+    false = spelled_part(msgspec.structs.replace(manifest, outcome=counted))
+    with pytest.raises(
+        BundleError, match=r"cannot be judged again: .* 0 forced answers to 96 prompts"
+    ):
+        open_bundle(resealed(path.read_bytes(), false))
 
 
 def test_a_bundle_is_kept_whole_or_not_at_all(
