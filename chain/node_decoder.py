@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from scalecodec.base import RuntimeConfigurationObject, ScaleBytes
+from scalecodec.base import RuntimeConfigurationObject, ScaleBytes, ScaleDecoder
 from substrateinterface import SubstrateInterface
 from substrateinterface.storage import StorageKey
 from substrateinterface.utils.hasher import xxh128
@@ -60,6 +60,9 @@ class _NoSocket:
         """Nothing is open."""
 
 
+_OF_THE_LIBRARY: Final = RuntimeConfigurationObject.all_subclasses(ScaleDecoder)
+
+
 class _Types(RuntimeConfigurationObject):  # type: ignore[misc]
     """scalecodec's registry, which remembers the classes that it found or made once it is whole.
 
@@ -71,6 +74,15 @@ class _Types(RuntimeConfigurationObject):  # type: ignore[misc]
         self.is_whole = False
         self._found: dict[str, Any] = {}
         super().__init__()
+
+    @classmethod
+    def all_subclasses(cls, class_: type) -> Any:
+        """The library's own classes, without those that other registries have made since.
+
+        Those are tens of thousands in a process that has had many decoders: walking through them
+        would take longer than all else about one more.
+        """
+        return _OF_THE_LIBRARY if class_ is ScaleDecoder else super().all_subclasses(class_)
 
     def get_decoder_class(self, type_string: str | dict[str, Any]) -> Any:
         """The class that decodes a type; it is this registry's from then on."""
@@ -158,6 +170,7 @@ class MetadataCache:
 
     def __init__(self) -> None:
         self._kept: Kept[str, Any] = Kept(MAX_RUNTIMES)
+        self._has_new = False
 
     def get(self, key: str) -> Any:
         """The metadata, or None."""
@@ -166,13 +179,20 @@ class MetadataCache:
     def set(self, key: str, value: Any) -> None:
         """Keep it."""
         self._kept.put(key, value)
+        self._has_new = True
+
+    def took_new(self) -> bool:
+        """Whether any was kept since this was asked last."""
+        had, self._has_new = self._has_new, False
+        return had
 
 
 def _spare_the_collector() -> None:
     """Take metadata out of the garbage collector's rounds: a million objects that live for long.
 
     Looking through them takes longer than decoding a hundred blocks. What was left of a runtime
-    that is no longer kept is collected before.
+    that is no longer kept is collected before. One more decoder over metadata at hand has a few
+    thousand objects of its own, which are left to the collector.
     """
     gc.unfreeze()
     gc.collect()
@@ -207,6 +227,7 @@ class Decoders:
             if found is None:
                 with DECODING:
                     found = Decoder(self._call, self._metadata, block_hash)
+                    is_new = self._metadata.took_new()
                 if found.runtime_version != version:
                     msg = (
                         f"block {block_hash} was said to be made by runtime {version} and then by "
@@ -216,6 +237,7 @@ class Decoders:
                 self._kept[version] = found
                 while len(self._kept) > MAX_RUNTIMES:
                     self._kept.popitem(last=False)
-                _spare_the_collector()
+                if is_new:
+                    _spare_the_collector()
             self._kept.move_to_end(version)
             return found

@@ -1,8 +1,15 @@
-"""How tests are spread over processes, where `pytest -n` asks for several."""
+"""How tests are spread over processes, where `pytest -n` asks for several, and over cores."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+# Before numpy is loaded, which reads them once. Its threads wait for each other by spinning: on
+# cores that other tests use too, small products take ten times as long. Servers of contests have
+# one thread as well.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 ONE_ENGINE = (
     "tests/containers/",

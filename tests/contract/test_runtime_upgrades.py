@@ -10,7 +10,10 @@ from itertools import count
 from typing import Any
 
 import pytest
+from scalecodec.base import RuntimeConfigurationObject, ScaleDecoder
+from scalecodec.types import Struct
 
+from chain import node_decoder
 from chain.ahead import read_ahead
 from chain.node import NodeChain
 from chain.port import Block, ChainUnavailableError
@@ -73,6 +76,28 @@ def test_going_back_and_forth_over_an_upgrade_fetches_nothing_again(
                     truth()["treasury"], chain.block(number).hash
                 ) == balance_at(number)
         assert len(node.metadata_of) == 2
+
+
+def test_only_new_metadata_is_taken_out_of_the_collector_s_rounds(
+    versions: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared: list[None] = []
+    monkeypatch.setattr(node_decoder, "_spare_the_collector", lambda: spared.append(None))
+    for _ in range(3):
+        with scripted_node(upgraded(*versions)) as node:
+            chain = NodeChain(node.url)
+            for number in (UPGRADED_AT, HEAD):
+                assert chain.block(number).spec_version == made_by(*versions, number)
+        assert len(spared) == 2
+
+
+def test_a_registry_begins_with_the_library_s_own_types_alone() -> None:
+    """Of another runtime's a process may hold thousands, under names that this one has too."""
+    stray = type("MadeForAnotherRuntime", (Struct,), {})
+    assert stray in RuntimeConfigurationObject.all_subclasses(ScaleDecoder)
+    types = node_decoder._Types().type_registry["types"]
+    assert types["struct"] is Struct
+    assert stray.__name__.lower() not in types
 
 
 def test_state_is_read_by_the_runtime_that_wrote_it(versions: tuple[int, int]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from benchmarks.gpu.hill_rounds import (
 )
 from benchmarks.gpu.policies import arena_policy
 from benchmarks.gpu.program import Clock, Program, Ran, StepError
+from benchmarks.gpu.settings import Engines
 from benchmarks.gpu.throughput import tokens_per_s
 from evaluation.bundle import read_bundle
 from evaluation.reference.model import DEFAULT_SEED, init_weights
@@ -35,6 +37,20 @@ SMALLEST = (
     # A busy machine may be as slow as it likes: no verdict is asserted that hangs on time.
     *("--max-drift-ppm", "1000000", "--max-client-lag-us", "10000000"),
 )
+
+ARMS: Mapping[str, tuple[str, ...]] = {
+    "aa": (),
+    "honest": ("prefix-cache",),
+    "transformers": (),
+    "cheats": ("fp8-weights", "fp8-kv"),
+    "field": ("float64", "other-weights"),
+    "proxies": ("honest", "forge"),
+    "references": (),
+    "price": (),
+    "tp": ("copy",),
+}
+"""Each step, in its turn, with some of its arms (all where none is named): most of what a contest
+takes here is the start of its servers."""
 
 
 class InProcess(Program):
@@ -96,26 +112,37 @@ def replayed(folder: Path, into: Path) -> list[Standing]:
     return found
 
 
+@pytest.fixture(scope="module")
+def again(hill: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which that hill was played again, from its bundles alone."""
+    folder = tmp_path_factory.mktemp("again")
+    replayed(hill, folder)
+    return folder
+
+
 @pytest.mark.slow
 def test_a_hill_is_played_to_its_end_and_its_bundles_give_the_same_kings_and_weights(
-    hill: Path, tmp_path: Path
+    hill: Path, again: Path
 ) -> None:
     before = standings_in(hill)
     assert [one.round for one in before] == [1, 2, 3]
     assert all(sum(one.shares_ppm.values()) == 1_000_000 for one in before)
-    assert replayed(hill, tmp_path) == before
+    assert standings_in(again) == before
     names = ["weights", "contests", "reigns", *(f"payouts-{miner}" for miner in MINERS)]
     for name in names:
-        own, again = (folder / f"hill-{name}.out" for folder in (hill, tmp_path))
-        assert json.loads(own.read_text("utf-8")) == json.loads(again.read_text("utf-8"))
+        first, second = (folder / f"hill-{name}.out" for folder in (hill, again))
+        assert json.loads(first.read_text("utf-8")) == json.loads(second.read_text("utf-8"))
 
 
 @pytest.mark.slow
-def test_a_hill_whose_ledger_went_on_elsewhere_is_not_taken_up(hill: Path, tmp_path: Path) -> None:
-    replayed(hill, tmp_path)
-    (tmp_path / STANDINGS).unlink()
+def test_a_hill_whose_ledger_went_on_elsewhere_is_not_taken_up(
+    hill: Path, again: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(again, folder)
+    (folder / STANDINGS).unlink()
     with pytest.raises(HillError, match="cannot be taken up"):
-        replayed(hill, tmp_path)
+        replayed(hill, folder)
 
 
 @pytest.mark.parametrize("folder", sorted(path.parent for path in KEPT.glob("*/hill-1.zip")))
@@ -131,16 +158,27 @@ def test_every_other_step_runs_through(
 ) -> None:
     monkeypatch.setattr(campaign, "Program", InProcess)
     folder = model.parent / "others"
-    steps = [name for name in campaign.NAMES if name != "hill"]
-    code = campaign.main([*steps, "--out", str(folder), "--model", str(model), *SMALLEST])
-    told = capsys.readouterr().out
-    assert code == 0, told
-    assert {path.stem for path in folder.glob("*.zip")} == {
-        *("aa", "honest", "transformers", "cheats", "proxies", "tp-0"),
-    }
-    for name in steps:
+    assert {*ARMS, "hill"} == set(campaign.NAMES)
+    for name, arms in ARMS.items():
+        words = [name, "--out", str(folder), "--model", str(model), *SMALLEST]
+        for arm in arms:
+            words += ["--only", arm]
+        code = campaign.main(words)
+        told = capsys.readouterr().out
+        assert code == 0, told
         assert (folder / f"{name}.txt").read_text("utf-8") in told + "\n"
+    assert {path.stem for path in folder.glob("*.zip")} == {
+        *("aa", "honest", "transformers", "cheats", "field", "proxies", "tp-0"),
+    }
     assert tokens_per_s(folder / "aa.zip") > 0
     forced = json.loads((folder / "references.json").read_text("utf-8"))
     assert all(one["once"] == one["twice"] for one in forced)
     assert "OTHERWISE" not in (folder / "cheats.txt").read_text("utf-8")
+
+
+def test_every_arm_of_the_rehearsal_is_in_one_of_its_steps() -> None:
+    engines = Engines("reference", {})
+    run = {arm for arms in ARMS.values() for arm in arms}
+    assert {arm.name for arm in (*engines.honest(), *engines.coarse())} <= run
+    # What each proxy does has contests of its own, in `test_cheats_before_a_server.py`.
+    assert {arm.name for arm in engines.proxied(1)} & run == {"honest", "forge"}
