@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from benchmarks.gpu.policies import policy_toml
 from benchmarks.measuring import ROOT, tell
+from evaluation.engines.profile import profile_names
 from ledger.policy import Policy
 
 VOID_EXIT: Final = 24
@@ -93,10 +94,13 @@ class Program:
         return ran.document
 
     def machine_words(self) -> list[str]:
-        """The options that say where things are on this machine."""
+        """The options that say where things are on this machine: engines of those profiles that
+        the contest knows, since an engine of no profile is refused."""
         words = ["--runner", "process", "--model", str(self.model)]
+        known = profile_names(self.profiles)
         for engine in self.engines:
-            words += ["--engine", engine]
+            if engine.partition("=")[0] in known:
+                words += ["--engine", engine]
         if self.profiles is not None:
             words += ["--profiles", str(self.profiles)]
         return words

@@ -122,5 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", _JSON)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            # A client that is not told would send its next request where nobody reads any more.
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
