@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from evaluation.entrant import EntrantEvidence
-from evaluation.records import ArmRecord, BlockRecord
+from evaluation.records import BlockRecord
 from ledger.units import PPM
 
 
@@ -74,16 +74,10 @@ def _times(run: int, evidence: EntrantEvidence) -> _Times:
         dated = len(answers) < 2 or any(answer.sent_us for answer in answers)
         if tokens and dated:
             lasted_us = max(answer.sent_us + answer.wall_us for answer in answers)
-            start = _Start(run, _start_of(evidence.record, block.block))
+            start = _Start(run, evidence.record.start_of(block.block))
             found[block.block] = start, lasted_us * 1_000 // tokens
     return found
 
 
 def _scored(blocks: Iterable[BlockRecord]) -> list[BlockRecord]:
     return [block for block in blocks if block.phase == "prompts" and not block.set_aside]
-
-
-def _start_of(record: ArmRecord, block: int) -> int:
-    """Which of its starts answered a block: the last one that began there or before."""
-    begun = [at for at, start in enumerate(record.starts) if start.first_block <= block]
-    return begun[-1] if begun else 0

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from evaluation.gpu_strangers import MAX_STRANGERS
-from evaluation.gpus import Gpu, GpuProcess
+from evaluation.gpus import Gpu, GpuProcess, greatest
 from evaluation.records import ArmRecord
 
 HELD_BACK: Final = (
@@ -154,11 +154,11 @@ def _line(
         greatest_mhz=max(known, default=None),
         celsius_before=None if before is None else before.celsius,
         celsius_after=after[-1].celsius if after else None,
-        greatest_celsius=_greatest(
+        greatest_celsius=greatest(
             [*(one.greatest_celsius for one in work), *(one.celsius for one in after)]
         ),
         memory_mib=gpu.memory_mib,
-        used_mib=_greatest(
+        used_mib=greatest(
             [*(one.greatest_memory_mib for one in work), *(one.memory_used_mib for one in after)]
         ),
         held_back=tuple(words for bit, words in HELD_BACK if reasons & bit),
@@ -168,10 +168,6 @@ def _line(
 def _of(uuid: str, gpus: Sequence[One] | None) -> list[One]:
     """Those of this GPU."""
     return [gpu for gpu in gpus or () if gpu.uuid == uuid]
-
-
-def _greatest(values: Sequence[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)
 
 
 def _known(figure: int | None) -> str:

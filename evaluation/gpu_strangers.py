@@ -8,23 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from evaluation.gpus import GpuFacts, GpuProcess
+from evaluation.runners.session import Process, read_process
 
 MAX_STRANGERS: Final = 16
 """So many are recorded of one moment, those with most memory first."""
 HIDDEN_MIB: Final = 1_024
 """A GPU with more memory in use than this has a process, listed or not; a driver needs less."""
-_ENDED: Final = frozenset("ZX")
 _MAX_DEPTH: Final = 64
-
-
-class _Process(NamedTuple):
-    state: str
-    parent: int
-    group: int
-    session: int
 
 
 class Neighbours:
@@ -97,17 +90,10 @@ class Neighbours:
 
     def _lives(self, pid: int) -> bool:
         found = self._read(pid)
-        return found is not None and found.state not in _ENDED
+        return found is not None and not found.ended
 
-    def _read(self, pid: int) -> _Process | None:
-        """proc(5); None where there is no such process, or no such list."""
-        try:
-            text = (self._proc / str(pid) / "stat").read_text(errors="replace")
-            # The name, in parentheses, may hold anything; what follows it is fixed.
-            state, parent, group, session = text.rpartition(")")[2].split()[:4]
-            return _Process(state, int(parent), int(group), int(session))
-        except (OSError, ValueError):
-            return None  # it has ended, or this is no Linux
+    def _read(self, pid: int) -> Process | None:
+        return read_process(pid, self._proc)
 
 
 def all_strangers(

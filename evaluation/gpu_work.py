@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_high
 from typing import IO, Final
@@ -21,9 +21,16 @@ from typing import IO, Final
 import msgspec
 
 from evaluation.answers import printable
-from evaluation.gpus import GPU_FIELDS, Gpu, GpuFacts, clock_drift_ppm, read_gpus
+from evaluation.gpus import (
+    GPU_FIELDS,
+    Gpu,
+    GpuFacts,
+    clock_drift_ppm,
+    greatest,
+    read_gpus,
+    sunk_ppm,
+)
 from evaluation.runners import guard
-from ledger.units import PPM
 
 SAMPLE_MS: Final = 2_000
 """One row a GPU so often: five of a block of 10 s, and next to nothing for the machine."""
@@ -165,12 +172,7 @@ def work_drift_ppm(blocks: Sequence[tuple[GpuFacts, GpuSamples]]) -> int | None:
         for gpu in samples.gpus or ():
             if gpu.median_mhz is not None and gpu.working >= MIN_WORKING_SAMPLES:
                 by_gpu.setdefault(gpu.uuid, []).append(gpu.median_mhz)
-    drifts = [
-        (max(clocks) - min(clocks)) * PPM // max(clocks)
-        for clocks in by_gpu.values()
-        if len(clocks) > 1 and max(clocks) > 0
-    ]
-    return max(drifts, default=None)
+    return sunk_ppm(by_gpu.values())
 
 
 def _summary(uuid: str, seen: Sequence[Gpu]) -> GpuWork:
@@ -186,15 +188,11 @@ def _summary(uuid: str, seen: Sequence[Gpu]) -> GpuWork:
         least_mhz=min(clocks, default=None),
         median_mhz=median_high(clocks) if clocks else None,
         greatest_mhz=max(clocks, default=None),
-        greatest_celsius=_greatest(gpu.celsius for gpu in seen),
-        greatest_power_mw=_greatest(gpu.power_mw for gpu in seen),
-        greatest_memory_mib=_greatest(gpu.memory_used_mib for gpu in seen),
+        greatest_celsius=greatest(gpu.celsius for gpu in seen),
+        greatest_power_mw=greatest(gpu.power_mw for gpu in seen),
+        greatest_memory_mib=greatest(gpu.memory_used_mib for gpu in seen),
         clock_reasons=union if reasons else None,
     )
-
-
-def _greatest(values: Iterable[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)
 
 
 def _unknown(why: str) -> GpuSamples:

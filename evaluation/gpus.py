@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -142,12 +142,22 @@ def clock_drift_ppm(moments: Sequence[GpuFacts]) -> int | None:
         for gpu in facts.gpus or ():
             if gpu.working_mhz is not None:
                 by_gpu.setdefault(gpu.uuid, []).append(gpu.working_mhz)
+    return sunk_ppm(by_gpu.values())
+
+
+def sunk_ppm(clocks_by_gpu: Iterable[Sequence[int]]) -> int | None:
+    """How far a GPU's clock sank below its highest, at worst; None where none was seen twice."""
     drifts = [
         (max(clocks) - min(clocks)) * PPM // max(clocks)
-        for clocks in by_gpu.values()
+        for clocks in clocks_by_gpu
         if len(clocks) > 1 and max(clocks) > 0
     ]
     return max(drifts, default=None)
+
+
+def greatest(values: Iterable[int | None]) -> int | None:
+    """The greatest of what is known; None where nothing is."""
+    return max((value for value in values if value is not None), default=None)
 
 
 def _asked(program: str, query: str, fields: Sequence[str]) -> str:

@@ -70,3 +70,8 @@ class ArmRecord(msgspec.Struct, frozen=True, kw_only=True):
     gpu_ms: int
     starts: tuple[StartRecord, ...]
     blocks: tuple[BlockRecord, ...]
+
+    def start_of(self, block: int) -> int:
+        """Which of its starts answered a block: the last one that began there or before."""
+        begun = [at for at, start in enumerate(self.starts) if start.first_block <= block]
+        return begun[-1] if begun else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.gpu.catalogue import Entry
@@ -26,7 +25,7 @@ from evaluation.figures import GateFigures, gate_figures
 from evaluation.gpu_lines import engine_of, gpu_lines
 from evaluation.judge import EntrantVerdict, judge
 from evaluation.manifest import BaselineEvidence, read_baseline
-from evaluation.records import ArmRecord, StartRecord
+from evaluation.records import ArmRecord
 from ledger.contest_policy import ContestPolicy
 from ledger.gate_policy import GatePolicy
 from ledger.rules.interval import block_log_ratios_ppm, rounded_mean, saved_ppm
@@ -44,9 +43,9 @@ def summary_of(name: str, entry: Entry, bundle: Bundle, calibrated: GatePolicy |
     """What is kept of a bundle; ``calibrated`` are the gates of the calibration for it, if any."""
     manifest = bundle.manifest
     plan, outcome = manifest.plan, manifest.outcome
-    baseline = read_baseline(bundle.get(manifest.baseline_evidence))
+    baseline = _baseline(bundle)
     evidence = evidence_in(bundle)
-    records = _records(bundle)
+    records = _records(baseline, evidence.values())
     return Summary(
         name=name,
         what=entry.what,
@@ -54,7 +53,7 @@ def summary_of(name: str, entry: Entry, bundle: Bundle, calibrated: GatePolicy |
         manifest_digest=bundle.manifest_digest,
         track=plan.track,
         model=plan.model_name,
-        engine=engine_in(entry, bundle),
+        engine=_engine(entry, baseline),
         host=_host(bundle),
         plan=_plan(plan.policy.contest),
         gates=plan.policy.gates,
@@ -153,7 +152,6 @@ def _blocks(
     clip_milli: int,
 ) -> tuple[BlockTimes, ...]:
     """The blocks that were answered whole."""
-    starts = () if record is None else record.starts
     found = []
     for block, places in enumerate(blocks_of(contest)):
         if places.stop > len(answers):
@@ -161,7 +159,7 @@ def _blocks(
         own = answers[places.start : places.stop]
         times = BlockTimes(
             block=block,
-            start=_start_of(block, starts),
+            start=0 if record is None else record.start_of(block),
             tokens=sum(len(one.tokens) for one in own),
             wall_us=max(one.sent_us + one.end_us for one in own) - min(one.sent_us for one in own),
             e2e_us=tuple(one.wall_us for one in own),
@@ -171,10 +169,6 @@ def _blocks(
             times = _with_margins(times, own, forced[places.start : places.stop], clip_milli)
         found.append(times)
     return tuple(found)
-
-
-def _start_of(block: int, starts: Sequence[StartRecord]) -> int:
-    return max(0, bisect_right([start.first_block for start in starts], block) - 1)
 
 
 def _place_of(block: int, record: ArmRecord | None) -> int | None:
@@ -270,20 +264,28 @@ def _figures(evidence: EntrantEvidence, gates: GatePolicy) -> GateFigures | None
 
 def gpu_name(bundle: Bundle) -> str:
     """The GPUs of a server, as :attr:`Summary.gpu` says it."""
-    return named_gpus(bundle.manifest.plan.policy.contest.limits.gpus, gpu_lines(_records(bundle)))
+    records = _records(_baseline(bundle), evidence_in(bundle).values())
+    return named_gpus(bundle.manifest.plan.policy.contest.limits.gpus, gpu_lines(records))
 
 
 def engine_in(entry: Entry, bundle: Bundle) -> str:
     """The engine as the catalogue calls it, with the version that the baseline's server said."""
-    version = engine_of(read_baseline(bundle.get(bundle.manifest.baseline_evidence)).records)
+    return _engine(entry, _baseline(bundle))
+
+
+def _engine(entry: Entry, baseline: BaselineEvidence) -> str:
+    version = engine_of(baseline.records)
     if version is None or version in entry.engine:
         return entry.engine
     return f"{entry.engine} {version}".strip()
 
 
-def _records(bundle: Bundle) -> list[ArmRecord]:
-    baseline = read_baseline(bundle.get(bundle.manifest.baseline_evidence))
-    own = [one.record for one in evidence_in(bundle).values()]
+def _baseline(bundle: Bundle) -> BaselineEvidence:
+    return read_baseline(bundle.get(bundle.manifest.baseline_evidence))
+
+
+def _records(baseline: BaselineEvidence, evidence: Iterable[EntrantEvidence]) -> list[ArmRecord]:
+    own = [one.record for one in evidence]
     return [*baseline.records, *(record for record in own if record is not None)]
 
 

@@ -8,19 +8,17 @@ the ledger itself had in force.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from api.app import Services, open_services
 from api.settings import Settings
+from benchmarks.paid_commit import Paid, paid_commit
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
 from ledger.commands.block_facts import (
     BlockFacts,
-    CommitFound,
-    Deposit,
     EpochPaid,
     NeuronChange,
     PoolSeen,
@@ -29,14 +27,6 @@ from ledger.commands.blocks import record_block
 from ledger.keys import ArenaKey, submission_id
 from ledger.policy import Policy
 from ledger.queries.weights import vector_in_force
-from ledger.rules.payload import parse_payload
-from ledger.rules.payments import (
-    BATCH_ALL,
-    PaymentEvidence,
-    PaymentExtrinsic,
-    TransferSeen,
-    expected_remark,
-)
 
 NETWORK: Final = "gpu-campaign"
 NETUID: Final = 14
@@ -140,33 +130,14 @@ class HillLedger:
     def submit(self, miner: str, digest: str) -> UUID:
         """A payment and a commit of this miner for the image, in two blocks."""
         hotkey, coldkey = MINERS[miner]
+        image = f"ghcr.io/{miner.lower()}/engine:v1"
+        paid = Paid(hotkey, coldkey, image, digest, self._fee.treasury_ss58, self._fee.fee_rao)
         number = self.head + 1
-        tx, remarks = block_hash(number, "payment"), (expected_remark(hotkey, digest),)
-        deposit = Deposit(3, tx, coldkey, self._fee.fee_rao, BATCH_ALL, remarks)
+        tx = block_hash(number, "payment")
+        deposit, commit = paid_commit(paid, number, block_hash(number), tx)
         self.block(deposits=(deposit,))
-        payload = json.dumps(
-            {
-                "image": f"ghcr.io/{miner.lower()}/engine:v1",
-                "digest": digest,
-                "payment_tx": tx,
-                "payment_block": block_hash(number),
-            }
-        ).encode()
-        transfer = TransferSeen(self._fee.treasury_ss58, self._fee.fee_rao, True)
-        extrinsic = PaymentExtrinsic(3, BATCH_ALL, True, coldkey, (transfer,), remarks)
-        commit = CommitFound(
-            hotkey=hotkey,
-            coldkey=coldkey,
-            uid=None,
-            form="plain",
-            index=1,
-            payload=payload,
-            parsed=parse_payload(payload),
-            succeeded=True,
-            evidence=PaymentEvidence(number, extrinsic, coldkey),
-        )
         at = self.block(commits=(commit,))
-        return submission_id(ARENA, hotkey, at, commit.place, payload)
+        return submission_id(ARENA, hotkey, at, commit.place, commit.payload)
 
     def _epoch(self, number: int) -> EpochPaid:
         """What the chain pays for the vector that was in force a block before."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from benchmarks.paid_commit import Paid, paid_commit
 from evaluation.images import ImageRef
 from evaluation.reference.image import reference_image_kinds, write_image
 from evaluation.reference.model import init_weights
 from evaluation.reference.model_files import save_model
 from ledger.application import Ledger
 from ledger.commands.arena import open_arena
-from ledger.commands.block_facts import BlockFacts, CommitFound, Deposit, NeuronChange
+from ledger.commands.block_facts import BlockFacts, NeuronChange
 from ledger.commands.blocks import record_block
 from ledger.contest_policy import ContestPolicy, ServerLimits
 from ledger.decisions.contest import ContestJudged, ContestPlanned
@@ -33,8 +33,6 @@ from ledger.policy import (
     TrackPolicy,
     WeightPolicy,
 )
-from ledger.rules.payload import parse_payload
-from ledger.rules.payments import PaymentEvidence, PaymentExtrinsic, TransferSeen, expected_remark
 from ledger.store.database import open_engine
 from ledger.store.logs import facts_of
 from ledger.store.migrate import upgrade
@@ -165,32 +163,12 @@ class RecoveryArena:
 
     def _submit(self, hotkey: str, image: ImageRef) -> UUID:
         number = self.ledger.head().effective_block + 1
-        tx, coldkey = _hash(number, "tx"), f"cold-{hotkey}"
-        remarks = (expected_remark(hotkey, image.digest),)
-        self._block(deposits=(Deposit(3, tx, coldkey, FEE_RAO, "Utility.batch_all", remarks),))
-        payload = json.dumps(
-            {
-                "image": image.repository or "reference",
-                "digest": image.digest,
-                "payment_tx": tx,
-                "payment_block": _hash(number),
-            }
-        ).encode()
-        transfer = TransferSeen(TREASURY, FEE_RAO, True)
-        extrinsic = PaymentExtrinsic(3, "Utility.batch_all", True, coldkey, (transfer,), remarks)
-        commit = CommitFound(
-            hotkey=hotkey,
-            coldkey=coldkey,
-            uid=None,
-            form="plain",
-            index=1,
-            payload=payload,
-            parsed=parse_payload(payload),
-            succeeded=True,
-            evidence=PaymentEvidence(number, extrinsic, coldkey),
-        )
+        name = image.repository or "reference"
+        paid = Paid(hotkey, f"cold-{hotkey}", name, image.digest, TREASURY, FEE_RAO)
+        deposit, commit = paid_commit(paid, number, _hash(number), _hash(number, "tx"))
+        self._block(deposits=(deposit,))
         at = self._block(commits=(commit,))
-        return submission_id(_ARENA, hotkey, at, commit.place, payload)
+        return submission_id(_ARENA, hotkey, at, commit.place, commit.payload)
 
 
 def _hash(number: int, what: str = "block") -> str:

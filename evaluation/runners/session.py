@@ -17,10 +17,23 @@ _STANDING_STILL: Final = _ENDED | frozenset("tT")
 """Stopped or traced, too."""
 
 
-class _Stat(NamedTuple):
+class Process(NamedTuple):
+    """A process (or thread) at one moment: its state's letter, and to whom it belongs."""
+
     state: str
+    parent: int
     group: int
     session: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.state in _ENDED
+
+
+def read_process(pid: int, proc: Path = _PROC) -> Process | None:
+    """The process of that number; None where there is none, or no such list."""
+    return _read(proc / str(pid) / "stat")
 
 
 def running_of(leader: int, proc: Path = _PROC) -> list[int]:
@@ -45,7 +58,7 @@ def members_of(leader: int, proc: Path = _PROC) -> list[int]:
 
 def outside_of(leader: int, proc: Path = _PROC) -> list[int]:
     """Those of them in another group than ``leader``'s, which a signal to that one misses."""
-    stats = ((pid, _read(proc / str(pid) / "stat")) for pid in members_of(leader, proc))
+    stats = ((pid, read_process(pid, proc)) for pid in members_of(leader, proc))
     return [pid for pid, stat in stats if stat is not None and stat.group != leader]
 
 
@@ -54,18 +67,19 @@ def _all_in(states: frozenset[str], proc: Path, pid: int) -> bool:
     return all(stat.state in states for stat in _threads(proc / str(pid)))
 
 
-def _threads(process: Path) -> Iterator[_Stat]:
+def _threads(process: Path) -> Iterator[Process]:
     for entry in process.glob("task/[0-9]*/stat"):
         stat = _read(entry)
         if stat is not None:
             yield stat
 
 
-def _read(entry: Path) -> _Stat | None:
+def _read(entry: Path) -> Process | None:
     """None where it ended while it was looked at."""
     try:
         # The name, in parentheses, may hold anything; what follows it is fixed.
-        state, _, group, session = entry.read_text(errors="replace").rpartition(")")[2].split()[:4]
-        return _Stat(state, int(group), int(session))
+        text = entry.read_text(errors="replace")
+        state, parent, group, session = text.rpartition(")")[2].split()[:4]
+        return Process(state, int(parent), int(group), int(session))
     except (OSError, ValueError):
         return None
