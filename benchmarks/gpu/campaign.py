@@ -49,7 +49,7 @@ class Campaign:
     manner: Manner
     copies: int
     only: frozenset[str]
-    bundle: Path | None
+    bundle: Path
     model_name: str
 
     def seed_hash(self, name: str) -> str:
@@ -67,7 +67,7 @@ Step = Callable[[Campaign], str]
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the named steps in their order; 0 where all went through, 1 where one did not."""
-    asked = _parser().parse_args(words)
+    asked = parser().parse_args(words)
     folder: Path = asked.out
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -119,9 +119,10 @@ NAMES: Final = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """The words of ``python -m benchmarks.gpu``."""
+    words = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    add = words.add_argument
     add("steps", nargs="+", choices=NAMES, metavar="STEP", help=", ".join(NAMES))
     add("--out", type=Path, required=True, help="the folder for bundles, logs and tables")
     add("--model", type=Path, required=True, help="the model's directory")
@@ -145,12 +146,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--copies", type=int, default=6, help="of the baseline in aa")
     add("--only", action="append", default=[], metavar="ARM", help="only these arms of a step")
     add("--gpus", type=int, default=1, help="GPUs of each server")
-    add("--bundle", type=Path, help="the kept bundle of 'references'; aa.zip by default")
+    add(
+        "--bundle",
+        type=Path,
+        default=Path("aa.zip"),
+        help="of 'references': a bundle in --out, or its path",
+    )
     add("--max-drift-ppm", type=int, default=100_000)
     add("--max-client-lag-us", type=int, default=50_000)
     add("--confidence-ppm", type=int, default=950_000, help="of intervals; less needs fewer blocks")
     add("--startup-timeout-s", type=int, default=300)
-    return parser
+    return words
 
 
 def _campaign(asked: argparse.Namespace, folder: Path) -> Campaign:
@@ -197,7 +203,7 @@ def _campaign(asked: argparse.Namespace, folder: Path) -> Campaign:
         manner=manner,
         copies=asked.copies,
         only=frozenset(asked.only),
-        bundle=asked.bundle,
+        bundle=folder / asked.bundle,
         model_name=model_name,
     )
 

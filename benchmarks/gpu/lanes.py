@@ -15,7 +15,8 @@ A machine with several GPUs is lent by the minute, so its contests run at once. 
 
 A lane's steps run one after another, each as ``python -m benchmarks.gpu STEP … --out DIR/NAME``; it
 begins when the lanes of ``after`` are over. It sees its own GPUs alone, in ``nvidia-smi`` too: what
-others do on theirs is no stranger's work. What runs longer than ``--seconds`` is ended.
+others do on theirs is no stranger's work. What runs longer than ``--seconds`` is ended. Before any
+begins all words are read, and two lanes of one GPU must wait for each other: a machine is dear.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from benchmarks.gpu.campaign import parser
 from benchmarks.measuring import ROOT, tell
 
 MAX_LANES: Final = 64
@@ -48,7 +50,7 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: Annotated[str, Meta(pattern=_NAME)]
     gpus: tuple[Annotated[int, Meta(ge=0, le=63)], ...]
-    steps: Annotated[tuple[tuple[str, ...], ...], Meta(min_length=1)]
+    steps: Annotated[tuple[Annotated[tuple[str, ...], Meta(min_length=1)], ...], Meta(min_length=1)]
     after: tuple[str, ...] = ()
 
 
@@ -70,17 +72,35 @@ def read_lanes(text: str) -> Lanes:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         msg = f"the file describes no lanes: {error}"
         raise LanesError(msg) from error
-    seen: set[str] = set()
+    seen: dict[str, Lane] = {}
     for lane in found.lanes:
-        unknown = sorted(set(lane.after) - seen)
+        unknown = sorted(set(lane.after) - seen.keys())
         if unknown:
             msg = f"the lane {lane.name!r} waits for {unknown[0]!r}, which is no lane before it"
             raise LanesError(msg)
         if lane.name in seen:
             msg = f"there are two lanes {lane.name!r}; give each a name of its own"
             raise LanesError(msg)
-        seen.add(lane.name)
+        seen[lane.name] = lane
+        _must_be_alone(lane, seen)
     return found
+
+
+def _must_be_alone(lane: Lane, before: Mapping[str, Lane]) -> None:
+    """Raise where an earlier lane that this one waits for in no way has a GPU of it."""
+    waited, left = {lane.name}, list(lane.after)
+    while left:
+        name = left.pop()
+        waited.add(name)
+        left += before[name].after
+    for other in before.values():
+        shared = sorted(set(lane.gpus) & set(other.gpus))
+        if shared and other.name not in waited:
+            msg = (
+                f"the lanes {other.name!r} and {lane.name!r} would run at once on GPU {shared[0]}; "
+                f"let one wait by 'after', or give it another"
+            )
+            raise LanesError(msg)
 
 
 class _Running:
@@ -110,7 +130,7 @@ class _Running:
             self.failed = self.failed or code != 0
             self._process = None
         if self._left:
-            words = [*self._left.pop(0), *self._common, "--out", str(self.folder)]
+            words = _words(self._left.pop(0), self._common, self.folder)
             tell(f"{self.lane.name}: {words[0]}")
             with (self.folder / "lane.txt").open("ab") as told:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -138,6 +158,20 @@ class _Running:
                 return
             except subprocess.TimeoutExpired:
                 continue
+
+
+def _words(step: Sequence[str], common: Sequence[str], folder: Path) -> list[str]:
+    """Of one step; its own come last, so that they count where ``common`` says otherwise."""
+    name, *own = step
+    return [name, *common, *own, "--out", str(folder)]
+
+
+def must_be_read(found: Lanes) -> None:
+    """Parse the words of every step: ``SystemExit`` of 2, with its reason on stderr, for any that
+    the campaign does not know."""
+    for lane in found.lanes:
+        for step in lane.steps:
+            parser().parse_args(_words(step, found.common, Path(lane.name)))
 
 
 def _environment(gpus: Sequence[int], folder: Path) -> dict[str, str]:
@@ -173,13 +207,14 @@ def run_lanes(found: Lanes, out: Path, seconds: float) -> list[str]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """0 where all went through, 1 where something did not, 2 where nothing was begun."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.lanes", description=__doc__)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    asked = parser.parse_args(words)
+    own = argparse.ArgumentParser(prog="python -m benchmarks.gpu.lanes", description=__doc__)
+    own.add_argument("file", type=Path)
+    own.add_argument("--out", type=Path, required=True)
+    own.add_argument("--seconds", type=float, required=True)
+    asked = own.parse_args(words)
     try:
         found = read_lanes(asked.file.read_text("utf-8"))
+        must_be_read(found)
     except (LanesError, OSError, UnicodeDecodeError) as error:
         tell(str(error))
         return 2

@@ -49,7 +49,7 @@ def run(campaign: Campaign) -> str:
 
     A reference that fails is told beside what the others said."""
     campaign.program.clock.must_not_be_over("references")
-    bundle = kept(campaign.bundle or campaign.program.bundle("aa"))
+    bundle = kept(campaign.bundle)
     answers = answers_by_arm(bundle)
     arms = [name for name in answers if campaign.wanted(name)][: None if campaign.only else 2]
     if not arms:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import lanes
-from benchmarks.gpu.lanes import LanesError, main, read_lanes, run_lanes
+from benchmarks.gpu.lanes import LanesError, main, must_be_read, read_lanes, run_lanes
+
+NEXT = sorted((Path(lanes.__file__).parent / "next").glob("*.toml"))
 
 TWO = """
 common = ["--model", "nowhere"]
@@ -78,11 +80,35 @@ def test_what_lasts_too_long_is_ended_and_what_waits_is_not_begun(
         (TWO.replace('after = ["one"]', 'after = ["later"]'), "waits for 'later'"),
         (TWO.replace("[1, 2]", "[64]"), "64|<= 63"),
         ("a = ", "no lanes"),
+        (TWO.replace("[1, 2]", "[1, 0]").replace('after = ["one"]', ""), "at once on GPU 0"),
+        (TWO.replace('["price"]', "[]"), "no lanes"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_a_sentence(text: str, why: str) -> None:
     with pytest.raises(LanesError, match=why):
         read_lanes(text)
+
+
+def test_a_lane_waits_for_whom_it_follows_by_way_of_others() -> None:
+    third = '[[lanes]]\nname = "three"\ngpus = [0]\nafter = ["two"]\nsteps = [["aa"]]\n'
+    assert [lane.name for lane in read_lanes(TWO + third).lanes] == ["one", "two", "three"]
+
+
+def test_a_word_that_no_step_knows_is_told_before_any_begins(
+    told: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lanes.toml"
+    file.write_text(TWO.replace('"--gpus"', '"--gpu-count"'))
+    with pytest.raises(SystemExit) as ended:
+        main([str(file), "--out", str(tmp_path / "out"), "--seconds", "1"])
+    assert ended.value.code == 2
+    assert "--gpu-count" in capsys.readouterr().err
+    assert not told.exists()
+
+
+@pytest.mark.parametrize("file", NEXT, ids=[file.stem for file in NEXT])
+def test_what_the_next_host_is_asked_can_be_read(file: Path) -> None:
+    must_be_read(read_lanes(file.read_text("utf-8")))
 
 
 def test_nothing_is_begun_without_a_file(tmp_path: Path) -> None:
