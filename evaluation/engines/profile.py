@@ -4,6 +4,9 @@
 spelling, whose SHA-256 is its digest: for the process runner it is an image. The digest names how
 an engine is launched, not which version of it lies on the machine, and no words about it: a profile
 that learns another parameter leaves the digests as they are of launches that do not set it.
+
+One's own profile may begin with ``extends = "NAME"`` of a shipped one: what it does not say is that
+one's, and its variables and parameters come beside that one's, or in their place.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -196,7 +200,7 @@ def load_profile(name: str, own: Path | None = None) -> LaunchProfile:
     if name not in names:
         msg = f"there is no launch profile {name[:32]!r}; there are: {', '.join(names)}"
         raise ProfileError(msg)
-    file = files(__package__).joinpath("profiles", name + _SUFFIX)
+    file = _shipped(name)
     if own is None or file.is_file():
         return parse_profile(file.read_text("utf-8"))
     return _own_profile(own / (name + _SUFFIX), name)
@@ -230,7 +234,7 @@ def _own_profile(file: Path, name: str) -> LaunchProfile:
 def parse_profile(text: str) -> LaunchProfile:
     """Read a profile's TOML; raises :class:`ProfileError` for one that does not fit."""
     try:
-        profile = msgspec.convert(tomllib.loads(text), LaunchProfile)
+        profile = msgspec.convert(_extended(tomllib.loads(text)), LaunchProfile)
     except (ValueError, msgspec.ValidationError) as error:
         msg = f"the launch profile does not fit: {error}"
         raise ProfileError(msg) from error
@@ -252,6 +256,35 @@ def parse_profile(text: str) -> LaunchProfile:
             msg = f"the parameter {key!r} of {profile.name!r} is no switch; it is never off"
             raise ProfileError(msg)
     return profile
+
+
+def _extended(document: dict[str, Any]) -> dict[str, Any]:
+    """The document over that of the shipped profile it ``extends``, if it does.
+
+    Name and words about it are never taken over. Raises ``ValueError`` for any other name: only
+    shipped ones are extended, and none of them extends another.
+    """
+    if "extends" not in document:
+        return document
+    base = document["extends"]
+    shipped = profile_names()
+    if base not in shipped:
+        msg = f"it extends {str(base)[:32]!r}, which does not ship; those are: {', '.join(shipped)}"
+        raise ValueError(msg)
+    under = tomllib.loads(_shipped(base).read_text("utf-8"))
+    found = {name: part for name, part in under.items() if name not in ("name", "about")}
+    for name, part in document.items():
+        beneath = found.get(name)
+        if isinstance(beneath, dict) and isinstance(part, dict):
+            found[name] = {**beneath, **part}
+        else:
+            found[name] = part
+    del found["extends"]
+    return found
+
+
+def _shipped(name: str) -> Traversable:
+    return files(__package__).joinpath("profiles", name + _SUFFIX)
 
 
 def parse_launch(text: str, own: Path | None = None) -> Launch:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from evaluation.engines import profile as profiles
 from evaluation.engines.profile import (
     MAX_PROFILE_BYTES,
     MAX_VALUE_CHARS,
@@ -180,6 +183,60 @@ def test_only_a_switch_can_be_off() -> None:
     text = OWN + '[parameters.size]\nkind = "integer"\noff_arguments = ["--no-size"]\n'
     with pytest.raises(ProfileError, match="'size' of 'mine' is no switch"):
         parse_profile(text)
+
+
+EXTENDING = """
+name = "mine"
+extends = "vllm"
+about = "vLLM, told more."
+program = ["mine"]
+[environment]
+MINE = "1"
+VLLM_NO_USAGE_STATS = "0"
+[parameters.max_num_seqs]
+kind = "integer"
+arguments = ["--seqs", "{value}"]
+[parameters.more]
+kind = "switch"
+arguments = ["--more"]
+"""
+
+
+def test_a_profile_may_build_upon_a_shipped_one() -> None:
+    shipped, own = load_profile("vllm"), parse_profile(EXTENDING)
+    assert (own.name, own.about, own.program) == ("mine", "vLLM, told more.", ("mine",))
+    assert own.arguments == shipped.arguments
+    assert own.hands_on == shipped.hands_on
+    assert own.environment == {**shipped.environment, "MINE": "1", "VLLM_NO_USAGE_STATS": "0"}
+    assert list(own.parameters) == [*shipped.parameters, "more"]
+    assert own.parameters["max_num_seqs"].arguments == ("--seqs", "{value}")
+    assert own.parameters["enforce_eager"] == shipped.parameters["enforce_eager"]
+
+
+def test_what_a_profile_builds_upon_is_in_its_digest_only_by_what_it_comes_to() -> None:
+    own = parse_profile(EXTENDING.replace('program = ["mine"]\n', ""))
+    same = msgspec.structs.replace(load_profile("vllm"), name="mine", environment=own.environment)
+    assert Launch(profile=own, values={}).digest() == Launch(profile=same, values={}).digest()
+
+
+@pytest.mark.parametrize("base", ['"mine"', '"../vllm"', "3", '["vllm"]'])
+def test_only_a_shipped_profile_is_built_upon(base: str) -> None:
+    with pytest.raises(
+        ProfileError, match=r"extends .*does not ship; those are: .*vllm"
+    ) as refused:
+        parse_profile(EXTENDING.replace('"vllm"', base, 1))
+    assert "\n" not in str(refused.value)
+
+
+def test_neither_name_nor_words_are_taken_over() -> None:
+    with pytest.raises(ProfileError, match="about"):
+        parse_profile(EXTENDING.replace('about = "vLLM, told more."\n', ""))
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_no_shipped_profile_builds_upon_another(name: str) -> None:
+    text = (Path(profiles.__file__).parent / "profiles" / f"{name}.toml").read_text("utf-8")
+    assert "extends" not in tomllib.loads(text)
 
 
 def test_a_digest_is_of_what_is_run_and_of_no_words_about_it() -> None:
