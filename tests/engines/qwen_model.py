@@ -1,8 +1,8 @@
-"""Run as a program by an engine's own Python: write a tiny Qwen2-shaped model with its tokenizer.
+"""Run as a program by an engine's own Python: write a small Qwen2-shaped model with its tokenizer.
 
-    python qwen_model.py OUT
+    python qwen_model.py OUT [SIZE [SEED]]
 
-The weights are random, drawn from a fixed seed, and the head is bent so that greedy decoding walks
+The weights are random, drawn from the seed, and the head is bent so that greedy decoding walks
 through whole words, is mostly decided and never ends by itself. Whole words, because an engine that
 names no token ids is judged by the ids that its text is cut into, and those must be its own.
 """
@@ -15,7 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-WIDTH, LAYERS, HEADS, FFN, POSITIONS = 128, 2, 4, 256, 4_096
+SIZES = {"tiny": (128, 2, 4, 256), "middle": (512, 8, 8, 1_536)}
+"""Width, layers, heads and hidden width. vLLM makes tokens of a tiny one faster than its API server
+sends them, so that all of an answer come at once."""
+POSITIONS = 4_096
+SEED = 14
 VOCABULARY = 1_024
 PULL = 2.0
 """How strongly each token asks for one fixed successor."""
@@ -31,7 +35,7 @@ def write_tokenizer(out: Path) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    draw = random.Random(14)
+    draw = random.Random(SEED)
     sounds = [a + b for a in "bcdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er")]
     words = ["".join(draw.choices(sounds, k=draw.randint(1, 3))) for _ in range(4_000)]
     lines = [" ".join(draw.choices(words, k=12)) for _ in range(4_000)]
@@ -53,21 +57,22 @@ def write_tokenizer(out: Path) -> Any:
     return tokenizer
 
 
-def write_model(out: Path, tokenizer: Any) -> None:
+def write_model(out: Path, tokenizer: Any, size: str, seed: int) -> None:
     """The weights: random, with a head that follows one cycle through the whole words."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    torch.manual_seed(14)
+    torch.manual_seed(seed)
+    width, layers, heads, hidden = SIZES[size]
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=VOCABULARY,
-            hidden_size=WIDTH,
-            intermediate_size=FFN,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=HEADS,
-            num_key_value_heads=HEADS // 2,
+            hidden_size=width,
+            intermediate_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 2,
             max_position_embeddings=POSITIONS,
             tie_word_embeddings=False,
             bos_token_id=0,
@@ -92,9 +97,10 @@ def write_model(out: Path, tokenizer: Any) -> None:
 
 def main() -> None:
     """Write both into the directory that is named."""
-    out = Path(sys.argv[1])
+    folder, size, seed = (*sys.argv[1:], *("tiny", str(SEED))[len(sys.argv) - 2 :])
+    out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    write_model(out, write_tokenizer(out))
+    write_model(out, write_tokenizer(out), size, int(seed))
     sys.stdout.write(json.dumps({"files": sorted(path.name for path in out.iterdir())}) + "\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from typer.testing import CliRunner
 from api.cli.main import app
 from api.errors import ExitCode
 from tests.engines import installing
+from tests.engines.made import needed, write_model
 
 pytestmark = pytest.mark.slow
 
-MAKER = Path(__file__).with_name("qwen_model.py")
 POLICY = """
 name = "foreign"
 [fee]
@@ -46,20 +45,14 @@ max_client_lag_us = 10_000_000
 @pytest.fixture(scope="module")
 def engine() -> Path:
     """The Python that has transformers."""
-    python = installing.python()
-    if python is None:
-        pytest.skip(
-            "transformers serve is not installed: run 'python -m tests.engines.installing', "
-            "which needs a torch without CUDA and takes about a minute"
-        )
-    return python
+    return needed(installing.transformers(), "transformers serve")
 
 
 @pytest.fixture(scope="module")
 def model(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Qwen2-shaped model with a BPE tokenizer and a chat template."""
+    """A tiny model with a BPE tokenizer and a chat template."""
     out = tmp_path_factory.mktemp("engines") / "tiny-qwen"
-    subprocess.run([engine, MAKER, out], check=True, capture_output=True, timeout=240)  # noqa: S603
+    write_model(engine, out)
     (out.parent / "policy.toml").write_text(POLICY, encoding="utf-8")
     return out
 
