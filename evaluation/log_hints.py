@@ -162,7 +162,8 @@ _KNOWN: Final[Sequence[_Known]] = (
     ),
     _known(
         "model",
-        r"trust_remote_code",
+        # An engine that lists its settings names it too.
+        r"(?:setting|passing|pass the argument|set the option)\W{0,3}trust[_-]remote[_-]code",
         "the model needs code of its own, and the engine was not told to trust it",
         "add the engine's option for it (vLLM, SGLang: --trust-remote-code)",
     ),

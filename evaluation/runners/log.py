@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 MAX_LOG_BYTES: Final = 256 * 1024
+
+_FRAME: Final = re.compile(r'(.*?)  File "[^"]+", line \d+(, in .+)?')
+"""A frame of a Python stack; before it stands what a logger writes before every line."""
 
 
 class BoundedLog:
@@ -47,16 +52,46 @@ class BoundedLog:
             return bytes(self._head) + note + newest
 
     def tail(self, lines: int, max_bytes: int) -> str:
-        """The newest lines that fit both bounds, in text that a terminal cannot obey."""
+        """The newest lines that fit both bounds, in text that a terminal cannot obey.
+
+        Where not all lines fit, the stacks among them give way first: an engine of several
+        processes ends with what its first one did, sixty frames after another said why.
+        """
         text = self.content().decode(errors="replace")
+        shown = [
+            "".join(c if c.isprintable() or c == "\t" else "?" for c in line)
+            for line in text.splitlines()
+        ]
+        if len(shown) > lines or sum(len(line.encode()) + 1 for line in shown) > max_bytes:
+            shown = list(without_stacks(shown))
         kept: list[str] = []
         size = 0
-        for line in reversed(text.splitlines()[-lines:] if lines > 0 else []):
-            shown = "".join(c if c.isprintable() or c == "\t" else "?" for c in line)
-            size += len(shown.encode()) + 1
+        for line in reversed(shown[-lines:] if lines > 0 else []):
+            size += len(line.encode()) + 1
             if size > max_bytes:
                 if not kept:
-                    kept.append(shown.encode()[-max_bytes:].decode(errors="ignore"))
+                    kept.append(line.encode()[-max_bytes:].decode(errors="ignore"))
                 break
-            kept.append(shown)
+            kept.append(line)
         return "\n".join(reversed(kept))
+
+
+def without_stacks(lines: Iterable[str]) -> Iterator[str]:
+    """The frames of Python's stacks left out; a line in their place says how many lines they were.
+
+    What a stack ends with, the error, stays.
+    """
+    before, left_out = "", 0
+    for line in lines:
+        frame = _FRAME.fullmatch(line)
+        if frame is not None:
+            before = frame[1]
+        elif not left_out or not line.startswith(f"{before}    "):
+            if left_out:
+                yield f"{before}  [... {left_out} lines of a stack ...]"
+                left_out = 0
+            yield line
+            continue
+        left_out += 1
+    if left_out:
+        yield f"{before}  [... {left_out} lines of a stack ...]"

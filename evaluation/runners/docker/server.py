@@ -151,7 +151,7 @@ class DockerServer:
         if self._final_log is not None:
             return self._final_log.tail(lines, max_bytes)
         with engine_faults("read a server's log"):
-            return self._read_log(lines).tail(lines, max_bytes)
+            return self._read_log(MAX_LOG_LINES).tail(lines, max_bytes)
 
     def stop(self) -> None:
         """SIGTERM, SIGKILL after the grace, then remove it; every step is tried."""

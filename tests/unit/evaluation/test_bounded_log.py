@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.runners.log import BoundedLog
+from evaluation.runners.log import BoundedLog, without_stacks
 
 
 @given(st.lists(st.binary(max_size=40), max_size=40))
@@ -39,3 +39,48 @@ def test_the_tail_is_the_newest_whole_lines() -> None:
     assert log.tail(2, 8_192) == "line 98\nline 99"
     assert log.tail(50, 20) == "line 98\nline 99"
     assert log.tail(50, 4) == "e 99"
+
+
+CORE = "(EngineCore pid=63) ERROR 11-26 15:01:38 [core.py:13] "
+FRAMES = """Traceback (most recent call last):
+  File "/site/vllm/v1/engine/core.py", line 1332, in run_engine_core
+    engine_core = EngineCoreProc(*args)
+                  ^^^^^^^^^^^^^^^^^^^^^
+  File "uvloop/loop.pyx", line 1515, in uvloop.loop.Loop.run_until_complete
+""".splitlines()
+"""As vLLM prints them, each line behind what its process is."""
+
+
+def prefixed(before: str, *lines: str) -> str:
+    return "".join(f"{before}{line}\n" for line in lines)
+
+
+def test_a_cause_above_long_stacks_is_still_in_the_tail() -> None:
+    log = BoundedLog()
+    log.write(prefixed("", "started").encode())
+    log.write(prefixed(CORE, *FRAMES, "AssertionError: not enough nodes").encode())
+    api = "(APIServer pid=19) "
+    log.write(prefixed(api, *FRAMES * 12, "RuntimeError: see root cause above").encode())
+    tail = log.tail(50, 8_192)
+    assert tail.splitlines()[:4] == [
+        "started",
+        f"{CORE}Traceback (most recent call last):",
+        f"{CORE}  [... 4 lines of a stack ...]",
+        f"{CORE}AssertionError: not enough nodes",
+    ]
+    assert tail.splitlines()[-1] == f"{api}RuntimeError: see root cause above"
+    assert "run_engine_core" not in tail
+
+
+def test_where_all_fits_nothing_is_left_out() -> None:
+    log = BoundedLog()
+    written = prefixed(CORE, *FRAMES, "AssertionError: not enough nodes")
+    log.write(written.encode())
+    assert log.tail(50, 8_192) == written.rstrip("\n")
+
+
+def test_lines_that_only_look_like_a_stack_stay() -> None:
+    lines = ["    indented", "  File of mine", 'a file "x", line 3', f"{CORE}ready"]
+    assert list(without_stacks(lines)) == lines
+    assert list(without_stacks([*FRAMES[1:4], "    more"])) == ["  [... 4 lines of a stack ...]"]
+    assert list(without_stacks([])) == []

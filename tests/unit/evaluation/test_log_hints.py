@@ -56,6 +56,22 @@ from evaluation.log_hints import MAX_HINTS, MAX_LINE_CHARS, explain
             "port",
             "the server's port was taken",
         ),
+        (
+            "consider setting `trust_remote_code=True` in LLM or using the `--trust-remote-code` "
+            "flag in the CLI.",
+            "model",
+            "the model needs code of its own, and the engine was not told to trust it",
+        ),
+        (
+            "Please pass the argument `trust_remote_code=True` to allow custom code to be run.",
+            "model",
+            "the model needs code of its own, and the engine was not told to trust it",
+        ),
+        (
+            "Please set the option `trust_remote_code=True` to permit loading of this model.",
+            "model",
+            "the model needs code of its own, and the engine was not told to trust it",
+        ),
     ],
 )
 def test_a_known_sentence_is_explained(line: str, topic: str, meaning: str) -> None:
@@ -69,6 +85,18 @@ def test_an_ordinary_log_is_not_explained() -> None:
     assert (
         explain("listening on 127.0.0.1:8000\nGET /health: 503 The model is still loading.") == ()
     )
+
+
+def test_what_vllm_tells_of_its_settings_is_not_explained() -> None:
+    log = (
+        "(EngineCore pid=63) INFO 11-26 15:01:38 [core.py:122] Initializing a V1 LLM engine (v0.28.0) "
+        "with config: skip_tokenizer_init=False, trust_remote_code=False, tensor_parallel_size=2, "
+        "disable_custom_all_reduce=True\n"
+        "(EngineCore pid=63) INFO 11-26 15:01:38 [multiproc_executor.py:469] [shutdown] Executor: "
+        "waiting for worker exit count=0"
+    )
+    assert explain(log) == ()
+    assert explain(log.replace("trust_remote_code=False", "trust_remote_code=True")) == ()
 
 
 def test_each_meaning_is_told_once_and_only_the_first_few() -> None:
