@@ -90,7 +90,7 @@ def test_an_ordinary_log_is_not_explained() -> None:
 def test_what_vllm_tells_of_its_settings_is_not_explained() -> None:
     log = (
         "(EngineCore pid=63) INFO 11-26 15:01:38 [core.py:122] Initializing a V1 LLM engine "
-        "(v0.28.0) with config: skip_tokenizer_init=False, trust_remote_code=False, tensor_parallel_size=2, "
+        "(v0.28.0) with config: trust_remote_code=False, tensor_parallel_size=2, "
         "disable_custom_all_reduce=True\n"
         "(EngineCore pid=63) INFO 11-26 15:01:38 [multiproc_executor.py:469] [shutdown] Executor: "
         "waiting for worker exit count=0"
