@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.commands.block_facts import EpochPaid
-from ledger.queries.payouts import PayoutLine, PayoutSums, payouts_page, totals
+from ledger.queries.payout_sums import PayoutSums, totals
+from ledger.queries.payouts import PayoutLine, payouts_page
 from ledger.queries.scope import Scope
 from tests.contract.stores import quick_engine
 from tests.unit.ledger.scenes import Scene

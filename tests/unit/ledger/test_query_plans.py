@@ -17,7 +17,8 @@ from sqlalchemy import Engine, event
 from ledger.keys import arena_id
 from ledger.projections.all import PROJECTIONS
 from ledger.projections.runner import catch_up
-from ledger.queries.payouts import by_period, payouts_page, totals
+from ledger.queries.payout_sums import by_period, totals
+from ledger.queries.payouts import payouts_page
 from ledger.queries.scope import Scope, scope_at
 from ledger.queries.weights import vector_view
 from ledger.store.logs import all_heads, facts_of, read_page
