@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import select, text
@@ -118,8 +118,12 @@ def by_period(scope: Scope, address: str, within: Range | None = None) -> list[P
     ]
 
 
-def _fields(sums: Sums) -> tuple[Any, ...]:
-    """Sums, in the order of the fields of :class:`PayoutSums`."""
+# Those of `PayoutSums`, in their order.
+_Fields = tuple[int, int, int, int, int, int, int, int, int | None, int | None, int]
+
+
+def _fields(sums: Sums) -> _Fields:
+    """Sums as a statement has them."""
     lines, entitled, paid, withheld, dividends, misdirected, lost, *value = sums
     paid_rao, dividends_rao, unpriced = value
     values = (None, None) if unpriced else (paid_rao, dividends_rao)
@@ -153,14 +157,15 @@ def _sums_at_ends(scope: Scope, address: str, ends: list[int]) -> tuple[list[int
     """
     asked = {"log_id": scope.head.log_id, "position": scope.position, "address": address}
     statement = _AT_ENDS[scope.connection.dialect.name == "sqlite"]
+    rows = scope.connection.execute(statement, asked).all()
     found: dict[int, dict[int, Sums]] = {}
-    newest: int | None = None
-    for number, newest, end, written in scope.connection.execute(statement, asked):
+    for number, _, end, written in rows:
         own = found.setdefault(number, {})
         if end is not None:
             own[end] = read_sums(written)
-    at_ends: dict[int, Sums] = {}
+    newest = rows[0].newest if rows else None
     summed_ends = [end for end in ends if newest is not None and end <= newest]
+    at_ends: dict[int, Sums] = {}
     for own in found.values():
         sums = NO_SUMS
         for end in summed_ends:
@@ -193,19 +198,6 @@ def _sums_upto(scope: Scope, numbers: list[int], blocks: list[int]) -> dict[int,
     return upto_block
 
 
-_AT_ENDS_IN: Final = """
-SELECT own.number, (
-    SELECT to_block FROM payouts_ends WHERE log_id = :log_id AND position <= :position
-    ORDER BY position DESC, line DESC LIMIT 1
-), ended.to_block, ended.sums
-FROM (
-    SELECT number FROM payouts_accounts WHERE log_id = :log_id AND hotkey = :address
-    UNION SELECT number FROM payouts_accounts WHERE log_id = :log_id AND coldkey = :address
-) AS own LEFT JOIN payouts_end_sums AS ended
-ON ended.log_id = :log_id AND {ended} AND ended.position <= :position
-ORDER BY own.number, ended.position, ended.line
-"""
-
 # In words of its own, because it must be looked up in this order: SQLite keeps that of CROSS JOIN.
 # Lines lie in the order of their epochs, so up to a block is up to a position.
 _UPTO: Final = """
@@ -231,6 +223,19 @@ WHERE l.log_id = :log_id AND {line} AND l.position BETWEEN starts.start AND star
     AND (e.until IS NULL OR e.until > :position) AND NOT e.late
 ORDER BY starts.block, starts.number, l.position, l.line
 """
+_BY_END: Final = """
+SELECT own.number, (
+    SELECT to_block FROM payouts_ends WHERE log_id = :log_id AND position <= :position
+    ORDER BY position DESC, line DESC LIMIT 1
+) AS newest, ended.to_block, ended.sums
+FROM (
+    SELECT number FROM payouts_accounts WHERE log_id = :log_id AND hotkey = :address
+    UNION SELECT number FROM payouts_accounts WHERE log_id = :log_id AND coldkey = :address
+) AS own LEFT JOIN payouts_end_sums AS ended
+ON ended.log_id = :log_id AND {ended} AND ended.position <= :position
+ORDER BY own.number, ended.position, ended.line
+"""
+
 _ON_SQLITE: Final = {
     "blocks": "json_each(:blocks)",
     "accounts": "json_each(:accounts)",
@@ -254,8 +259,8 @@ _SUMS_UPTO: Final = {
     False: text(_UPTO.format(**_ON_POSTGRES, amounts=_AMOUNTS)),
 }
 _AT_ENDS: Final = {
-    True: text(_AT_ENDS_IN.format(**_ON_SQLITE)),
-    False: text(_AT_ENDS_IN.format(**_ON_POSTGRES)),
+    True: text(_BY_END.format(**_ON_SQLITE)),
+    False: text(_BY_END.format(**_ON_POSTGRES)),
 }
 
 
