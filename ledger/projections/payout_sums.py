@@ -142,7 +142,9 @@ class Running:
 
     def before(self, number: int, line: Settled) -> str | None:
         """The sums before an account's next line, where they are due; and take that line in."""
-        account = self.account(number)
+        account: Account | None = self._rows.kept.get(number)
+        if account is None:
+            account = self.account(number)
         amounts = (
             line.entitled_alpha,
             line.paid_alpha,
@@ -174,7 +176,7 @@ class Running:
             return
         block, paid, dividends = account.newest
         account.newest = None
-        price = self.price(block)
+        price = self._prices[block] if block in self._prices else self.price(block)
         if price is None:
             account.sums[9] += paid + dividends
         else:
