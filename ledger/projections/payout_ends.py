@@ -39,6 +39,8 @@ class _Ends(msgspec.Struct):
     """Ends of closed periods that are not summed yet, in their order."""
     newest: int = -1
     """The newest end noted."""
+    first: int | None = None
+    """The block of the first epoch that was read in time."""
     since: int = 0
     """The position of the first epoch after the newest end that is summed."""
 
@@ -56,6 +58,9 @@ def note_ends(rows: Rows, state: Table, position: int, closed: PeriodClosed) -> 
 def sum_ends(rows: Rows, state: Table, running: Running, position: int) -> None:
     """Sum the ends that are due before the epoch, read in time, that is folded next."""
     known = _known(rows, state)
+    if known.first is None:
+        known.first = running.block
+        _keep(rows, state, position, known)
     due = [end for end in known.due if end < running.block]
     if not due:
         return
@@ -64,10 +69,10 @@ def sum_ends(rows: Rows, state: Table, running: Running, position: int) -> None:
     numbers = running.with_lines_since(known.since, count)
     # What came after an end is taken from what all lines come to: a period is mostly closed soon.
     now = {number: running.up_to_now(number) for number in numbers}
-    by_end: dict[int, dict[int, Sums]] = {}
+    by_end: dict[int, dict[int, Sums]] = {end: {} for end in due if end < known.first}
     since, lines = position, running.newest_first()
     line = next(lines, None)
-    for end in reversed(due):
+    for end in reversed(due[len(by_end) :]):
         while line is not None and line[1] > end:
             at, _, number, sums = line
             now[number] = less(now[number], sums)
@@ -79,7 +84,10 @@ def sum_ends(rows: Rows, state: Table, running: Running, position: int) -> None:
         rows.append(ends, position, to_block=end)
         _write(rows, running, position, end, by_end[end])
     later = [end for end in known.due if end not in due]
-    _keep(rows, state, position, msgspec.structs.replace(known, due=later, since=since))
+    if due[-1] >= known.first:
+        known.since = since
+    known.due = later
+    _keep(rows, state, position, known)
 
 
 def _write(rows: Rows, running: Running, position: int, end: int, sums: dict[int, Sums]) -> None:
