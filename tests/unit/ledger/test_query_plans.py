@@ -95,6 +95,7 @@ def test_weights_and_payouts_in_mid_history_only_search(season: Season) -> None:
     assert len(said) > 20
     assert costly(found) == []
     assert any("ix_payouts_log_id_account_position" in step for step in found)
+    assert any("ix_payouts_end_sums_log_id_account_position" in step for step in found)
 
 
 def test_loading_an_aggregate_and_reading_the_log_only_search(season: Season) -> None:
