@@ -16,7 +16,8 @@ from msgspec import Meta
 from ledger.books.lights import Light
 from ledger.queries.comparison import ExplainedUid, ValidatorLine
 from ledger.queries.emissions import EpochLine, RampPoint
-from ledger.queries.payouts import PayoutLine, PayoutPeriod
+from ledger.queries.payout_sums import PayoutPeriod
+from ledger.queries.payouts import PayoutLine
 from ledger.queries.standing import GapLine
 from ledger.queries.treasury import CorrectionLine, TreasuryLine
 

@@ -52,13 +52,8 @@ from ledger.queries import treasury as ask_treasury
 from ledger.queries.comparison import WeightsStatus, compared, explained
 from ledger.queries.comparison import weights_status as ask_weights_status
 from ledger.queries.emissions import epochs, ramp_now
-from ledger.queries.payouts import (
-    PayoutLine,
-    PayoutPeriod,
-    by_period,
-    payouts_page,
-    totals,
-)
+from ledger.queries.payout_sums import PayoutPeriod, by_period, totals
+from ledger.queries.payouts import PayoutLine, payouts_page
 from ledger.queries.scope import Scope
 from ledger.queries.weights import (
     SentVector,

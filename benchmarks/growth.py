@@ -34,6 +34,7 @@ from ledger.keys import arena_id, treasury_id
 from ledger.projections.all import PROJECTIONS
 from ledger.projections.payouts import accounts, payouts
 from ledger.projections.rebuilding import rebuild
+from ledger.queries import payout_sums
 from ledger.queries import payouts as payout_queries
 from ledger.queries.scope import Scope, scope_at
 from ledger.queries.weights import vector_view
@@ -269,12 +270,12 @@ def _statements(connection: Connection) -> dict[str, Operation]:
 
     def summed(address: str, within: tuple[int, int] | None = None) -> Operation:
         return lambda: timed(
-            lambda: payout_queries.totals(scope_at(connection, head, None), address, within)
+            lambda: payout_sums.totals(scope_at(connection, head, None), address, within)
         )
 
     def periods(address: str) -> Operation:
         return lambda: timed(
-            lambda: payout_queries.by_period(scope_at(connection, head, None), address)
+            lambda: payout_sums.by_period(scope_at(connection, head, None), address)
         )
 
     return {

@@ -301,7 +301,8 @@ def _pieces(
         return hledger_journal(title, bookings, prices)
     import msgspec
 
-    from ledger.queries.payouts import PayoutLine, PayoutPeriod
+    from ledger.queries.payout_sums import PayoutPeriod
+    from ledger.queries.payouts import PayoutLine
     from ledger.queries.statements import FlowLine
 
     kinds = {"lines": PayoutLine, "periods": PayoutPeriod, "flows": FlowLine}

@@ -12,7 +12,7 @@ from api.demo.accounts import ADA, MINERS, NEW
 from api.demo.season import NETUID, NETWORK, PERIODS_END, TRACK
 from ledger.queries.contests import contests
 from ledger.queries.emissions import ramp_now
-from ledger.queries.payouts import Statement, statement
+from ledger.queries.payout_sums import Statement, statement
 from ledger.queries.reigns import reigns
 from ledger.queries.scope import Scope
 from ledger.queries.submissions import submissions

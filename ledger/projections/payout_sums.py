@@ -8,9 +8,9 @@ others of later blocks, and are added one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from operator import add
+from operator import add, sub
 from typing import Any, Final
 
 import msgspec
@@ -65,13 +65,21 @@ def added(one: Sums, other: Sums) -> Sums:
     return tuple(map(add, one, other))
 
 
+def less(one: Sums, other: Sums) -> Sums:
+    """The one without the other."""
+    return tuple(map(sub, one, other))
+
+
+_READ: Final = msgspec.json.Decoder(Sums)
+
+
 def read_sums(text: str) -> Sums:
     """A line's ``sums``."""
-    return tuple(msgspec.json.decode(text, type=list[int]))
+    return _READ.decode(text)
 
 
 @dataclass(slots=True)
-class _Account:
+class Account:
     """What an account's lines come to, but for the newest: its epoch may get another price yet."""
 
     sums: list[int] = field(default_factory=lambda: list(NO_SUMS))
@@ -79,6 +87,9 @@ class _Account:
     """How many lines ago the sums were written; 0: they are to be written now."""
     newest: tuple[int, int, int] | None = None
     """Epoch's block, paid and dividends of the newest line."""
+    ended: int | None = 0
+    """How many lines there were at the newest end that has a row of it (see payout_ends); None: it
+    must be looked up."""
 
 
 class Running:
@@ -86,19 +97,54 @@ class Running:
 
     def __init__(self, rows: Rows, epochs: Table, payouts: Table, block: int) -> None:
         self._rows, self._epochs, self._payouts = rows, epochs, payouts
-        self._block = block
+        self.block = block
         self._prices: dict[int, int | None] = {}
 
     @staticmethod
     def begin(rows: Rows, number: int) -> None:
         """An account that no line was written of yet."""
-        rows.kept[number] = _Account()
+        rows.kept[number] = Account()
+
+    def with_lines_since(self, position: int, count: int) -> list[int]:
+        """Of ``count`` accounts at least those that have lines since a position, by their numbers.
+
+        Cheap where all are remembered, as in a rebuild: then it is all of them.
+        """
+        kept, numbers = self._rows.kept, range(1, count + 1)
+        if all(number in kept for number in numbers):
+            return list(numbers)
+        written = self._rows.values_since(self._payouts, "account", position)
+        return [number for number in numbers if number in kept or number in written]
+
+    def newest_first(self) -> Iterator[tuple[int, int, int, Sums]]:
+        """Position, epoch's block, account and sums of each line so far that is in the sums."""
+        late: dict[int, bool] = {}
+        for line in self._rows.all_newest_first(self._payouts):
+            block = line["epoch_block"]
+            if block not in late:
+                epoch = self._rows.get(self._epochs, block)
+                late[block] = epoch is None or bool(epoch["late"])
+            if not late[block]:
+                yield line["position"], block, line["account"], sums_of(line, self.price(block))
+
+    def account(self, number: int) -> Account:
+        """What an account's lines come to, as of the newest one."""
+        account: Account | None = self._rows.kept.get(number)
+        if account is None:
+            account = self._rows.kept[number] = self._read(number)
+        return account
+
+    def up_to_now(self, number: int) -> Sums:
+        """The sums of all of an account's lines, whose prices stand: another epoch is at hand."""
+        account = self.account(number)
+        self._settle(account)
+        return tuple(account.sums)
 
     def before(self, number: int, line: Settled) -> str | None:
         """The sums before an account's next line, where they are due; and take that line in."""
-        account: _Account | None = self._rows.kept.get(number)
+        account: Account | None = self._rows.kept.get(number)
         if account is None:
-            account = self._rows.kept[number] = self._read(number)
+            account = self.account(number)
         amounts = (
             line.entitled_alpha,
             line.paid_alpha,
@@ -107,9 +153,9 @@ class Running:
             line.misdirected_alpha,
             line.lost_alpha,
         )
-        return self._next(account, self._block, amounts)
+        return self._next(account, self.block, amounts)
 
-    def _next(self, account: _Account, block: int, amounts: tuple[int, ...]) -> str | None:
+    def _next(self, account: Account, block: int, amounts: tuple[int, ...]) -> str | None:
         self._settle(account)
         text = None
         if account.since % SUMS_EVERY == 0:
@@ -124,25 +170,29 @@ class Running:
         account.newest = (block, amounts[1], amounts[3])
         return text
 
-    def _settle(self, account: _Account) -> None:
+    def _settle(self, account: Account) -> None:
         """Value the newest line, whose price stands by now."""
         if account.newest is None:
             return
         block, paid, dividends = account.newest
         account.newest = None
-        if block not in self._prices:
-            epoch = self._rows.get(self._epochs, block)
-            self._prices[block] = None if epoch is None else epoch["price_rao"]
-        price = self._prices[block]
+        price = self._prices[block] if block in self._prices else self.price(block)
         if price is None:
             account.sums[9] += paid + dividends
         else:
             account.sums[7] += value_rao(paid, price)
             account.sums[8] += value_rao(dividends, price)
 
-    def _read(self, number: int) -> _Account:
+    def price(self, block: int) -> int | None:
+        """The price that values an epoch, which stands as soon as there is another one."""
+        if block not in self._prices:
+            epoch = self._rows.get(self._epochs, block)
+            self._prices[block] = None if epoch is None else epoch["price_rao"]
+        return self._prices[block]
+
+    def _read(self, number: int) -> Account:
         """An account of which only the table knows."""
-        account, lines = _Account(), []
+        account, lines = Account(ended=None), []
         for line in self._rows.newest_first(self._payouts, "account", number):
             epoch = self._rows.get(self._epochs, line["epoch_block"])
             if epoch is None or not epoch["late"]:

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Text
 
 from ledger.decisions.arena import ArenaOpened, PolicyAdopted
+from ledger.decisions.treasury import PeriodClosed
 from ledger.facts import Fact
 from ledger.observations import (
     BlockFilled,
@@ -27,6 +28,7 @@ from ledger.observations import (
     WeightsSubmitted,
 )
 from ledger.projections.arena_view import POLICY_FACTS, fold_policy, kept_policy, view_table
+from ledger.projections.payout_ends import end_sums, ends, note_ends, sum_ends
 from ledger.projections.payout_owners import (
     burns_at,
     coldkey_at,
@@ -112,13 +114,14 @@ class PayoutsProjection:
     """Folds vectors and epochs into payouts."""
 
     name = "payouts"
-    tables = (state, accounts, epochs, owners, payouts)
+    tables = (state, accounts, epochs, owners, payouts, ends, end_sums)
     knows: tuple[type[Fact], ...] = (
         *POLICY_FACTS,
         BlockFilled,
         EpochObserved,
         NeuronObserved,
         OwnerChanged,
+        PeriodClosed,
         PriceObserved,
         SubnetOwnerObserved,
         WeightsReceipt,
@@ -148,6 +151,8 @@ class PayoutsProjection:
                 rows.end(state, position, key)
                 if sent is not None and fact.success and fact.block is not None:
                     _land(rows, position, sent, fact.block)
+            case PeriodClosed():
+                note_ends(rows, state, position, fact)
             case EpochObserved():
                 _pay(rows, position, fact)
             case _:
@@ -170,6 +175,9 @@ def _sent_key(fact: WeightsSubmitted | WeightsReceipt) -> str:
 
 def _pay(rows: Rows, position: int, epoch: EpochObserved) -> None:
     late = epoch.block < epoch.effective_block
+    running = Running(rows, epochs, payouts, epoch.block)
+    if not late:
+        sum_ends(rows, state, running, position)
     vector = _in_force(rows, epoch.block)
     columns = zip(
         epoch.uids,
@@ -197,7 +205,6 @@ def _pay(rows: Rows, position: int, epoch: EpochObserved) -> None:
         key = (hotkey, coldkey or held.get(hotkey) or coldkey_at(rows, hotkey, epoch.block) or "")
         return numbers.get(key) or _number(rows, position, key)
 
-    running = Running(rows, epochs, payouts, epoch.block)
     # Values in the order of the table's columns: an epoch has hundreds of rows.
     lines: list[tuple[int | str | None, ...]] = []
     for line in settled:

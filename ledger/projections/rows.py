@@ -155,11 +155,31 @@ class Rows:
 
         Stop as soon as you have what you look for: it reads :data:`NEWEST_AT_ONCE` at a time.
         """
+        return self._newest_first(table, self._statements(table).newest_first(column), (value,))
+
+    def all_newest_first(self, table: Table) -> Iterator[Mapping[str, Any]]:
+        """The rows of an appended table, newest first, with those of this page. Stop, as above."""
         statements = self._statements(table)
-        newest_first = statements.newest_first(column)
+        for row in reversed(self._appended.get(table, ())):
+            yield dict(zip(statements.columns, row, strict=True))
+        yield from self._newest_first(table, statements.newest_first(), ())
+
+    def values_since(self, table: Table, column: str, position: int) -> set[Any]:
+        """What an appended table's column has in rows from a position on that earlier pages wrote.
+
+        It looks at every row since then.
+        """
+        values_since = self._statements(table).values_since(column)
+        asked = (self._log_id, position)
+        return set(self._connection.exec_driver_sql(values_since, asked).scalars())
+
+    def _newest_first(
+        self, table: Table, newest_first: str, values: Values
+    ) -> Iterator[Mapping[str, Any]]:
+        statements = self._statements(table)
         place = (BIGGEST_BOUND - 1, 0)
         while True:
-            asked = (self._log_id, value, place[0], *place, NEWEST_AT_ONCE)
+            asked = (self._log_id, *values, place[0], *place, NEWEST_AT_ONCE)
             found = self._connection.exec_driver_sql(newest_first, asked).all()
             for row in found:
                 by_name = dict(zip(statements.columns, row, strict=True))

@@ -63,19 +63,29 @@ class Statements:
         self.all_current = f"SELECT {chosen} FROM {name} WHERE log_id = {one} AND until IS NULL"  # noqa: S608
         self.end = f"UPDATE {name} SET until = {one} WHERE {same} AND since = {one}"  # noqa: S608
 
-    def newest_first(self, column: str) -> str:
-        """Rows of an appended table with one value of ``column``, before a place, newest first.
+    def newest_first(self, *columns: str) -> str:
+        """Rows of an appended table before a place, with one value of ``columns``, newest first.
 
-        Asked with the log, the value, the place's position, that again and its line, and a limit.
+        Asked with the log, the values, the place's position, that again and its line, and a limit.
         """
         table = self.table
         one, name = parameter(self._dialect), quoted(table.name + self._suffix)
         chosen = ", ".join(map(quoted, self.columns))
+        same = " AND ".join(f"{quoted(column)} = {one}" for column in ("log_id", *columns))
         # Constants only: names of our own tables and columns, quoted.
         return (
-            f"SELECT {chosen} FROM {name} WHERE log_id = {one} AND {quoted(column)} = {one} "  # noqa: S608
+            f"SELECT {chosen} FROM {name} WHERE {same} "  # noqa: S608
             f"AND position <= {one} AND (position < {one} OR line < {one}) "
             f"ORDER BY position DESC, line DESC LIMIT {one}"
+        )
+
+    def values_since(self, column: str) -> str:
+        """What a column of an appended table has, asked with the log and the first position."""
+        one, name = parameter(self._dialect), quoted(self.table.name + self._suffix)
+        # Constants only: names of our own tables and columns, quoted.
+        return (
+            f"SELECT DISTINCT {quoted(column)} FROM {name} "  # noqa: S608
+            f"WHERE log_id = {one} AND position >= {one}"
         )
 
     def whole(self, kept: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -19,16 +19,9 @@ from ledger.facts import Fact
 from ledger.observations import BlockFilled, BlockObserved, OpeningObserved
 from ledger.projections.journal import postings
 from ledger.projections.treasury import periods
-from ledger.queries.payouts import (
-    PayoutLine,
-    PayoutPeriod,
-    PayoutSums,
-    Range,
-    by_period,
-    payouts_page,
-    totals,
-    treasury_ranges,
-)
+from ledger.queries.payout_sums import PayoutPeriod, PayoutSums, by_period, totals
+from ledger.queries.payouts import PayoutLine, payouts_page
+from ledger.queries.ranges import Range, treasury_ranges
 from ledger.queries.scope import Scope
 from ledger.queries.treasury import account_balances
 from ledger.queries.weights import SentVector, sent_vectors

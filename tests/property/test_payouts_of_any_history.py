@@ -1,22 +1,32 @@
-"""Whatever happens to UIDs, vectors, prices and late epochs: statements are what a small, plain
-reckoning of the same history says, at any block and by any stretch."""
+"""Whatever happens to UIDs, vectors, prices, late epochs and periods, closed at once or late:
+statements are what a small, plain reckoning of the same history says, at any block, by any stretch
+and by period; and views that were folded piece by piece are those of a rebuild."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, select
 
 from ledger.commands.block_facts import EpochPaid
-from ledger.queries.payouts import PayoutLine, PayoutSums, payouts_page, totals
+from ledger.projections.all import PROJECTIONS
+from ledger.projections.payouts import PayoutsProjection
+from ledger.projections.rebuilding import rebuild
+from ledger.projections.runner import catch_up
+from ledger.queries.payout_sums import PayoutSums, by_period, totals
+from ledger.queries.payouts import PayoutLine, payouts_page
 from ledger.queries.scope import Scope
 from tests.contract.stores import quick_engine
 from tests.unit.ledger.scenes import Scene
+from tests.unit.ledger.test_payouts_by_period import by_lines_and_by_ends, close
 from tests.unit.ledger.test_payouts_to_others import Vector, land, late_epoch, price, submit
 
 HOTKEYS = ("owner", "A", "B", "C", "D")
@@ -34,6 +44,8 @@ class Told:
     """Landed block, block it was computed for, and what it gave to whom."""
     prices: list[tuple[int, int]] = field(default_factory=list)
     epochs: dict[int, tuple[Holders, tuple[int, ...]]] = field(default_factory=dict)
+    ends: list[int] = field(default_factory=list)
+    """Of closed periods."""
 
     def in_force(self, block: int) -> Vector:
         landed = [one for one in self.vectors if one[0] < block]
@@ -90,6 +102,8 @@ ACTIONS = st.one_of(
         st.lists(st.integers(0, 10**6), min_size=4, max_size=4),
         st.integers(0, 10**6),
     ),
+    st.tuples(st.just("close"), st.integers(0, 12)),
+    st.tuples(st.just("fold")),
 )
 
 
@@ -116,6 +130,13 @@ def play(scene: Scene, told: Told, actions: list[tuple]) -> None:  # type: ignor
                 paid = EpochPaid((0, 1, 2, 3), tuple(holders), coldkeys, tuple(incentive), (0,) * 4)
                 block = scene.block(epoch=paid)
                 told.epochs[block] = (dict(enumerate(holders)), tuple(incentive))
+        elif what == "close":
+            end = scene.head - action[1]
+            if end > max(told.ends, default=OPENED_AT):
+                close(scene, end)
+                told.ends.append(end)
+        elif what == "fold":
+            catch_up(scene.engine, PROJECTIONS)
         else:
             _, order, incentive, place = action
             free = [at for at in range(OPENED_AT + 1, scene.head) if at not in told.epochs]
@@ -136,7 +157,7 @@ def amounts(found: PayoutSums | PayoutLine) -> tuple[int, ...]:
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.lists(ACTIONS, min_size=2, max_size=14), st.integers(0, 10**6), st.integers(0, 10**6))
+@given(st.lists(ACTIONS, min_size=2, max_size=18), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_statements_are_what_a_plain_reckoning_says(
     actions: list[tuple],  # type: ignore[type-arg]  # drawn
     one: int,
@@ -147,7 +168,20 @@ def test_statements_are_what_a_plain_reckoning_says(
         scene = Scene(quick_engine(Path(folder)))
         play(scene, told, actions)
         scene.read(lambda scope: compare(scope, told, sorted((one, other))))
+        block = OPENED_AT + one % (scene.head - OPENED_AT + 1)
+        scene.read(lambda scope: by_lines_and_by_ends(scope, *HOTKEYS, "cold-A"), at=block)
+        folded = rows_of(scene.engine)
+        rebuild(scene.engine, PROJECTIONS)
+        assert rows_of(scene.engine) == folded
         scene.engine.dispose()
+
+
+def rows_of(engine: Engine) -> list[list[tuple[Any, ...]]]:
+    with engine.connect() as connection:
+        return [
+            [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
+            for table in PayoutsProjection.tables
+        ]
 
 
 def compare(scope: Scope, told: Told, drawn: list[int]) -> None:
@@ -171,3 +205,12 @@ def compare(scope: Scope, told: Told, drawn: list[int]) -> None:
             assert found.unpriced_alpha == unknown
             value = sum(told.value(alpha, block) or 0 for block, alpha in paid.items())
             assert found.paid_rao == (None if unknown else value)
+        bounds = list(pairwise((-1, *((OPENED_AT, *told.ends) if told.ends else ()), scope.block)))
+        numbers = [None, *range(1, len(told.ends) + 1), None] if told.ends else [None]
+        expected = []
+        for number, (first, last) in zip(numbers, bounds, strict=True):
+            each = [amounts(line) for block, line in said.items() if first < block <= last]
+            if each:
+                expected.append((number, *map(sum, zip(*each, strict=True))))
+        periods = by_period(scope, hotkey)
+        assert [(one.period, *amounts(one)) for one in periods] == expected

@@ -19,7 +19,8 @@ from ledger.projections.rows import Rows
 from ledger.projections.runner import catch_up
 from ledger.queries.contests import contests
 from ledger.queries.emissions import epochs, ramp_now
-from ledger.queries.payouts import PayoutPeriod, all_payouts, by_period
+from ledger.queries.payout_sums import PayoutPeriod, by_period
+from ledger.queries.payouts import all_payouts
 from ledger.queries.reigns import reigns
 from ledger.queries.rentals import invoice_lines, rentals
 from ledger.queries.scope import Scope, scope_at

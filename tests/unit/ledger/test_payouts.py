@@ -11,7 +11,8 @@ from ledger.commands.arena import adopt_policy
 from ledger.commands.block_facts import EpochPaid
 from ledger.observations import WeightsReceipt, WeightsSubmitted
 from ledger.policy import Policy, WeightPolicy
-from ledger.queries.payouts import PayoutLine, all_payouts, payouts_page, statement, totals
+from ledger.queries.payout_sums import statement, totals
+from ledger.queries.payouts import PayoutLine, all_payouts, payouts_page
 from tests.unit.ledger.scenes import Scene, policy
 
 HOTKEYS = ("owner", "A", "B")

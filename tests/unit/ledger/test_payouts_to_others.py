@@ -10,7 +10,8 @@ from ledger.application import Unit
 from ledger.commands.block_facts import EpochPaid, NeuronChange, OwnerChange
 from ledger.observations import EpochObserved, PriceObserved, WeightsReceipt, WeightsSubmitted
 from ledger.queries.emissions import epochs
-from ledger.queries.payouts import PayoutLine, by_period, payouts_page, totals
+from ledger.queries.payout_sums import by_period, totals
+from ledger.queries.payouts import PayoutLine, payouts_page
 from tests.unit.ledger.scenes import ARENA, Scene, block_hash
 
 Vector = dict[int, tuple[str, int]]
