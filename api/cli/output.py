@@ -101,25 +101,28 @@ def _least_width(console: Console, table: Table) -> int:
 
 
 def _table(section: Section, rows: Rows, *, short: bool) -> Table:
+    from rich.cells import cell_len
     from rich.text import Text
 
     table = _frame(section.title)
-    for column in section.columns:
+    texts = [
+        [cell(row[column.key], column.kind, row, short=short) for column in section.columns]
+        for row in rows
+    ]
+    for column, below in zip(section.columns, zip(*texts, strict=True), strict=True):
         numeric, prose = column.kind in NUMERIC, column.kind is Kind.PROSE
+        lines = [line for text in (column.heading, *below) for line in text.splitlines()]
         table.add_column(
             column.heading,
             justify="right" if numeric else "left",
             no_wrap=not prose,
             overflow="fold",
+            # The library takes the longest word for the least width, and cuts what is longer.
+            min_width=None if prose else max(cell_len(line) for line in lines),
             max_width=PROSE_WIDTH if prose else None,
         )
-    for row in rows:
-        table.add_row(
-            *(
-                Text(cell(row[column.key], column.kind, row, short=short))
-                for column in section.columns
-            )
-        )
+    for row_texts in texts:
+        table.add_row(*map(Text, row_texts))
     return table
 
 
