@@ -330,6 +330,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     "ledger.queries.costs.UnknownCostError": _Kind(
         "unknown_contest", ExitCode.UNKNOWN_ACCOUNT, 404
     ),
+    "ledger.queries.treasury.UnknownBookError": _Kind(
+        "unknown_account", ExitCode.UNKNOWN_ACCOUNT, 404
+    ),
     "ledger.keys.KeyFormError": _Kind("malformed_key", ExitCode.MALFORMED_KEY, 422),
     "ledger.addresses.AddressFormError": _Kind("malformed_parameter", ExitCode.MALFORMED_KEY, 422),
     "ledger.policy.PolicyError": _Kind("impossible_policy", ExitCode.IMPOSSIBLE_POLICY, 422),
