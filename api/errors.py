@@ -395,6 +395,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     ),
     "api.providers.NoProviderError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
+    "evaluation.tokenizers.ModelFilesError": _Kind(
+        "unreadable_model", ExitCode.UNREADABLE_FILE, 422
+    ),
     "evaluation.plan.PlanError": _Kind("impossible_contest", ExitCode.IMPOSSIBLE_POLICY, 422),
     "evaluation.calibration.CalibrationError": _Kind("calibration", ExitCode.REFUSED, 409),
     "builtins.ModuleNotFoundError": _Kind(

@@ -123,8 +123,12 @@ def check(
             host_firewall=host_firewall,
             profiles=profiles,
         )
+        tried = machine.image(image, "'IMAGE'")
+        if model is None and machine.needs_model(tried):
+            msg = "a plain process has no weights of its own; name the model's directory"
+            raise typer.BadParameter(msg, param_hint="'--model'")
         report = check_contract(
-            machine.image(image, "'IMAGE'"),
+            tried,
             machine.runner(),
             Asked(
                 model_name=rules.policy.model,
