@@ -116,6 +116,16 @@ def test_a_model_that_is_not_there_is_an_unreadable_file(
     assert told in said(done)
 
 
+def test_evidence_that_cannot_be_kept_is_told_before_any_server_runs(contest: Contest) -> None:
+    done = contest(
+        *("run", "--baseline", "profile:reference", "--entrant", "profile:reference"),
+        *("--runner", "process", "--model", "model", "--evidence", "cut.zip/evidence"),
+    )
+    assert done.exit_code == ExitCode.UNREADABLE_FILE
+    assert "no evidence can be kept in 'cut.zip/evidence': Not a directory; name" in said(done)
+    assert "prepare of the baseline" not in done.stderr
+
+
 def test_a_plain_process_needs_a_model(contest: Contest) -> None:
     done = contest("check", "profile:reference", "--runner", "process")
     assert done.exit_code == ExitCode.USAGE
