@@ -44,3 +44,13 @@ def test_no_width_cuts_a_value_unseen(
     assert RENTAL in joined or shortened(RENTAL) in joined
     if width >= FULL_WIDTH:
         assert RENTAL in shown
+
+
+def test_a_title_is_not_wrapped_to_a_narrow_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    title = "What is longer than the one column below it"
+    layout = (Section(title, (Column("cost", "cost", Kind.USD),)),)
+    show({"items": [ITEM]}, layout, OutputFormat.TABLE)
+    assert capsys.readouterr().out.splitlines()[0] == title
