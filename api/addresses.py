@@ -38,7 +38,7 @@ def require_known(scope: Scope, address: str) -> None:
         return
     msg = (
         f"address {address} appears nowhere in the log of {scope.head.network}/"
-        f"{scope.head.netuid} up to block {scope.block}"
+        f"{scope.head.netuid} up to block {scope.block}; check that it is the one you mean"
     )
     raise UnknownAccountError(msg)
 

@@ -47,6 +47,9 @@ def read_claims(file: Path) -> list[SignedClaim]:
     try:
         found = msgspec.json.decode(text, type=ClaimDocument | list[ClaimDocument])
         several = found if isinstance(found, list) else [found]
+        if not several:
+            msg = "the list is empty"
+            raise ValueError(msg)
         return [_claim(one) for one in several]
     except (msgspec.MsgspecError, ValueError) as error:
         msg = f"the file '{file}' holds no claims as 'miner claim' prints them: {error}"

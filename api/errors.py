@@ -330,6 +330,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     "ledger.queries.costs.UnknownCostError": _Kind(
         "unknown_contest", ExitCode.UNKNOWN_ACCOUNT, 404
     ),
+    "ledger.queries.treasury.UnknownBookError": _Kind(
+        "unknown_account", ExitCode.UNKNOWN_ACCOUNT, 404
+    ),
     "ledger.keys.KeyFormError": _Kind("malformed_key", ExitCode.MALFORMED_KEY, 422),
     "ledger.addresses.AddressFormError": _Kind("malformed_parameter", ExitCode.MALFORMED_KEY, 422),
     "ledger.policy.PolicyError": _Kind("impossible_policy", ExitCode.IMPOSSIBLE_POLICY, 422),
@@ -392,6 +395,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     ),
     "api.providers.NoProviderError": _Kind("wrong_setting", ExitCode.WRONG_SETTING, 500),
     "api.demo.world.DemoError": _Kind("demo_stuck", ExitCode.REFUSED, 409),
+    "evaluation.tokenizers.ModelFilesError": _Kind(
+        "unreadable_model", ExitCode.UNREADABLE_FILE, 422
+    ),
     "evaluation.plan.PlanError": _Kind("impossible_contest", ExitCode.IMPOSSIBLE_POLICY, 422),
     "evaluation.calibration.CalibrationError": _Kind("calibration", ExitCode.REFUSED, 409),
     "builtins.ModuleNotFoundError": _Kind(

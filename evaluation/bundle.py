@@ -147,7 +147,7 @@ def read_bundle(path: Path, *, verify: Verifier | None = None) -> Bundle:
         with path.open("rb") as file:
             data = file.read(MAX_BUNDLE_BYTES + 1)
     except OSError as error:
-        msg = f"the bundle {path.name} cannot be read: {error.strerror}"
+        msg = f"the bundle {path.name} cannot be read: {error.strerror}; check its path"
         raise BundleError(msg) from error
     if len(data) > MAX_BUNDLE_BYTES:
         msg = f"the bundle {path.name} is larger than {MAX_BUNDLE_BYTES} bytes"
@@ -238,7 +238,10 @@ def _unpacked(data: bytes) -> dict[str, bytes]:
     """The members by name, each within its bounds and under a name that a bundle can have."""
     body, comment = data[:-_COMMENT_BYTES], data[-_COMMENT_BYTES:]
     if comment != digest_of(body).encode():
-        msg = "the bundle is damaged or cut short: its last bytes are not the digest of the others"
+        msg = (
+            "the bundle is damaged or cut short: its last bytes are not the digest of the others; "
+            "fetch it again from where the contest ran"
+        )
         raise BundleError(msg)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -16,6 +16,7 @@ from evaluation.listening import listeners
 from evaluation.log_hints import LogHint, explain
 from evaluation.prompts import PromptSet, prompts_for
 from evaluation.runners.port import (
+    EngineMissingError,
     ImageRefusedError,
     InfrastructureFaultError,
     NeverHealthyError,
@@ -39,6 +40,10 @@ def check_contract(
     try:
         with runner.stage(f"contract of {image.digest}", asked.contest.limits) as stage:
             _image(stage, image, asked, prompts, book)
+    except EngineMissingError as fault:
+        book.machine_failed(
+            fault.cause.value, fault.detail, "see that the engine is here, then try again"
+        )
     except InfrastructureFaultError as fault:
         book.machine_failed(fault.cause.value, fault.detail, "look at the runner of this machine")
     except HostFaultError as fault:
@@ -65,7 +70,8 @@ def _image(stage: Stage, image: ImageRef, asked: Asked, prompts: PromptSet, book
         book.not_tried("there is no image to start", *rest)
         return
     except InfrastructureFaultError as fault:
-        if fault.cause is not InfrastructureCause.PULL_FAILED:
+        missing = isinstance(fault, EngineMissingError)
+        if missing or fault.cause is not InfrastructureCause.PULL_FAILED:
             raise
         book.failed(
             "image",

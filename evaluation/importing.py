@@ -123,7 +123,10 @@ def import_bundle(
 def _must_be_its_block(unit: Unit, plan: ContestPlan) -> None:
     fact = unit.ledger.known(block_key(unit.context.arena, plan.seed_block))
     if not isinstance(fact, BlockObserved):
-        msg = f"the bundle's seed block {plan.seed_block} is not in this arena's log"
+        msg = (
+            f"the bundle's seed block {plan.seed_block} is not in this arena's log; 'contest plan' "
+            "draws one that is"
+        )
         raise DecisionRefusedError(msg)
     if fact.hash != plan.seed_block_hash:
         msg = (

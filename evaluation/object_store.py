@@ -6,6 +6,7 @@ its digest alone. A URL may carry credentials; they are in no error.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -88,6 +89,10 @@ class HttpEvidenceStore:
             raise EvidenceError(msg)
         return data
 
+    def reach(self) -> None:
+        """Ask for evidence that nothing has; raises :class:`EvidenceError` where nobody answers."""
+        self._ask("GET", digest_of(b""), None)
+
     def _ask(self, method: str, digest: str, data: bytes | None) -> tuple[int, bytes]:
         """The status and the body, at most one byte more than evidence can have."""
         import httpx
@@ -114,8 +119,33 @@ class HttpEvidenceStore:
                     why = f"it answers HTTP {response.status_code}"
             except httpx.HTTPError as error:
                 why = type(error).__name__  # its text may hold the URL
-        msg = f"the evidence store {self._where} cannot be used for {digest}: {why}"
+        msg = (
+            f"the evidence store {self._where} cannot be used for {digest}: {why}; see that it "
+            "runs and that its URL is right"
+        )
         raise EvidenceError(msg)
+
+
+def must_keep_evidence(location: str) -> None:
+    """Raise :class:`EvidenceError` where a folder cannot be written, or a URL does not answer.
+
+    Asked before a contest, of which all would be lost at its end. Whether a server keeps what it is
+    given only a PUT could tell; none is made for that.
+    """
+    if "://" in location:
+        HttpEvidenceStore(location).reach()
+        return
+    folder = Path(location)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        msg = (
+            f"no evidence can be kept in '{location}': {error.strerror}; name a folder you may "
+            "write with --evidence"
+        )
+        raise EvidenceError(msg) from error
 
 
 def open_evidence(location: str) -> Evidence:

@@ -62,7 +62,7 @@ def rejudge_contest(ledger: Ledger, contest: UUID, store: Evidence) -> Rejudged:
     plan = _only(facts, ContestPlanned)
     judged, completed = _only(facts, ContestJudged), _only(facts, ContestCompleted)
     if plan is None or judged is None or completed is None:
-        what = "is unknown here" if plan is None else "has no verdict: it is open or void"
+        what = "has no verdict: it is open or void" if plan else "is unknown here; see 'contests'"
         msg = f"contest {contest} {what}"
         raise DecisionRefusedError(msg)
     before = StandingBefore(ledger, judged)

@@ -67,6 +67,10 @@ class _TokenizerConfig(msgspec.Struct):
     pad_token: str | _SpecialToken | None = None
 
 
+class ModelFilesError(PlanError):
+    """A model's directory that cannot be used; the message says what is wrong with which file."""
+
+
 class _Ends(msgspec.Struct):
     eos_token_id: int | list[int] | None = None
 
@@ -74,8 +78,12 @@ class _Ends(msgspec.Struct):
 def load_tokenizer(model_dir: Path) -> Tokenizer:
     """The tokenizer that counts for the model in ``model_dir``.
 
-    Raises :class:`PlanError`, one sentence, for a directory that has none or one that is not whole.
+    Raises :class:`ModelFilesError`, one sentence, for a directory that is not there, that has none,
+    or one that is not whole.
     """
+    if not model_dir.is_dir():
+        msg = f"there is no model directory '{model_dir}'; check the path"
+        raise ModelFilesError(msg)
     if (model_dir / MODEL_FILE).is_file():
         return byte_tokenizer
     if not (model_dir / _TOKENIZER_FILE).is_file():
@@ -83,7 +91,7 @@ def load_tokenizer(model_dir: Path) -> Tokenizer:
             f"{model_dir} has neither {MODEL_FILE} nor {_TOKENIZER_FILE}; "
             "name the directory of a model with its tokenizer"
         )
-        raise PlanError(msg)
+        raise ModelFilesError(msg)
     return FileTokenizer(model_dir)
 
 
@@ -161,7 +169,7 @@ class FileTokenizer:
         return ends
 
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """The ids a server is fed for a chat; :class:`PlanError` where the template fails."""
+        """The ids a server is fed for a chat; :class:`ModelFilesError` where the template fails."""
         ids: list[int] = self._chat.encode(self._render(messages), add_special_tokens=False).ids
         return ids
 
@@ -178,12 +186,12 @@ class FileTokenizer:
                 room -= len(piece)
                 if room < 0:
                     msg = f"it wrote more than {MAX_TEMPLATE_ADDS_CHARS} characters of its own"
-                    raise PlanError(f"the model's chat template could not be used: {msg}")
+                    raise ModelFilesError(f"the model's chat template could not be used: {msg}")
         except _TEMPLATE_ERRORS as error:
-            if isinstance(error, PlanError):
+            if isinstance(error, ModelFilesError):
                 raise
             msg = f"the model's chat template could not be used: {_one_line(error)}"
-            raise PlanError(msg) from error
+            raise ModelFilesError(msg) from error
         return "".join(pieces)
 
     def _check(self, ids: Sequence[int]) -> None:
@@ -200,7 +208,7 @@ def _read(path: Path, limit: int) -> bytes:
         _refuse(path, "readable", error)
     if len(content) > limit:
         msg = f"{path} is longer than {limit} bytes; is it the right file?"
-        raise PlanError(msg)
+        raise ModelFilesError(msg)
     return content
 
 
@@ -234,7 +242,7 @@ def _end_ids(
             f"{model_dir} does not say which token ends a sequence; "
             f"give eos_token_id in its {_END_FILES[0]}"
         )
-        raise PlanError(msg)
+        raise ModelFilesError(msg)
     return (end,)
 
 
@@ -254,10 +262,10 @@ def _template(model_dir: Path, config: _TokenizerConfig) -> jinja2.Template:
             f"{model_dir} has no chat template, so nobody knows what a server is fed; "
             f"put {_TEMPLATE_FILE} beside {_TOKENIZER_FILE}"
         )
-        raise PlanError(msg)
+        raise ModelFilesError(msg)
     if len(source) > MAX_TEMPLATE_BYTES:
         msg = f"the chat template in {path} is longer than {MAX_TEMPLATE_BYTES} bytes"
-        raise PlanError(msg)
+        raise ModelFilesError(msg)
     # As `transformers` renders them: the same settings, the same helpers.
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
@@ -289,7 +297,7 @@ def _text_of(token: str | _SpecialToken | None) -> str | None:
 
 def _refuse(path: Path, what: str, error: Exception) -> NoReturn:
     msg = f"{path} is not {what}: {_one_line(error)}"
-    raise PlanError(msg) from error
+    raise ModelFilesError(msg) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -123,8 +123,12 @@ def check(
             host_firewall=host_firewall,
             profiles=profiles,
         )
+        tried = machine.image(image, "'IMAGE'")
+        if model is None and machine.needs_model(tried):
+            msg = "a plain process has no weights of its own; name the model's directory"
+            raise typer.BadParameter(msg, param_hint="'--model'")
         report = check_contract(
-            machine.image(image, "'IMAGE'"),
+            tried,
             machine.runner(),
             Asked(
                 model_name=rules.policy.model,
@@ -273,7 +277,7 @@ def run(
     made, texts = machine.runner(), open_texts(chosen.plan.policy.contest.source, prompts_file)
     _say(f"the rules are '{chosen.rules}'; {chosen.seed}")
     with ExitStack() as stack:
-        kept = evidence or kept_until(stack)
+        kept = _checked(evidence) or kept_until(stack)
         store, unsealed = open_evidence(kept), None
         with contest_progress() as watcher:
             outcome = run_contest(
@@ -342,6 +346,15 @@ def _check_words(
             "launch profiles they are with --launch"
         )
         raise typer.BadParameter(msg, param_hint="'--images'")
+
+
+def _checked(evidence: str | None) -> str | None:
+    """The place, or ``EvidenceError`` where nothing can be kept: hours come before it is used."""
+    from evaluation.object_store import must_keep_evidence
+
+    if evidence is not None:
+        must_keep_evidence(evidence)
+    return evidence
 
 
 def _say(line: str) -> None:

@@ -115,7 +115,7 @@ def evaluate(
     from api.errors import ExitCode
     from api.evaluating import Evaluator, copy_finder
     from evaluation.desk import ContestDesk
-    from evaluation.object_store import open_evidence
+    from evaluation.object_store import must_keep_evidence, open_evidence
     from evaluation.slots import take_slot
     from evaluation.tokenizers import load_tokenizer
 
@@ -132,6 +132,7 @@ def evaluate(
             watcher.say(printable(line))
 
         ledger = services.ledger(*where)
+        must_keep_evidence(evidence)
         place = slot.holder.worker.rpartition("/")[2]
         machine = _runner(runner, model, images, place, registry or [])
         evaluator = Evaluator(

@@ -177,6 +177,13 @@ class Machine:
         """Whether an image that a plan names by its digest is one of this machine's processes."""
         return self._local.knows(image.digest)
 
+    def needs_model(self, image: ImageRef) -> bool:
+        """Whether the image cannot start without ``--model``; a container may carry its weights."""
+        if self.kind is not RunnerKind.PROCESS:
+            return False
+        launch = self.launch_of(image)
+        return launch is None or launch.reads_model
+
     def launch_of(self, image: ImageRef) -> Launch | None:
         """The launch profile behind an image, None where it is none."""
         return self._local.launch_of(image.digest)

@@ -60,10 +60,14 @@ def show(result: Any, layout: Layout, output_format: OutputFormat) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(result, order="deterministic") + b"\n")
         sys.stdout.buffer.flush()
         return
+    from rich.text import Text
+
     data, console = msgspec.to_builtins(result), _console()
     for section in layout:
         rows = section.rows(data)
         if rows:
+            # Above the table and not its own title, which would be wrapped to a narrow one's width.
+            console.print(Text(section.title, style="bold"))
             console.print(_fitting(console, section, rows))
         elif not section.only_if_any:
             console.print(f"{section.title}: none", markup=False, highlight=False)
@@ -101,32 +105,35 @@ def _least_width(console: Console, table: Table) -> int:
 
 
 def _table(section: Section, rows: Rows, *, short: bool) -> Table:
+    from rich.cells import cell_len
     from rich.text import Text
 
-    table = _frame(section.title)
-    for column in section.columns:
+    table = _frame()
+    texts = [
+        [cell(row[column.key], column.kind, row, short=short) for column in section.columns]
+        for row in rows
+    ]
+    for column, below in zip(section.columns, zip(*texts, strict=True), strict=True):
         numeric, prose = column.kind in NUMERIC, column.kind is Kind.PROSE
+        lines = [line for text in (column.heading, *below) for line in text.splitlines()]
         table.add_column(
             column.heading,
             justify="right" if numeric else "left",
             no_wrap=not prose,
             overflow="fold",
+            # The library takes the longest word for the least width, and cuts what is longer.
+            min_width=None if prose else max(cell_len(line) for line in lines),
             max_width=PROSE_WIDTH if prose else None,
         )
-    for row in rows:
-        table.add_row(
-            *(
-                Text(cell(row[column.key], column.kind, row, short=short))
-                for column in section.columns
-            )
-        )
+    for row_texts in texts:
+        table.add_row(*map(Text, row_texts))
     return table
 
 
 def _records(section: Section, rows: Rows) -> Table:
     from rich.text import Text
 
-    table = _frame(section.title)
+    table = _frame()
     table.show_header = False
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
@@ -138,15 +145,8 @@ def _records(section: Section, rows: Rows) -> Table:
     return table
 
 
-def _frame(title: str) -> Table:
+def _frame() -> Table:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -76,6 +76,12 @@ SWEPT: Final[Layout] = (
         lambda data: data["lines"],
     ),
     Section(
+        "Ours and left alone: a contest owns them, or they are new",
+        (Column("machines", "running", Kind.NUMBER),),
+        lambda data: [data] if data["running"] else [],
+        only_if_any=True,
+    ),
+    Section(
         "Not asked",
         (Column("provider", "provider"), Column("why", "why", Kind.PROSE)),
         lambda data: data["unasked"],

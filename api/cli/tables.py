@@ -324,6 +324,7 @@ PAYMENTS: Final[Layout] = (
         "Payments to the treasury (TAO)",
         (
             Column("block", "block", Kind.NUMBER),
+            Column("index", "extrinsic_index", Kind.NUMBER),
             Column("amount", "amount_rao", Kind.TAO),
             Column("overpaid", "overpaid_rao", Kind.TAO),
             Column("status", "status"),

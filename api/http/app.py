@@ -24,6 +24,7 @@ from ledger.application import UnknownArenaError
 from ledger.queries.costs import UnknownCostError
 from ledger.queries.payouts import UnknownAccountError
 from ledger.queries.scope import BlockOutOfRangeError, ViewBehindError
+from ledger.queries.treasury import UnknownBookError
 
 _TOLD: Final[tuple[type[Exception], ...]] = (
     RequestValidationError,
@@ -32,6 +33,7 @@ _TOLD: Final[tuple[type[Exception], ...]] = (
     AddressFormError,
     UnknownArenaError,
     UnknownAccountError,
+    UnknownBookError,
     UnknownCostError,
     BlockOutOfRangeError,
     ViewBehindError,

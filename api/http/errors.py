@@ -38,6 +38,7 @@ _ABOUT_THE_QUESTION: Final = frozenset(
         "block_out_of_range",
         "unknown_address",
         "unknown_contest",
+        "unknown_account",
         "malformed_parameter",
         "view_behind",
     }
@@ -85,5 +86,5 @@ def _http_sentence(error: HTTPException) -> str:
     if error.status_code == 404:
         return "there is no such page; the endpoints are listed in /v1/openapi.json"
     if error.status_code == 405:
-        return "this ledger is read-only over HTTP; only GET is answered"
+        return "this ledger is read-only over HTTP; only GET and HEAD are answered"
     return str(error.detail)

@@ -28,7 +28,8 @@ _SAFE_HEADERS: Final = (
 class Guard:
     """ASGI middleware: the last one to see an exception that no handler took.
 
-    The client gets one sentence; the traceback goes to the log and nowhere else.
+    The client gets one sentence; the traceback goes to the log and nowhere else. HEAD is answered
+    as GET without its body (RFC 9110, 9.1 and 9.3.2).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,13 +40,17 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        started, headless = False, scope["method"] == "HEAD"
+        if headless:
+            scope = {**scope, "method": "GET"}
 
         async def safely(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", []), *_SAFE_HEADERS]
+            elif headless and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -78,6 +83,8 @@ def answer(request: Request, told: Told) -> Response:
     headers = {"Cache-Control": "no-store"}
     if told.status == 503:
         headers["Retry-After"] = "1"
+    if told.status == 405:
+        headers["Allow"] = "GET, HEAD"  # which RFC 9110, 15.5.6 asks for
     if not request.url.path.startswith(API_PREFIX):
         return problem_page(told.status, told.message, headers)
     body = encoded(ErrorAnswer(ErrorDetail(told.code, told.message)))

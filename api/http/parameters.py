@@ -1,4 +1,7 @@
-"""Unknown query parameters are refused: a misspelt ``at_block`` must not answer about now."""
+"""Query parameters that are unknown or given twice are refused.
+
+A misspelt ``at_block`` must not answer about now, nor a second one about another block.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ MAX_SHOWN_CHARS: Final = 40
 
 
 def refuse_unknown(request: Request) -> None:
-    """Raise ``MalformedParameterError`` for a query parameter that this endpoint does not have."""
+    """Raise ``MalformedParameterError`` for a query parameter that is unknown or given twice."""
     route = request.scope.get("route")
     if not isinstance(route, APIRoute) or not request.query_params:
         return
@@ -23,6 +26,9 @@ def refuse_unknown(request: Request) -> None:
         if name not in offered:
             there = f"there are: {', '.join(sorted(offered))}" if offered else "there are none here"
             msg = f"query parameter '{name[:MAX_SHOWN_CHARS]}' is unknown; {there}"
+            raise MalformedParameterError(msg)
+        if len(request.query_params.getlist(name)) > 1:
+            msg = f"query parameter '{name}' is given more than once; give it once"
             raise MalformedParameterError(msg)
 
 

@@ -125,7 +125,9 @@ class _Axis:
 
     def ticks(self) -> tuple[Tick, ...]:
         middle = (self.first + self.last) // 2
-        return tuple(Tick(self.x(block), block) for block in (self.first, middle, self.last))
+        # Of a span of one block or two, fewer than three.
+        blocks = sorted({self.first, middle, self.last})
+        return tuple(Tick(self.x(block), block) for block in blocks)
 
 
 def _point(axis: _Axis, block: int, ppm: int) -> Point:

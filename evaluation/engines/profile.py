@@ -126,6 +126,13 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
             parts += self.profile.gpu_arguments
         return [_fill(part, filled) for part in (*parts, *self._own_arguments())]
 
+    @property
+    def reads_model(self) -> bool:
+        """Whether the engine is told where the model's directory is."""
+        profile = self.profile
+        words = (*profile.arguments, *self._own_arguments(), *profile.environment.values())
+        return any("{model_dir}" in word for word in words)
+
     def environment(self, filled: Mapping[str, str]) -> dict[str, str]:
         """The variables that it sets, filled likewise; those that are handed on come from us."""
         found = {**self.profile.environment, **self._own_environment()}

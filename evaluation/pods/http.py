@@ -204,6 +204,8 @@ class Api:
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return content
         message = f"{self.provider} answered HTTP {status} to {what}{self._said(content)}"
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            message += "; check its key"
         if status == HTTPStatus.NOT_FOUND:
             raise NotFoundError(message, status)
         if status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -102,6 +102,10 @@ def _no_constant(word: str) -> Any:
 
 
 def _must_name(names: Sequence[str]) -> None:
+    twice = sorted({name for name in FIELDS if list(names).count(name) > 1})
+    if twice:
+        msg = f"the invoice's heading names {', '.join(twice)} more than once; name each once"
+        raise InvoiceFileError(msg)
     lacking = [name for name in ("invoice", "line", "instance", "amount_usd") if name not in names]
     if lacking:
         msg = f"the invoice's heading lacks {', '.join(lacking)}; it may name: {', '.join(FIELDS)}"
@@ -110,6 +114,13 @@ def _must_name(names: Sequence[str]) -> None:
 
 def _line(row: Mapping[str, Any]) -> InvoiceLine:
     """Raises ``ValueError`` with what is wrong with it."""
+    # Where the CSV reader puts what a row has beyond its heading.
+    if any(part.strip() for part in row.get(None, ())):  # type: ignore[call-overload]
+        msg = (
+            "it has more fields than the heading; write amounts without a comma, and quote a text "
+            "that has one"
+        )
+        raise ValueError(msg)
     from_s, to_s = _time(row, "from"), _time(row, "to")
     if from_s is not None and to_s is not None and to_s < from_s:
         msg = "it ends before it begins"

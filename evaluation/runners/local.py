@@ -24,7 +24,7 @@ from evaluation.engines.profile import (
 )
 from evaluation.images import ImageRef
 from evaluation.reference.image import ImageError, image_digest, image_path
-from evaluation.runners.port import InfrastructureFaultError
+from evaluation.runners.port import EngineMissingError, InfrastructureFaultError
 from evaluation.runners.process import ServerCommand
 from evaluation.runners.reference import ReferenceImages
 from ledger.codes import InfrastructureCause
@@ -179,12 +179,12 @@ class LocalImages:
             words[0] = sys.executable  # our own package, so our own interpreter
         found = shutil.which(words[0]) if words else None
         if found is None:
-            raise InfrastructureFaultError(
-                InfrastructureCause.PULL_FAILED,
+            msg = (
                 f"the engine of {PREFIX}{profile.name} is not on this machine: there is no program "
                 f"{(words or [''])[0]!r}; install it, or say where it is with "
-                f"--engine '{profile.name}=COMMAND'",
+                f"--engine '{profile.name}=COMMAND'"
             )
+            raise EngineMissingError(msg)
         return [str(Path(found).absolute()), *words[1:]]
 
 

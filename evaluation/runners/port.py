@@ -30,6 +30,16 @@ class InfrastructureFaultError(Exception):
         self.detail = detail
 
 
+class EngineMissingError(InfrastructureFaultError):
+    """The engine that a launch profile starts is not on this machine; ``pull_failed`` in a contest.
+
+    Told apart because nothing is to be pulled: only whoever keeps the machine can mend it.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(InfrastructureCause.PULL_FAILED, detail)
+
+
 class ImageRefusedError(Exception):
     """The image itself breaks the container contract, before anything of it ran."""
 

@@ -212,7 +212,7 @@ def complete_in(unit: Unit, contest: UUID, *, holder: Holder | None = None) -> N
     """:func:`complete_contest`, in a unit that records more."""
     found = unit.get(Contest, contest)
     if found.plan is None:
-        msg = f"contest {contest} is unknown here"
+        msg = f"contest {contest} is unknown here; see 'contests'"
         raise DecisionRefusedError(msg)
     plan, arena = found.plan, unit.arena
     if found.ended is None and _was_paused(arena, plan):
@@ -266,7 +266,7 @@ def stop_contest(ledger: Ledger, contest: UUID, *, reason: str, actor: str) -> N
     def work(unit: Unit) -> None:
         found = unit.get(Contest, contest)
         if found.plan is None:
-            msg = f"contest {contest} is unknown here"
+            msg = f"contest {contest} is unknown here; see 'contests'"
             raise DecisionRefusedError(msg)
         _void(unit, found, found.plan, VoidCause.STOPPED, f"{actor}: {reason}", None)
 

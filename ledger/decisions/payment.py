@@ -21,6 +21,7 @@ import msgspec
 from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
 from ledger.facts import Context, Fact, fact, upcast
 from ledger.keys import ArenaKey
+from ledger.rules.claims import payment_name
 
 RULES: Final = "rules"
 """Who decided where no person did."""
@@ -266,11 +267,12 @@ class Payment(Aggregate):
         if self.consumed_by is None:
             served = self.served
             if served is not None and not self.is_credit(context.arena, hotkey):
-                msg = f"payment {self.id} was {served} and pays for nothing of {hotkey}"
+                msg = f"payment {self._named} was {served} and pays for nothing of {hotkey}"
                 raise DecisionRefusedError(msg)
             if fee_rao > deposit.amount_rao:
                 msg = (
-                    f"payment {self.id} is of {deposit.amount_rao} rao and cannot pay {fee_rao} rao"
+                    f"payment {self._named} is of {deposit.amount_rao} rao and cannot pay "
+                    f"{fee_rao} rao"
                 )
                 raise DecisionRefusedError(msg)
             return self.record(
@@ -291,7 +293,7 @@ class Payment(Aggregate):
                 hotkey=hotkey,
                 fee_rao=self.credited.fee_rao if self.credited else None,
             )
-        msg = f"payment {self.id} paid for submission {self.consumed_by} already"
+        msg = f"payment {self._named} paid for submission {self.consumed_by} already"
         raise DecisionRefusedError(msg)
 
     def credit(
@@ -306,7 +308,7 @@ class Payment(Aggregate):
     ) -> None:
         """Give the hotkey one more use, because the infrastructure failed its submission."""
         if self.consumed_by != submission_id:
-            msg = f"payment {self.id} did not pay for submission {submission_id}"
+            msg = f"payment {self._named} did not pay for submission {submission_id}"
             raise DecisionRefusedError(msg)
         if self.credit_of is not None:
             return  # one credit for one submission, however often it is given
@@ -342,7 +344,7 @@ class Payment(Aggregate):
             msg = "a claim of a credit names the hotkey it is for, and a claim of a refund none"
             raise DecisionRefusedError(msg)
         if claimant != deposit.sender:
-            msg = f"payment {self.id} came from {deposit.sender}, so {claimant} cannot claim it"
+            msg = f"payment {self._named} came from {deposit.sender}, so {claimant} cannot claim it"
             raise DecisionRefusedError(msg)
         last = self.last_claim
         if last is not None and last.signature == signature:
@@ -351,7 +353,10 @@ class Payment(Aggregate):
             return self.claim
         self._must_be_unclaimed("be claimed")
         if self.claim is not None:
-            msg = f"claim {self.claim.number} of payment {self.id} is not decided yet; wait for it"
+            msg = (
+                f"claim {self.claim.number} of payment {self._named} is not decided yet; "
+                "wait for it"
+            )
             raise DecisionRefusedError(msg)
         number = self.claims + 1
         return self.record(
@@ -445,7 +450,7 @@ class Payment(Aggregate):
         decided = self.refund_decided
         if decided is None or self.refunded:
             what = "was refunded already" if self.refunded else "has no refund that was decided"
-            msg = f"payment {self.id} {what}"
+            msg = f"payment {self._named} {what}"
             raise DecisionRefusedError(msg)
         return self.record(
             context,
@@ -473,7 +478,7 @@ class Payment(Aggregate):
             raise self._claimed_otherwise(self.claim)
         if amount_rao != deposit.amount_rao:
             msg = (
-                f"payment {self.id} is of {deposit.amount_rao} rao, so {amount_rao} rao of it "
+                f"payment {self._named} is of {deposit.amount_rao} rao, so {amount_rao} rao of it "
                 "cannot be a contribution; book all of it"
             )
             raise DecisionRefusedError(msg)
@@ -496,12 +501,21 @@ class Payment(Aggregate):
 
     # -- inside -----------------------------------------------------------------------------
 
+    @property
+    def _named(self) -> str:
+        """As people name it; its id where no arena has seen it."""
+        seen = next(iter(self.deposits.values()), None)
+        if seen is None:
+            return str(self.id)
+        return payment_name(seen.extrinsic_hash, seen.block, seen.extrinsic_index)
+
     def deposit(self, context: Context, what: str) -> PaymentSeen:
         """What reached the treasury of the arena; refuses ``what`` where nothing did."""
         deposit = self.deposits.get(str(context.arena))
         if deposit is None:
             msg = (
-                f"payment {self.id} is not in the log of arena {context.arena}, so it cannot {what}"
+                f"payment {self._named} is not in the log of arena {context.arena}, so it cannot "
+                f"{what}"
             )
             raise DecisionRefusedError(msg)
         return deposit
@@ -509,22 +523,25 @@ class Payment(Aggregate):
     def open_claim(self) -> PaymentClaimed:
         """The claim that waits to be decided; refuses where none does."""
         if self.claim is None:
-            msg = f"payment {self.id} has no open claim"
+            msg = f"payment {self._named} has no open claim; see 'treasury claims'"
             raise DecisionRefusedError(msg)
         return self.claim
 
     def _must_be_unclaimed(self, what: str) -> None:
         if self.consumed_by is not None:
-            msg = f"payment {self.id} paid for submission {self.consumed_by}, so it cannot {what}"
+            msg = (
+                f"payment {self._named} paid for submission {self.consumed_by}, so it cannot {what}"
+            )
             raise DecisionRefusedError(msg)
         if self.served is not None:
-            msg = f"payment {self.id} is {self.served} already, so it cannot {what}"
+            msg = f"payment {self._named} is {self.served} already, so it cannot {what}"
             raise DecisionRefusedError(msg)
 
     def _claimed_otherwise(self, claim: PaymentClaimed) -> DecisionRefusedError:
         wanted = "a refund" if claim.hotkey is None else f"a credit for {claim.hotkey}"
         return DecisionRefusedError(
-            f"claim {claim.number} of payment {self.id} wants {wanted}; grant or refuse it first"
+            f"claim {claim.number} of payment {self._named} wants {wanted}; grant or refuse it "
+            "first"
         )
 
     def apply(self, fact: Fact) -> None:

@@ -566,8 +566,15 @@ class Rental(Aggregate):
     def accept_bill(self, context: Context, reason: str, actor: str, about_block: int) -> None:
         """Take what was billed for what it cost; where the books say so already, a no-op."""
         cost, requested = self.cost, self.requested
-        if cost is None or requested is None or not self.invoiced:
-            msg = f"rental {self.id} has no booked cost and bill that could be held together"
+        if requested is None:
+            msg = f"there is no rental {self.id}; 'cacheon-ledger rentals' lists them"
+            raise DecisionRefusedError(msg)
+        if cost is None or not self.invoiced:
+            lacks = "bill" if cost is not None else "booked cost"
+            msg = (
+                f"rental {self.id} has no {lacks} yet that could be held against the other; "
+                "see 'cacheon-ledger rentals show'"
+            )
             raise DecisionRefusedError(msg)
         billed = sum(self.invoiced.values())
         difference = billed - cost.cost_usd_micros - self.corrected_usd_micros

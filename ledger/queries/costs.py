@@ -137,7 +137,9 @@ def submission_cost(scope: Scope, submission_id: str) -> SubmissionCost:
     """A submission's fee and cost; :class:`UnknownCostError` where there is none."""
     own = [line for line in submissions(scope) if str(line["submission_id"]) == submission_id]
     if not own:
-        msg = f"no submission {submission_id} is in the log by block {scope.block}"
+        msg = (
+            f"no submission {submission_id} is in the log by block {scope.block}; see 'submissions'"
+        )
         raise UnknownCostError(msg)
     parts = [
         SubmissionPart(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, Table, select
 from ledger.application import UnknownArenaError
 from ledger.projections.runner import Projection
 from ledger.projections.tables import PLACE_COLUMNS, rows_at
-from ledger.store.logs import LogHead, all_heads, position_at
+from ledger.store.logs import LogHead, all_heads, first_block, position_at
 from ledger.store.schema import tracking
 
 
@@ -79,7 +79,11 @@ def scope_at(connection: Connection, head: LogHead, at_block: int | None) -> Sco
         raise BlockOutOfRangeError(msg)
     position = position_at(connection, head.log_id, at_block)
     if position == 0:
-        msg = f"the log of {head.network}/{head.netuid} begins after block {at_block}"
+        first = first_block(connection, head.log_id)
+        msg = (
+            f"the log of {head.network}/{head.netuid} begins at block {first}, "
+            f"so nothing is known at block {at_block}; ask at {first} or later"
+        )
         raise BlockOutOfRangeError(msg)
     return Scope(connection, head, at_block, position)
 

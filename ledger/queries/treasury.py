@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
@@ -19,7 +19,7 @@ from ledger.queries.reconciling import (
     reconciliation,
     treasury_lines,
 )
-from ledger.queries.scope import Scope, plain
+from ledger.queries.scope import BlockOutOfRangeError, Scope, plain
 from ledger.store.schema import events
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "CorrectionLine",
     "Reconciliation",
     "TreasuryLine",
+    "UnknownBookError",
     "account_balances",
     "buybacks",
     "journal",
@@ -35,6 +36,11 @@ __all__ = [
     "reconciliation",
     "treasury_lines",
 ]
+
+
+class UnknownBookError(LookupError):
+    """The journal was asked for an account or an asset that it has no posting of."""
+
 
 payments = ask_payments.payments
 """The payments are one of the treasury's books, too."""
@@ -61,15 +67,27 @@ def journal(
 
     The balance is that of the account and asset after the posting, with all before it in the log,
     asked for or not. Also how many there are in all.
+
+    Raises :class:`UnknownBookError` for an account or an asset without any posting by the scope's
+    block, which may be misspelt, and ``BlockOutOfRangeError`` for blocks in the wrong order.
     """
+    if (
+        asked.from_block is not None
+        and asked.to_block is not None
+        and asked.from_block > asked.to_block
+    ):
+        msg = (
+            f"from block {asked.from_block} up to block {asked.to_block} is no stretch; name the "
+            "earlier block first"
+        )
+        raise BlockOutOfRangeError(msg)
     table = postings
     running = func.sum(table.c.amount).over(
         partition_by=(table.c.account, table.c.asset), order_by=(table.c.position, table.c.line)
     )
     own = [table.c.log_id == scope.head.log_id, table.c.position <= scope.position]
     if asked.account is not None:
-        below = table.c.account.startswith(f"{asked.account}:", autoescape=True)
-        own.append(or_(table.c.account == asked.account, below))
+        own.append(_of_account(asked.account))
     if asked.asset is not None:
         own.append(table.c.asset == asked.asset)
     summed = select(table, running.label("balance")).where(*own).subquery()
@@ -105,7 +123,32 @@ def journal(
         }
         for row in scope.connection.execute(query).mappings()
     ]
-    return rows, int(scope.connection.execute(counted).scalar_one())
+    total = int(scope.connection.execute(counted).scalar_one())
+    if total == 0:
+        _require_known(scope, asked)
+    return rows, total
+
+
+def _require_known(scope: Scope, asked: Asked) -> None:
+    """Raise :class:`UnknownBookError` where nothing was ever booked under a name asked for."""
+    table = postings
+    there = (table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
+    for what, name, found in (
+        ("account", asked.account, _of_account(asked.account or "")),
+        ("asset", asked.asset, table.c.asset == asked.asset),
+    ):
+        query = select(table.c.line).where(*there, found).limit(1)
+        if name is not None and scope.connection.execute(query).first() is None:
+            msg = (
+                f"the journal has no {what} '{name}' by block {scope.block}; "
+                "'treasury --accounts' lists what it has"
+            )
+            raise UnknownBookError(msg)
+
+
+def _of_account(account: str) -> ColumnElement[bool]:
+    below = postings.c.account.startswith(f"{account}:", autoescape=True)
+    return or_(postings.c.account == account, below)
 
 
 def account_balances(scope: Scope) -> list[dict[str, Any]]:

@@ -17,7 +17,10 @@ class FactConflictError(Exception):
         self.known = known
         self.offered = offered
         self.differs = _difference(known, offered)
-        super().__init__(f"fact '{known.fact_key}' is recorded already, otherwise: {self.differs}")
+        super().__init__(
+            f"fact '{known.fact_key}' is recorded already, otherwise: {self.differs}; what is "
+            "recorded stays, and a correction is a fact of its own"
+        )
 
 
 class BlockOrderError(Exception):

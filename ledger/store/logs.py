@@ -140,6 +140,12 @@ def position_at(connection: Connection, log_id: int, block: int) -> int:
     return connection.execute(_LAST_AT, {"of_log": log_id, "block": block}).scalar() or 0
 
 
+def first_block(connection: Connection, log_id: int) -> int:
+    """The effective block of a log's first fact; the log must have one."""
+    first = (events.c.log_id == log_id, events.c.position == 1)
+    return int(connection.execute(select(events.c.effective_block).where(*first)).scalar_one())
+
+
 def read_log(
     connection: Connection, log_id: int, *, after: int, limit: int, topics: Sequence[str] = ()
 ) -> list[LoggedFact]:

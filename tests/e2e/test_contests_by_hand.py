@@ -265,9 +265,10 @@ def test_an_engine_that_scores_nothing_is_no_baseline(model: Path) -> None:
 
 def test_an_engine_that_is_not_installed_is_not_the_images_fault(model: Path) -> None:
     code, checks = checked("profile:sglang", model, "--engine", "sglang=no-such-program-here")
-    assert code == ExitCode.CONTRACT_BROKEN
-    assert (checks["image"]["outcome"], checks["image"]["code"]) == ("failed", "pull_failed")
-    assert "no program 'no-such-program-here'" in checks["image"]["seen"]
+    assert code == ExitCode.CONTEST_VOID
+    assert (checks[""]["passed"], checks[""]["machine_failed"]) == (False, True)
+    assert "no program 'no-such-program-here'" in checks["machine"]["seen"]
+    assert {check["outcome"] for name, check in checks.items() if name} == {"machine_failed"}
 
 
 def small_contest(image: Image, model: Path, *more: str) -> Result:

@@ -44,7 +44,7 @@ def queue(ask: Ask, page: Paged) -> Response:
     "/contests",
     summary="Contests",
     description="Every attempt by seed block with its baseline, its entrants in judging order "
-    "(scores in ppm of the baseline's time saved, times in microseconds, margins in thousandths "
+    "(scores in ppm by the round's own formula, times in microseconds, margins in thousandths "
     "of a logit) and in sentences what the verdict meant for the throne.",
     responses=described(Listing[ContestLine]),
 )

@@ -15,7 +15,7 @@ from evaluation.contract import check_contract
 from evaluation.contract_book import Asked, Check, ContractReport
 from evaluation.images import ImageRef
 from evaluation.reference import tokenizer
-from evaluation.runners.port import InfrastructureFaultError, Runner
+from evaluation.runners.port import EngineMissingError, InfrastructureFaultError, Runner
 from evaluation.runners.process import ProcessRunner, ServerCommand
 from ledger.codes import InfrastructureCause
 from ledger.contest_policy import ContestPolicy
@@ -82,8 +82,8 @@ def test_a_good_server_passes_every_check_that_can_be_tried() -> None:
 class NoEngine:
     """A runner whose machine cannot run anything, or not get an image."""
 
-    def __init__(self, cause: InfrastructureCause, *, prepares: bool) -> None:
-        self._fault = InfrastructureFaultError(cause, "the engine does not answer")
+    def __init__(self, fault: InfrastructureFaultError, *, prepares: bool) -> None:
+        self._fault = fault
         self._prepares = prepares
 
     @contextmanager
@@ -98,7 +98,8 @@ class NoEngine:
 
 @pytest.mark.parametrize("prepares", [True, False])
 def test_a_machine_that_fails_says_nothing_of_the_image(*, prepares: bool) -> None:
-    machine = NoEngine(InfrastructureCause.HOST_FAILED, prepares=prepares)
+    fault = InfrastructureFaultError(InfrastructureCause.HOST_FAILED, "the engine does not answer")
+    machine = NoEngine(fault, prepares=prepares)
     report, checks = tried(runner=cast("Runner", machine))
     assert (report.passed, report.machine_failed) == (False, True)
     assert failures(report) == []
@@ -106,10 +107,20 @@ def test_a_machine_that_fails_says_nothing_of_the_image(*, prepares: bool) -> No
 
 
 def test_an_image_that_cannot_be_pulled_is_one_that_no_contest_can_take() -> None:
-    machine = NoEngine(InfrastructureCause.PULL_FAILED, prepares=True)
+    fault = InfrastructureFaultError(InfrastructureCause.PULL_FAILED, "no such image there")
+    machine = NoEngine(fault, prepares=True)
     report, checks = tried(runner=cast("Runner", machine))
     assert (report.passed, report.machine_failed) == (False, False)
     assert checks["image"].code == "pull_failed"
+
+
+def test_an_engine_that_is_not_here_says_nothing_of_the_image() -> None:
+    machine = NoEngine(EngineMissingError("there is no program 'vllm'"), prepares=True)
+    report, checks = tried(runner=cast("Runner", machine))
+    assert (report.passed, report.machine_failed) == (False, True)
+    assert failures(report) == []
+    assert checks["machine"].code == "pull_failed"
+    assert checks["machine"].seen == "there is no program 'vllm'"
 
 
 def test_missing_logprobs_and_a_missing_end_are_told_at_once() -> None:

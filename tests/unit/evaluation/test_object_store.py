@@ -13,7 +13,7 @@ import pytest
 
 from evaluation import object_store as module
 from evaluation.evidence import EvidenceError, EvidenceStore, digest_of
-from evaluation.object_store import HttpEvidenceStore, open_evidence
+from evaluation.object_store import HttpEvidenceStore, must_keep_evidence, open_evidence
 
 PASSWORD = "s3cret/word"  # noqa: S105 - the test's own
 
@@ -171,6 +171,28 @@ def test_credentials_are_sent_and_stand_in_no_error(objects: Objects) -> None:
         errors.append(str(caught.value))
     assert "127.0.0.1:1" in errors[2]
     assert not any("s3cret" in error or "miner" in error for error in errors)
+
+
+def test_a_place_that_keeps_nothing_is_told_before_a_contest(
+    objects: Objects, tmp_path: Path
+) -> None:
+    must_keep_evidence(objects.url)
+    must_keep_evidence(str(tmp_path / "new" / "folder"))
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    assert objects.held == {}
+    file = tmp_path / "a file"
+    file.touch()
+    with pytest.raises(EvidenceError, match=r"no evidence can be kept in .*Not a directory"):
+        must_keep_evidence(str(file / "folder"))
+
+
+def test_a_store_that_nobody_runs_is_told_before_a_contest(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0)
+    objects.failing = module.TRIES
+    with pytest.raises(EvidenceError, match="it answers HTTP 503; see that it runs"):
+        must_keep_evidence(objects.url)
 
 
 def test_a_location_is_a_url_or_a_folder(tmp_path: Path) -> None:

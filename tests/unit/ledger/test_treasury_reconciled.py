@@ -24,6 +24,7 @@ from ledger.queries.treasury import (
     Asked,
     Reconciliation,
     TreasuryLine,
+    UnknownBookError,
     account_balances,
     journal,
     reconciliation,
@@ -501,5 +502,14 @@ def test_the_journal_is_narrowed_by_account_asset_and_block(books: Books) -> Non
     assert ask(account="assets:treasury", to_block=first) == own[:1]
     assert ask(account="assets:treasury", limit=1, offset=1) == own[1:2]
     assert ask(account="assets", asset="USD") == [(5, 5)]
-    assert ask(account="assets:treas") == []
+    assert ask(account="assets:treasury", asset="USD") == []
+    for misspelt in (
+        {"account": "assets:treas"},
+        {"asset": "EUR"},
+        {"account": "", "asset": "USD"},
+    ):
+        with pytest.raises(UnknownBookError, match="by block"):
+            ask(**misspelt)
+    with pytest.raises(BlockOutOfRangeError, match="name the earlier block first"):
+        ask(from_block=first + 1, to_block=first)
     assert ask(asset="USD", account="assets:provider:pods") == [(5, 5)]

@@ -77,6 +77,7 @@ BAD_ROWS = {
     "inv,1,i,,,yesterday,,1": "'from'",
     "inv,1,i,,,2026-06-01T00:00:00,,1": "'from'",
     "inv,1,i,,,20,10,1": "before it begins",
+    "inv,1,i,,,,,1,234.56": "more fields than the heading; write amounts without a comma",
 }
 
 
@@ -91,6 +92,7 @@ def test_a_bad_row_is_named_by_its_line(row: str, said: str) -> None:
     [
         ("", "csv", "lacks invoice"),
         (HEADING, "csv", "no lines"),
+        (f"{HEADING},amount_usd\ninv,1,i,,,,,1,2", "csv", "names amount_usd more than once"),
         ("invoice,line\n1,2", "csv", "lacks instance, amount_usd"),
         (f'{HEADING}\n"inv,1', "csv", "is no CSV"),
         ("{", "json", "no JSON"),
@@ -104,6 +106,11 @@ def test_a_bad_row_is_named_by_its_line(row: str, said: str) -> None:
 def test_a_file_that_is_no_invoice_is_refused(text: str, kind: Any, said: str) -> None:
     with pytest.raises(InvoiceFileError, match=said):
         read_invoice(text, kind)
+
+
+def test_blank_fields_at_the_end_of_a_row_mean_nothing() -> None:
+    (found,) = read_invoice(f"{HEADING}\ninv,1,i,,,,,1, ,\n", "csv")
+    assert found == line("i", invoice="inv", billed_usd_micros=1_000_000)
 
 
 MATCHES: dict[str, Callable[[Any], InvoiceLine]] = {
@@ -165,7 +172,7 @@ def test_the_same_line_with_another_amount_is_an_alarm_and_nothing_of_its_file_c
     rented = booked(renting)
     import_invoice(renting.ledger, "shadeform", [line(rented.instance)])
     changed = [line("i-8", "7"), line(rented.instance, billed_usd_micros=6_000_000)]
-    with pytest.raises(FactConflictError):
+    with pytest.raises(FactConflictError, match="stays, and a correction is a fact of its own"):
         import_invoice(renting.ledger, "shadeform", changed)
     facts = [logged.fact for logged in renting.scene.log()]
     assert sum(isinstance(fact, InvoiceLineSeen) for fact in facts) == 1
@@ -208,8 +215,10 @@ def test_an_invoice_about_a_block_to_come_is_refused(engine: Engine) -> None:
 def test_a_bill_is_accepted_once_and_the_cost_is_what_was_billed(engine: Engine) -> None:
     renting = Renting(engine)
     rented = booked(renting)
-    with pytest.raises(DecisionRefusedError, match="no booked cost and bill"):
+    with pytest.raises(DecisionRefusedError, match="has no bill yet"):
         accept_bill(renting.ledger, rented.rental, reason="as billed", actor="alice")
+    with pytest.raises(DecisionRefusedError, match="there is no rental"):
+        accept_bill(renting.ledger, uuid4(), reason="as billed", actor="alice")
     import_invoice(renting.ledger, "shadeform", [line(rented.instance)])
     for _ in range(2):
         accept_bill(renting.ledger, rented.rental, reason="as billed", actor="alice")

@@ -14,10 +14,14 @@ from typer.testing import CliRunner, Result
 
 from api.cli import rentals
 from api.cli.main import app
+from api.cli.options import OutputFormat
+from api.cli.output import show
+from api.cli.rental_tables import SWEPT
 from api.errors import ExitCode
 from api.providers import record_of
 from evaluation.pods.choosing import Record
 from evaluation.pods.port import tag_of
+from evaluation.pods.sweep import Swept
 from ledger.application import ContentionError
 from ledger.queries.rentals import Reliability
 from ledger.store.database import open_engine
@@ -126,7 +130,18 @@ def test_a_provider_that_cannot_be_asked_is_said_and_its_key_is_not(
     assert done.exit_code == ExitCode.PROVIDER_UNAVAILABLE
     (unasked,) = json.loads(done.stdout)["unasked"]
     assert unasked["provider"] == "targon"
+    assert unasked["why"].endswith("unauthorized; check its key")
     assert "a-key-that-is-wrong" not in done.stdout + done.stderr
+
+
+def test_a_sweep_tells_machines_that_it_leaves_alone_from_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(Swept((), (), 2), SWEPT, OutputFormat.TABLE)
+    first, *table = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert (first, table[-1]) == ("Swept: none", "2")
+    show(Swept((), (), 0), SWEPT, OutputFormat.TABLE)
+    assert capsys.readouterr().out == "Swept: none\n"
 
 
 def test_every_provider_with_a_key_is_used(

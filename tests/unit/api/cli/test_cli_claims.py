@@ -102,7 +102,7 @@ def test_a_claim_is_refused_with_a_reason(place: Any, run: Run) -> None:
     (line,) = listed(run, "treasury", "claims")
     assert (line["claim_state"], line["status"]) == ("refused", "unclaimed")
     again = run("treasury", "claim", "grant", name, "--reason", "ok")
-    failed(again, 8, "has no open claim")
+    failed(again, 8, f"payment {first['extrinsic_hash']} has no open claim; see")
 
 
 def test_a_claim_is_handed_in_as_json(place: Any, run: Run, tmp_path: Path) -> None:
@@ -123,6 +123,8 @@ def test_a_claim_is_handed_in_as_json(place: Any, run: Run, tmp_path: Path) -> N
     failed(run("treasury", "claims", "import", str(file)), 8, "let that coldkey sign it")
     file.write_text('{"arena": 3}')
     failed(run("treasury", "claims", "import", str(file)), 7, "holds no claims")
+    file.write_text("[]")
+    failed(run("treasury", "claims", "import", str(file)), 7, "holds no claims", "is empty")
 
 
 def test_a_refund_and_a_credit_by_hand(place: Any, run: Run) -> None:
@@ -140,6 +142,12 @@ def test_a_refund_and_a_credit_by_hand(place: Any, run: Run) -> None:
     assert (credited["status"], credited["credit_of"]) == ("credited", MINER)
     assert (credited["decided_by"], credited["reason"]) == ("ann", "our fault")
     assert unclaimed(run) == []
+    taken = run("treasury", "refund", name, "--reason", "the other way")
+    failed(taken, 8, f"payment {name} is credited already, so it cannot be refunded")
+    shown = said(run, "treasury", "--payments").splitlines()
+    place_of = (str(first["block"]), str(first["extrinsic_index"]))
+    (own,) = [line for line in shown if first["extrinsic_hash"] in line]
+    assert tuple(own.split()[:2]) == place_of
     quoted = run(
         *("miner", "quote", "--image", "r/m:v1", "--digest", "sha256:" + "ab" * 32),
         *("--hotkey", MINER, "--format", "json"),

@@ -85,6 +85,53 @@ def test_an_engine_that_no_profile_has_is_a_slip(contest: Contest) -> None:
     assert "no launch profile is called 'vlm'; there are: reference" in said(done)
 
 
+def test_an_engine_that_is_not_here_is_the_machines_matter(contest: Contest) -> None:
+    where = ("--runner", "process", "--model", "model", "--engine", "vllm=no-such-program-here")
+    done = contest("check", "profile:vllm", *where)
+    assert done.exit_code == ExitCode.CONTEST_VOID
+    assert "it could not be tried: this machine failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "profile:reference"),
+        ("run", "--baseline", "profile:reference", "--entrant", "profile:reference"),
+        ("calibrate", "profile:reference", "--out", "c.json"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("nowhere", "there is no model directory 'nowhere'; check the path"),
+        ("empty", "empty has neither model.npz nor tokenizer.json; name the directory of a model"),
+    ],
+)
+def test_a_model_that_is_not_there_is_an_unreadable_file(
+    contest: Contest, words: tuple[str, ...], model: str, told: str
+) -> None:
+    Path("empty").mkdir()
+    done = contest(*words, "--runner", "process", "--model", model)
+    assert done.exit_code == ExitCode.UNREADABLE_FILE
+    assert told in said(done)
+
+
+def test_evidence_that_cannot_be_kept_is_told_before_any_server_runs(contest: Contest) -> None:
+    done = contest(
+        *("run", "--baseline", "profile:reference", "--entrant", "profile:reference"),
+        *("--runner", "process", "--model", "model", "--evidence", "cut.zip/evidence"),
+    )
+    assert done.exit_code == ExitCode.UNREADABLE_FILE
+    assert "no evidence can be kept in 'cut.zip/evidence': Not a directory; name" in said(done)
+    assert "prepare of the baseline" not in done.stderr
+
+
+def test_a_plain_process_needs_a_model(contest: Contest) -> None:
+    done = contest("check", "profile:reference", "--runner", "process")
+    assert done.exit_code == ExitCode.USAGE
+    assert "'--model': a plain process has no weights of its own" in said(done)
+
+
 def test_a_folder_of_images_must_be_there(contest: Contest) -> None:
     Path("plan.json").touch()
     where = ("--runner", "process", "--model", "model", "--images", "nowhere")

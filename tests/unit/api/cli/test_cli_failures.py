@@ -52,7 +52,7 @@ def test_a_block_beyond_the_head_names_the_newest(run: Run, season_url: str) -> 
 
 
 def test_a_block_before_the_log_is_out_of_range(run: Run, season_url: str) -> None:
-    failed(run("reigns", "--at-block", 0, url=season_url), 4, "begins after block 0")
+    failed(run("reigns", "--at-block", 0, url=season_url), 4, "begins at block 100", "at block 0;")
 
 
 def test_an_unknown_address_is_no_empty_statement(run: Run, season_url: str) -> None:

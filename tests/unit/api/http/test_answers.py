@@ -360,6 +360,15 @@ def test_no_endpoint_writes(client: TestClient) -> None:
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             found = client.request(method, path, json={})
             assert found.status_code == 405, (method, path)
+            assert found.headers["Allow"] == "GET, HEAD"
+
+
+def test_head_is_answered_as_get_without_its_body(client: TestClient) -> None:
+    for path in (f"{ARENA}/status", f"{ARENA}/status?at_block=9", "/demo/14", "/v1/nothing"):
+        full, bare = client.get(path), client.head(path)
+        assert bare.status_code == full.status_code, path
+        assert bare.content == b""
+        assert dict(bare.headers) == dict(full.headers), path
 
 
 def test_other_sites_may_read(client: TestClient) -> None:

@@ -54,6 +54,10 @@ def client(services: Services, season: Season) -> TestClient:
         (f"{ARENA}/status?at_block=-1", 422, "malformed_parameter"),
         (f"{ARENA}/status?at_block=99999999999999999999", 422, "malformed_parameter"),
         (f"{ARENA}/status?atblock=120", 422, "malformed_parameter"),
+        (f"{ARENA}/status?at_block=120&at_block=130", 422, "malformed_parameter"),
+        (f"{ARENA}/treasury/journal?account=assets:tresury", 404, "unknown_account"),
+        (f"{ARENA}/treasury/journal?asset=EUR", 404, "unknown_account"),
+        (f"{ARENA}/treasury/journal?from_block=130&to_block=120", 404, "block_out_of_range"),
         ("/v1/arenas/demo/fourteen/status", 422, "malformed_parameter"),
         ("/v1/arenas/demo/65536/status", 422, "malformed_parameter"),
         (f"{ARENA}/payments?unclaimed=perhaps", 422, "malformed_parameter"),
@@ -86,6 +90,12 @@ def test_an_error_has_a_code_and_one_sentence(
     assert body["error"]["message"].strip()
     assert "\n" not in body["error"]["message"]
     assert found.headers["Cache-Control"] == "no-store"
+
+
+def test_the_sentence_about_a_block_before_the_log_names_the_first(client: TestClient) -> None:
+    message = client.get(f"{ARENA}/status?at_block=99").json()["error"]["message"]
+    assert message.startswith("the log of demo/14 begins at block 100, so nothing is known at")
+    assert message.endswith("block 99; ask at 100 or later")
 
 
 def test_the_sentence_about_an_unknown_parameter_names_those_of_the_endpoint(

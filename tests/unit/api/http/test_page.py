@@ -11,6 +11,8 @@ from starlette.testclient import TestClient
 
 from api.app import Services, open_services
 from api.http.app import create_app
+from api.pages.charts import ramp_chart
+from api.pages.render import _ENVIRONMENT
 from api.pages.text import amount, log_end, percent, readable, seconds
 from api.settings import Settings
 from api.words import WORDS
@@ -24,6 +26,7 @@ from ledger.codes import (
 )
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
+from ledger.policy import KingTakesAll
 from ledger.rules.weights import ShareReason
 from tests.unit.api.season import (
     ALICE,
@@ -140,6 +143,23 @@ def test_the_page_is_about_the_block_it_is_asked_for(client: TestClient) -> None
     assert "Evaluation is paused" in now.text
     assert "a part of the record that no longer changes" in early.text
     assert outline(client, 150).text.count("no longer changes") == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "labels"),
+    [
+        (1_000, [("0", "start", "1,000")]),
+        (1_001, [("0", "start", "1,000"), ("1000", "end", "1,001")]),
+        (1_200, [("0", "start", "1,000"), ("500", "middle", "1,100"), ("1000", "end", "1,200")]),
+    ],
+)
+def test_an_axis_names_no_block_twice(now: int, labels: list[tuple[str, str, str]]) -> None:
+    chart = ramp_chart(KingTakesAll(), [], opened_at=1_000, now_block=now, now_ppm=None)
+    html = _ENVIRONMENT.from_string(
+        "{% import 'macros.html' as m %}{{ m.axis(ticks, 50) }}"
+    ).render(ticks=chart.ticks)
+    label = r'<text x="(\d+)" y="\d+" text-anchor="(\w+)">([\d,]+)</text>'
+    assert re.findall(label, html) == labels
 
 
 def test_numbers_are_readable_and_exact_in_their_titles(client: TestClient) -> None:
