@@ -203,6 +203,9 @@ def _sqlite(url: URL) -> Engine:
             _use_wal(cursor)
             cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # What is deleted is made of the log, which keeps everything. Where SQLite is built to write
+        # zeros over it, a view's old tables are written once more as a whole to be dropped.
+        cursor.execute("PRAGMA secure_delete=OFF")
         cursor.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
         # Without it, INSERT OR REPLACE deletes a recorded event past the trigger that refuses it.
         cursor.execute("PRAGMA recursive_triggers=ON")
