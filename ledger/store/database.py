@@ -191,6 +191,9 @@ def _sqlite(url: URL) -> Engine:
             )
             raise DatabaseError(msg)
         url = memory_url(f"ledger-{uuid.uuid4().hex}")
+    # Python 3.11 looks in three places for who adapts a None, which takes longer than all else that
+    # a value of a row needs; so somebody does.
+    sqlite3.register_adapter(type(None), _as_it_is)
     in_memory = url.query.get("vfs") == "memdb"
     settings = {"timeout": BUSY_TIMEOUT_S, "cached_statements": PREPARED_STATEMENTS}
     engine = create_engine(url, connect_args=settings)
@@ -220,6 +223,11 @@ def _sqlite(url: URL) -> Engine:
     if in_memory:
         _keep_in_memory(engine)
     return engine
+
+
+def _as_it_is(value: None) -> None:
+    """What SQLite's driver binds for None."""
+    return value
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:
