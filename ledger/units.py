@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -78,11 +78,6 @@ class _Amount(msgspec.Struct, frozen=True, gc=False):
     def __ge__(self, other: Self) -> bool:
         return self.value >= self._check(other).value
 
-    @property
-    def asset(self) -> str:
-        """The name that tables and reports know the unit by (see :func:`amount_of`)."""
-        raise NotImplementedError
-
     def __bool__(self) -> bool:
         return self.value != 0
 
@@ -94,10 +89,8 @@ class _Amount(msgspec.Struct, frozen=True, gc=False):
 class Rao(_Amount, frozen=True, gc=False):
     """TAO in units of 10^-9: 1 TAO = 1,000,000,000 rao (DOMAIN, Words)."""
 
-    @property
-    def asset(self) -> str:
-        """``TAO``."""
-        return "TAO"
+    asset: ClassVar[str] = "TAO"
+    """The name that tables and reports know the unit by (see :func:`amount_of`)."""
 
     def __str__(self) -> str:
         return f"{_decimal(self.value, RAO_PER_TAO, 9)} TAO"
@@ -106,10 +99,8 @@ class Rao(_Amount, frozen=True, gc=False):
 class UsdMicros(_Amount, frozen=True, gc=False):
     """US dollars in millionths."""
 
-    @property
-    def asset(self) -> str:
-        """``USD``."""
-        return "USD"
+    asset: ClassVar[str] = "USD"
+    """The name that tables and reports know the unit by (see :func:`amount_of`)."""
 
     def __str__(self) -> str:
         return f"{_decimal(self.value, USD_MICROS_PER_USD, 6)} USD"

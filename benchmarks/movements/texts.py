@@ -32,8 +32,7 @@ def hledger_journal(facts: Iterable[Fact]) -> Iterator[str]:
         if entry is not None:
             yield f"{_day(entry.about_block)} {fact.topic} | {fact.fact_key[:60]}\n"
             for posting in entry.postings:
-                amount = posting.amount
-                said = f'{quantity(amount.value, amount.asset)} "{commodity_of(amount.asset)}"'
+                said = f'{quantity(posting.value, posting.asset)} "{commodity_of(posting.asset)}"'
                 yield f"    {hledger_account(posting.account)}  {said}\n"
             yield "\n"
 
@@ -50,8 +49,7 @@ def beancount_journal(facts: Iterable[Fact]) -> Iterator[str]:
             yield f"{_FIRST_DAY} open {beancount_account(account)}\n"
         yield f'{_day(entry.about_block)} * "{fact.topic}" "{fact.fact_key[:60]}"\n'
         for posting in entry.postings:
-            amount = posting.amount
-            said = f"{quantity(amount.value, amount.asset)} {commodity_of(amount.asset)}"
+            said = f"{quantity(posting.value, posting.asset)} {commodity_of(posting.asset)}"
             yield f"  {beancount_account(posting.account)}  {said}\n"
         yield "\n"
 

@@ -90,8 +90,8 @@ def balances_of(bookings: Iterable[Booking]) -> Balances:
     sums: Balances = {}
     for booking in bookings:
         for posting in booking.postings:
-            place = (posting.account, posting.amount.asset)
-            sums[place] = sums.get(place, 0) + posting.amount.value
+            place = (posting.account, posting.asset)
+            sums[place] = sums.get(place, 0) + posting.value
     return sums
 
 
@@ -117,9 +117,8 @@ def beancount_journal(
             said = str(value) if isinstance(value, int) else f'"{_quotable(value)}"'
             yield f"  {name}: {said}\n"
         for posting in booking.postings:
-            amount = posting.amount
-            number = quantity(amount.value, amount.asset)
-            yield f"  {beancount_account(posting.account)}  {number} {commodity_of(amount.asset)}\n"
+            said = f"{quantity(posting.value, posting.asset)} {commodity_of(posting.asset)}"
+            yield f"  {beancount_account(posting.account)}  {said}\n"
     yield "\n"
     # A balance is that of the beginning of its day; "~ 0" leaves it no tolerance.
     for (name, asset), value in sorted(_with_parts(held).items()):
@@ -148,8 +147,7 @@ def hledger_journal(
         for name, value in _about(booking).items():
             yield f"    ; {name}: {_line(str(value))}\n"
         for posting in booking.postings:
-            amount = posting.amount
-            said = f"{quantity(amount.value, amount.asset)} {_hledger_commodity(amount.asset)}"
+            said = f"{quantity(posting.value, posting.asset)} {_hledger_commodity(posting.asset)}"
             yield f"    {hledger_account(posting.account)}  {said}\n"
     if not held:
         return

@@ -7,7 +7,7 @@ moves none in :data:`SILENT_FACTS` with the reason; a test holds every event typ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -38,10 +38,16 @@ class UnbalancedError(AssertionError):
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):
-    """One line of an entry. ``amount`` above zero is a debit."""
+    """One line of an entry: so much of an asset, in its smallest unit. Above zero is a debit."""
 
     account: str
-    amount: Amount
+    asset: str
+    value: int
+
+    @classmethod
+    def of(cls, account: str, amount: Amount) -> Self:
+        """The line of an amount, which knows its asset."""
+        return cls(account, amount.asset, amount.value)
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -279,38 +285,34 @@ def entry_of(fact: Fact) -> Entry | None:
     if make is None:
         return None
     entry = make(fact)
-    left = () if _is_a_move(entry.postings) else _left(entry.postings)
-    if left:
+    if left := _left(entry.postings):
         said = ", ".join(map(str, left))
         msg = f"the postings of '{fact.fact_key}' do not balance, they leave {said}"
         raise UnbalancedError(msg)
     return entry if entry.postings else None
 
 
-def _is_a_move(postings: tuple[Posting, ...]) -> bool:
-    """Whether it is one amount from one account to another, as most entries are."""
-    if len(postings) != 2:
-        return False
-    first, second = postings[0].amount, postings[1].amount
-    return first.value + second.value == 0 and first.asset == second.asset
-
-
 def _left(postings: tuple[Posting, ...]) -> list[Amount]:
     """What the postings leave of each unit that they do not balance in."""
+    if len(postings) == 2:  # one amount from one account to another, as most entries are
+        first, second = postings
+        if first.value + second.value == 0 and first.asset == second.asset:
+            return []
     sums: dict[str, int] = {}
     for posting in postings:
-        amount = posting.amount
-        asset = amount.asset
-        sums[asset] = sums.get(asset, 0) + amount.value
+        asset = posting.asset
+        sums[asset] = sums.get(asset, 0) + posting.value
     if not any(sums.values()):
         return []
     return [amount_of(asset, value) for asset, value in sums.items() if value]
 
 
 def _move(amount: Amount, source: str, target: str) -> tuple[Posting, ...]:
-    if not amount:
+    value = amount.value
+    if not value:
         return ()
-    return (Posting(target, amount), Posting(source, -amount))
+    asset = amount.asset
+    return (Posting(target, asset, value), Posting(source, asset, -value))
 
 
 def _settled(provider: str, settlement: Settlement) -> str:

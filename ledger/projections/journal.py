@@ -34,18 +34,11 @@ class JournalProjection:
         entry = entry_of(fact)
         if entry is None:
             return
-        reference = storable_text(entry.reference) if entry.reference else entry.reference
-        rows.extend(
-            postings,
-            position,
-            [
-                (
-                    entry.about_block,
-                    storable_text(posting.account),
-                    posting.amount.asset,
-                    posting.amount.value,
-                    reference,
-                )
-                for posting in entry.postings
-            ],
-        )
+        log_id, block, reference = rows.log_id, entry.about_block, entry.reference
+        if reference is not None:
+            reference = storable_text(reference)
+        values, line = rows.appending(postings, position)
+        for one in entry.postings:
+            account = storable_text(one.account)
+            values += (log_id, position, line, block, account, one.asset, one.value, reference)
+            line += 1

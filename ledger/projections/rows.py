@@ -26,6 +26,9 @@ MAX_KEPT_ROWS: Final = 2_000
 
 MAX_KEPT_THINGS: Final = 50_000
 
+_PLACED_BY: Final = 3
+"""So many columns of an appended table, the first ones, say where a row belongs."""
+
 NEWEST_AT_ONCE: Final = 64
 """How many rows :meth:`Rows.newest_first` reads in one go."""
 
@@ -52,14 +55,14 @@ class Rows:
 
     def __init__(self, connection: Connection, log_id: int, suffix: str = "") -> None:
         self._connection = connection
-        self._log_id = log_id
+        self.log_id = log_id
         self._suffix = suffix
         self._newest: dict[Table, dict[Key, _Version | None]] = {}
         self._older: dict[Table, dict[Key, _Version | None]] = {}
         self._whole: set[Table] = set()
         self._inserts: dict[Table, list[_Inserted]] = {}
         self._ends: dict[Table, list[Values]] = {}
-        self._appended: dict[Table, list[Values]] = {}
+        self._appended: dict[Table, _Appended] = {}
         self.memo: dict[str, Any] = {}
         """What a fold remembers of its own rows in a form quicker to ask; let go with the rows."""
         self.kept: dict[Any, Any] = {}
@@ -78,7 +81,7 @@ class Rows:
             known = self._newest.setdefault(table, {})
             known |= self._older.pop(table, {}) | known
             statements = self._statements(table)
-            found = self._connection.exec_driver_sql(statements.all_current, (self._log_id,))
+            found = self._connection.exec_driver_sql(statements.all_current, (self.log_id,))
             for row in found.all():
                 key, version = _from_row(statements, tuple(row))
                 known.setdefault(key, version)
@@ -127,7 +130,7 @@ class Rows:
         """Add a row to an appended table; every column is named."""
         statements = self._statements(table)
         values = _storable(statements, values)
-        columns = statements.columns[3:]
+        columns = statements.columns[_PLACED_BY:]
         if len(values) != len(columns):
             msg = f"a row of {table.name} names {sorted(values)}, not {sorted(columns)}"
             raise TypeError(msg)
@@ -139,16 +142,27 @@ class Rows:
         They are written as they are: whoever calls makes sure that no text holds a NUL character
         (see :func:`storable_text`) and that every number fits, as money and alpha that moved do.
         """
-        buffer = self._appended.get(table)
-        if buffer is None:
-            buffer = self._appended[table] = []
-        # A fact's rows follow each other: the last one tells whether it has some already.
-        last = buffer[-1] if buffer else None
-        line = last[2] + 1 if last is not None and last[1] == position else 0
-        log_id = self._log_id
+        log_id = self.log_id
+        values, line = self.appending(table, position)
         for row in rows:
-            buffer.append((log_id, position, line, *row))
+            values += (log_id, position, line, *row)
             line += 1
+
+    def appending(self, table: Table, position: int) -> tuple[list[Any], int]:
+        """For a fold that adds millions of rows: the list to add them to, and the line of the next.
+
+        Each row is all of its values one after the other, in the order of the table's columns, log,
+        position and line among them: one list is made much faster than a tuple a row. For what is
+        in them holds what :meth:`extend` says.
+        """
+        appended = self._appended.get(table)
+        if appended is None:
+            appended = self._appended[table] = _Appended([], len(table.columns))
+        values = appended.values
+        # A fact's rows follow each other: the last one tells whether it has some already.
+        if values and values[1 - appended.width] == position:
+            return values, values[2 - appended.width] + 1
+        return values, 0
 
     def newest_first(self, table: Table, column: str, value: Any) -> Iterator[Mapping[str, Any]]:
         """The rows of an appended table with that value that earlier pages wrote, newest first.
@@ -160,8 +174,10 @@ class Rows:
     def all_newest_first(self, table: Table) -> Iterator[Mapping[str, Any]]:
         """The rows of an appended table, newest first, with those of this page. Stop, as above."""
         statements = self._statements(table)
-        for row in reversed(self._appended.get(table, ())):
-            yield dict(zip(statements.columns, row, strict=True))
+        appended = self._appended.get(table)
+        if appended is not None:
+            for row in appended.newest_first():
+                yield dict(zip(statements.columns, row, strict=True))
         yield from self._newest_first(table, statements.newest_first(), ())
 
     def values_since(self, table: Table, column: str, position: int) -> set[Any]:
@@ -170,7 +186,7 @@ class Rows:
         It looks at every row since then.
         """
         values_since = self._statements(table).values_since(column)
-        asked = (self._log_id, position)
+        asked = (self.log_id, position)
         return set(self._connection.exec_driver_sql(values_since, asked).scalars())
 
     def _newest_first(
@@ -179,7 +195,7 @@ class Rows:
         statements = self._statements(table)
         place = (BIGGEST_BOUND - 1, 0)
         while True:
-            asked = (self._log_id, *values, place[0], *place, NEWEST_AT_ONCE)
+            asked = (self.log_id, *values, place[0], *place, NEWEST_AT_ONCE)
             found = self._connection.exec_driver_sql(newest_first, asked).all()
             for row in found:
                 by_name = dict(zip(statements.columns, row, strict=True))
@@ -206,16 +222,15 @@ class Rows:
                 raise LookupError(msg)
         for table, inserted in self._inserts.items():
             statements = self._statements(table)
-            rows = [
-                statements.row(self._log_id, one.key, one.version)
-                for one in inserted
-                if one.version.until != one.version.since  # held for no position: is no version
-            ]
+            values: list[Any] = []
             for one in inserted:
-                one.version.stored = True
-            insert_rows(self._connection, statements.insertion, rows)
+                version = one.version
+                if version.until != version.since:  # held for no position: is no version
+                    values += statements.row(self.log_id, one.key, version)
+                version.stored = True
+            insert_rows(self._connection, statements.insertion, values)
         for table, appended in self._appended.items():
-            insert_rows(self._connection, self._statements(table).insertion, appended)
+            insert_rows(self._connection, self._statements(table).insertion, appended.values)
         self._ends.clear()
         self._inserts.clear()
         self._appended.clear()
@@ -235,7 +250,7 @@ class Rows:
     def _close(self, table: Table, key: Key, version: _Version, position: int) -> None:
         version.until = position
         if version.stored:
-            end = (position, self._log_id, *key, version.since)
+            end = (position, self.log_id, *key, version.since)
             self._ends.setdefault(table, []).append(end)
         elif version.since == position and version.begins:
             self._newest[table][key] = None  # as if there had never been such a row
@@ -248,13 +263,26 @@ class Rows:
                 known[key] = older.pop(key)
                 return known[key]
             statements = self._statements(table)
-            asked = (self._log_id, *key)
+            asked = (self.log_id, *key)
             row = self._connection.exec_driver_sql(statements.newest, asked).first()
             known[key] = _from_row(statements, tuple(row))[1] if row else None
         return known[key]
 
     def _statements(self, table: Table) -> Statements:
         return statements_of(table, self._connection.dialect.name, self._suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class _Appended:
+    """The values of a table's new rows, row after row, and how many a row has."""
+
+    values: list[Any]
+    width: int
+
+    def newest_first(self) -> Iterator[Values]:
+        """Row by row, the last one first."""
+        for end in range(len(self.values), 0, -self.width):
+            yield tuple(self.values[end - self.width : end])
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,7 +266,7 @@ def payout_bookings(
             MISDIRECTED: -line.misdirected_alpha,
             DIVIDENDS: -line.dividends_alpha,
         }
-        moved = [Posting(name, Alpha(value, netuid)) for name, value in amounts.items() if value]
+        moved = [Posting.of(name, Alpha(value, netuid)) for name, value in amounts.items() if value]
         bookings.append(Booking(day, f"epoch {line.epoch_block}", _said(scope, line), moved))
     return bookings, list(prices.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,16 +169,10 @@ def read_page(
     It ends earlier, with the first fact that brings it to :data:`MAX_PAGE_BYTES`, so that a page
     fits the memory whatever facts it consists of.
     """
-    rows: list[tuple[int, str, bytes]] = []
-    size = 0
     with _cursor(connection, _STRETCH, log_id, after, topics, upto) as cursor:
-        for row in cursor:
-            rows.append(row)
-            size += len(row[2])
-            if size >= MAX_PAGE_BYTES:
-                upto = row[0]
-                break
-    return LogPage(after, upto, decoded(rows))
+        # Decoded as they come: their bytes are let go at once.
+        facts, size = _decoded_until(cursor, MAX_PAGE_BYTES)
+    return LogPage(after, facts[-1].position if size >= MAX_PAGE_BYTES else upto, facts)
 
 
 def facts_of(
@@ -205,15 +200,25 @@ def facts_of(
 
 def decoded(rows: Iterable[tuple[int, str, bytes]]) -> list[LoggedFact]:
     """Facts of position, topic and bytes; raises ``FactCodecError`` naming what does not fit."""
-    topic, state = "", b""
+    return _decoded_until(rows, sys.maxsize)[0]
+
+
+def _decoded_until(
+    rows: Iterable[tuple[int, str, bytes]], enough_bytes: int
+) -> tuple[list[LoggedFact], int]:
+    """The facts up to the one that makes it ``enough_bytes``, and their bytes in all."""
+    topic, state, size = "", b"", 0
     found: list[LoggedFact] = []
     try:
         for position, topic, state in rows:
             found.append(LoggedFact(position, DECODE[topic](state)))
+            size += len(state)
+            if size >= enough_bytes:
+                break
     except (KeyError, DecodeError):
         decode(topic, state)  # says what is wrong with it
         raise
-    return found
+    return found, size
 
 
 @contextmanager

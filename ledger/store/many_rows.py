@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final, Self
 
 from sqlalchemy import (
@@ -63,23 +62,29 @@ class Insertion:
         )
 
 
-def insert_rows(connection: Connection, insertion: Insertion, rows: Sequence[Row]) -> None:
-    """Insert rows; raises SQLAlchemy's ``IntegrityError`` where a key is taken."""
-    if not rows:
-        return
+def insert_rows(connection: Connection, insertion: Insertion, values: list[Any]) -> None:
+    """Insert rows, given as their values one after the other, all in one list.
+
+    Raises SQLAlchemy's ``IntegrityError`` where a key is taken.
+    """
+    width = len(insertion.copy_types)
+    if len(values) % width:
+        msg = f"{len(values)} values are no rows of {width}: {insertion.statement}"
+        raise ValueError(msg)
     if connection.dialect.name == "sqlite":
-        whole = len(rows) - len(rows) % ROWS_PER_STEP
+        step = width * ROWS_PER_STEP
+        whole = len(values) - len(values) % step
         with driver_errors(connection, insertion.many) as driver:
             cursor = driver.cursor()
-            for start in range(0, whole, ROWS_PER_STEP):
-                step = rows[start : start + ROWS_PER_STEP]
-                cursor.execute(insertion.many, list(chain.from_iterable(step)))
+            for start in range(0, whole, step):
+                cursor.execute(insertion.many, values[start : start + step])
             cursor.close()
-        rows = rows[whole:]
-    elif len(rows) >= COPY_FROM_ROWS:
+        values = values[whole:]
+    rows = list(zip(*[iter(values)] * width, strict=True))
+    if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM_ROWS:
         copy_rows(connection, insertion.copy, insertion.copy_types, rows)
-        return
-    execute_each(connection, insertion.statement, rows)
+    else:
+        execute_each(connection, insertion.statement, rows)
 
 
 def execute_each(connection: Connection, statement: str, rows: Sequence[Row]) -> int:

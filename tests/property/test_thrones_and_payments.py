@@ -163,7 +163,7 @@ class PaymentMachine(RuleBasedStateMachine):
             assert 0 <= owed_as_credit <= FEE_RAO
             entry = entry_of(fact)
             for posting in entry.postings if entry else ():
-                unclaimed -= posting.amount.value if posting.account == accounts.UNCLAIMED else 0
+                unclaimed -= posting.value if posting.account == accounts.UNCLAIMED else 0
             if PaymentContributed not in {type(one) for one in self.payment.sink}:
                 assert unclaimed == came - given  # a contribution is moved by the treasury's fact
 

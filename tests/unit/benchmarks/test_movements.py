@@ -48,7 +48,7 @@ def balances(facts: list[Fact]) -> Balances:
     for fact in facts:
         entry = entry_of(fact)
         for posting in entry.postings if entry else ():
-            sums[posting.account, commodity_of(posting.amount.asset)] += posting.amount.value
+            sums[posting.account, commodity_of(posting.asset)] += posting.value
     return {place: amount for place, amount in sums.items() if amount}
 
 

@@ -92,15 +92,14 @@ def test_the_postings_of_every_money_event_balance_per_asset(
     entry = postings.entry_of(made(kind, data))
     sums: dict[str, int] = {}
     for posting in entry.postings if entry else ():
-        asset = posting.amount.asset
-        sums[asset] = sums.get(asset, 0) + posting.amount.value
-        assert posting.amount
+        sums[posting.asset] = sums.get(posting.asset, 0) + posting.value
+        assert posting.value
     assert not any(sums.values())
 
 
 def test_an_entry_that_does_not_balance_stops_the_books(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = next(iter(MONEY_FACTS))
-    lopsided = Entry(1, (Posting(accounts.TREASURY, Rao(5)),), None)
+    lopsided = Entry(1, (Posting.of(accounts.TREASURY, Rao(5)),), None)
     monkeypatch.setitem(MONEY_FACTS, kind, lambda _fact: lopsided)
     fact = kind(
         originator_id=UUID(int=1),

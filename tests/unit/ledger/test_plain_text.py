@@ -56,8 +56,8 @@ ODD_NAMES = (
 def booked(account: str, value: int = 1_500_000, about: str = "fact:1") -> Booking:
     """Dollars from the operator to an account."""
     moved = (
-        Posting(account, UsdMicros(value)),
-        Posting(accounts.CONTRIBUTIONS, UsdMicros(-value)),
+        Posting.of(account, UsdMicros(value)),
+        Posting.of(accounts.CONTRIBUTIONS, UsdMicros(-value)),
     )
     return Booking(DAY, "treasury.contributed.v1", {"fact": about, "position": 7}, moved)
 
@@ -213,7 +213,10 @@ def test_a_block_without_a_time_has_the_day_of_the_one_before_and_says_so() -> N
 
 
 def test_prices_stand_in_both(tmp_path: Path) -> None:
-    moved = (Posting("assets:stake:5Grw", Alpha(5, 14)), Posting("income:incentive", Alpha(-5, 14)))
+    moved = (
+        Posting.of("assets:stake:5Grw", Alpha(5, 14)),
+        Posting.of("income:incentive", Alpha(-5, 14)),
+    )
     bookings = [Booking(DAY, "epoch 7", {}, moved)]
     prices = [Price(DAY.date, "ALPHA:14", Rao(25_000_000).value, "TAO")]
     path = tmp_path / "paid.beancount"
