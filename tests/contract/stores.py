@@ -109,9 +109,9 @@ def migrated_url(store: str, folder: Path) -> str:
     return f"sqlite:///{sqlite_copy(folder)}"
 
 
-def sqlite_copy(folder: Path) -> Path:
-    """A new file with this program's schema."""
-    path = folder / f"{uuid.uuid4().hex}.db"
+def sqlite_copy(folder: Path, name: str | None = None) -> Path:
+    """A new file with this program's schema, in no time: no migration is run for it."""
+    path = folder / (name or f"{uuid.uuid4().hex}.db")
     shutil.copyfile(_sqlite_template(), path)
     return path
 

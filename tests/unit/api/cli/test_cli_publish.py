@@ -28,6 +28,7 @@ from ledger.keys import ArenaKey
 from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, WeightsSubmitted
 from ledger.policy import parse_policy_toml
 from tests.cassette import needs_cassette
+from tests.contract.stores import sqlite_copy
 from tests.growing_node import GrowingNode, Mischief, serving
 from tests.growing_runtime import DispatchFailureError
 from tests.unit.api.cli.conftest import POLICY, TREASURY, Run, failed
@@ -106,7 +107,7 @@ def opened(folder: Path, wallets: Path, run: Run) -> Iterator[Validator]:
     node.give_uid(1, wallet.hotkey.ss58_address, wallet.coldkeypub.ss58_address)
     node.give_account(wallet.hotkey.ss58_address)
     node.give_account(TREASURY)
-    url = f"sqlite:///{folder / 'ledger.db'}"
+    url = f"sqlite:///{sqlite_copy(folder, 'ledger.db')}"
     services = open_services(Settings(database_url=url))
     try:
         ledger = open_arena(
