@@ -43,9 +43,13 @@ def _sqlite_template() -> Path:
 
 @cache
 def _postgres_server() -> PostgresServer | str:
-    """The server of this session, or the reason why there is none."""
+    """The server of this session, or the reason why there is none.
+
+    It does not wait for the disk, which only a power cut could tell: what kills a server has its
+    own (:func:`own_server`).
+    """
     try:
-        return start_server()
+        return start_server("fsync=off")
     except PostgresUnavailableError as error:
         return f"PostgreSQL cannot start here: {error}"
 
