@@ -143,13 +143,13 @@ class Machines:
         return "done"
 
     def end(self, number: int, at: int) -> Outcome:
-        """It is gone, and whatever contest had it is done with it."""
+        """It is gone, also where nobody stated its price; a contest that had it is done with it."""
         machine = self.known.get(number)
-        if machine is None or machine.started_at is None:
+        if machine is None or not machine.created:
             return "refused"
         if machine.ended_at is not None:
             return "same"
-        if at < machine.started_at:
+        if at < (machine.started_at or 0):
             return "refused"
         if machine.contest is not None:
             self.leave(number, machine.contest[0], at)
