@@ -26,13 +26,16 @@ class Kept(Generic[K, V]):
                 self._entries.move_to_end(key)
             return found
 
-    def put(self, key: K, value: V) -> None:
-        """Keep an entry, in the place of an earlier one."""
+    def put(self, key: K, value: V) -> bool:
+        """Keep an entry, in the place of an earlier one; whether something had to go for it."""
         with self._lock:
+            went = key in self._entries
             self._entries[key] = value
             self._entries.move_to_end(key)
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
+                went = True
+            return went
 
     def drop(self, key: K) -> None:
         """Keep it no longer."""

@@ -166,11 +166,15 @@ class Decoder(SubstrateInterface):  # type: ignore[misc]
 
 
 class MetadataCache:
-    """What substrate-interface calls a cache region: the newest few decoded metadata."""
+    """What substrate-interface calls a cache region: the newest few decoded metadata.
+
+    ``has_left`` is true while something that was kept earlier waits to be collected.
+    """
 
     def __init__(self) -> None:
         self._kept: Kept[str, Any] = Kept(MAX_RUNTIMES)
         self._has_new = False
+        self.has_left = False
 
     def get(self, key: str) -> Any:
         """The metadata, or None."""
@@ -178,7 +182,7 @@ class MetadataCache:
 
     def set(self, key: str, value: Any) -> None:
         """Keep it."""
-        self._kept.put(key, value)
+        self.has_left |= self._kept.put(key, value)
         self._has_new = True
 
     def took_new(self) -> bool:
@@ -187,14 +191,16 @@ class MetadataCache:
         return had
 
 
-def _spare_the_collector() -> None:
+def _spare_the_collector(*, has_left: bool) -> None:
     """Take metadata out of the garbage collector's rounds: a million objects that live for long.
 
-    Looking through them takes longer than decoding a hundred blocks. What was left of a runtime
-    that is no longer kept is collected before. One more decoder over metadata at hand has a few
-    thousand objects of its own, which are left to the collector.
+    Looking through them takes longer than decoding a hundred blocks, so all that was taken out
+    earlier is looked through only where ``has_left``: what was left of a runtime that is no longer
+    kept is collected then. One more decoder over metadata at hand has a few thousand objects of its
+    own, which are left to the collector.
     """
-    gc.unfreeze()
+    if has_left:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
 
@@ -207,7 +213,7 @@ def metadata_of(genesis: str) -> MetadataCache:
     found = _METADATA.get(genesis)
     if found is None:
         found = MetadataCache()
-        _METADATA.put(genesis, found)
+        found.has_left = _METADATA.put(genesis, found)
     return found
 
 
@@ -237,7 +243,9 @@ class Decoders:
                 self._kept[version] = found
                 while len(self._kept) > MAX_RUNTIMES:
                     self._kept.popitem(last=False)
+                    self._metadata.has_left = True
                 if is_new:
-                    _spare_the_collector()
+                    _spare_the_collector(has_left=self._metadata.has_left)
+                    self._metadata.has_left = False
             self._kept.move_to_end(version)
             return found

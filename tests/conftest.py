@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+import signal
+from functools import cache
 from typing import Any
+
+import typer.main
+import typer.testing
 
 # Before numpy is loaded, which reads them once. Its threads wait for each other by spinning: on
 # cores that other tests use too, small products take ten times as long. Servers of contests have
 # one thread as well.
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# A shell that starts the tests in its background lets them ignore Ctrl-C, and what they start would
+# ignore it as well, also where a test sends it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Typer's runner makes the command line's whole tree anew for every command, a tenth of a second of
+# arithmetic; as in a process of its own, it is made once.
+typer.testing._get_command = cache(typer.main.get_command)  # type: ignore[assignment]
 
 ONE_ENGINE = (
     "tests/containers/",

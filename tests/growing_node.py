@@ -112,6 +112,7 @@ class GrowingNode:
         self.netuid = int(self._cassette.header["netuid"])
         self._lock = threading.RLock()
         self._blocks: list[_Grown] = []
+        self._decoded: dict[str, dict[str, Any]] = {}
         self._opening: dict[str, str | None] = {}
         """What the test put into the state of the recording's head."""
         self._pool: list[_Waiting] = []
@@ -415,8 +416,11 @@ class GrowingNode:
         return self._value(key, None)
 
     def _decode(self, body: str) -> dict[str, Any]:
-        value: dict[str, Any] = self._extrinsic(body).value
-        return value
+        """What the extrinsic says, which nobody changes: all of a chain's are looked at often."""
+        found = self._decoded.get(body)
+        if found is None:
+            found = self._decoded[body] = self._extrinsic(body).value
+        return found
 
     def _extrinsic(self, body: str) -> Any:
         extrinsic = self.codec.runtime_config.create_scale_object(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext, MigrationInfo
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, inspect, select, text
+from sqlalchemy import Connection, Engine, column, func, inspect, select, table, text
 from sqlalchemy.exc import DatabaseError as SqlDatabaseError
 
 import migrations
 from ledger.store.database import DatabaseError, place_of, writing
 from ledger.store.schema import METADATA, events, logs
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationInfo
+
+# Alembic itself is imported where something is to be migrated: every command looks at the schema.
 
 SchemaState = Literal["empty", "current", "older"]
 
@@ -28,6 +29,7 @@ UPGRADE_WAIT_S: Final = 600
 _OF_THE_LOG: Final = frozenset({logs.name, events.name})
 
 _DIRECTORY: Final = Path(migrations.__file__).parent
+_VERSION: Final = table("alembic_version", column("version_num"))
 
 
 def schema_state(engine: Engine) -> SchemaState:
@@ -37,9 +39,10 @@ def schema_state(engine: Engine) -> SchemaState:
     or no ledger at all.
     """
     with _reachable(engine) as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-        tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
-    script = ScriptDirectory(str(_DIRECTORY))
+        tables = set(inspect(connection).get_table_names())
+        versioned = _VERSION.name in tables
+        revision = connection.scalar(select(_VERSION.c.version_num)) if versioned else None
+    tables.discard(_VERSION.name)
     if revision is None:
         if tables:
             msg = (
@@ -48,9 +51,9 @@ def schema_state(engine: Engine) -> SchemaState:
             )
             raise DatabaseError(msg)
         return "empty"
-    if revision == script.get_current_head():
+    if revision == migrations.NEWEST:
         return "current"
-    if revision in {step.revision for step in script.walk_revisions()}:
+    if revision in _known():
         return "older"
     msg = (
         f"the database at {place_of(engine)} has schema '{revision}', which a newer program made; "
@@ -114,6 +117,9 @@ def upgrade(engine: Engine, *, to: str = "head") -> list[str]:
     Of processes that start together one applies them; the others wait for it, on PostgreSQL up to
     :data:`UPGRADE_WAIT_S`, and find nothing left to do.
     """
+    from alembic import command
+    from alembic.config import Config
+
     applied: list[str] = []
 
     def on_applied(*, step: MigrationInfo, **_: Any) -> None:
@@ -131,6 +137,13 @@ def upgrade(engine: Engine, *, to: str = "head") -> list[str]:
         config.attributes["connection"] = connection
         command.upgrade(config, to)
     return applied
+
+
+def _known() -> set[str]:
+    """Every revision that this program can bring up to the newest."""
+    from alembic.script import ScriptDirectory
+
+    return {step.revision for step in ScriptDirectory(str(_DIRECTORY)).walk_revisions()}
 
 
 def _reachable(engine: Engine) -> Connection:

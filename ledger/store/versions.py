@@ -85,8 +85,9 @@ def decoders_of(
 def versions_up_to(topics: Mapping[str, Any], topic: str) -> tuple[str, ...]:
     """This topic and the older versions of it: whatever is read as this one while it is newest."""
     name, number = _parted(topic)
-    older = [known for known in topics if _parted(known)[0] == name and _parted(known)[1] < number]
-    return (*sorted(older, key=_parted), topic)
+    # Asked of every topic at every refresh: no walk through all of them for each.
+    older = (f"{name}{_VERSION_MARK}{earlier}" for earlier in range(number))
+    return (*(known for known in older if known in topics), topic)
 
 
 def _families(facts: Mapping[str, type[Fact]]) -> list[list[str]]:

@@ -43,9 +43,13 @@ def _sqlite_template() -> Path:
 
 @cache
 def _postgres_server() -> PostgresServer | str:
-    """The server of this session, or the reason why there is none."""
+    """The server of this session, or the reason why there is none.
+
+    It does not wait for the disk, which only a power cut could tell: what kills a server has its
+    own (:func:`own_server`).
+    """
     try:
-        return start_server()
+        return start_server("fsync=off")
     except PostgresUnavailableError as error:
         return f"PostgreSQL cannot start here: {error}"
 
@@ -109,9 +113,9 @@ def migrated_url(store: str, folder: Path) -> str:
     return f"sqlite:///{sqlite_copy(folder)}"
 
 
-def sqlite_copy(folder: Path) -> Path:
-    """A new file with this program's schema."""
-    path = folder / f"{uuid.uuid4().hex}.db"
+def sqlite_copy(folder: Path, name: str | None = None) -> Path:
+    """A new file with this program's schema, in no time: no migration is run for it."""
+    path = folder / (name or f"{uuid.uuid4().hex}.db")
     shutil.copyfile(_sqlite_template(), path)
     return path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typer.testing import CliRunner, Result
 from api.cli.main import app
 from ledger.policies import load, names
 from tests.cassette import needs_cassette, replay_server, truth
+from tests.free_port import free_port
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
 
@@ -67,9 +67,7 @@ def report(result: Result) -> dict[str, Any]:
 
 def gone() -> str:
     """The URL of a node that is not there."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return f"ws://127.0.0.1:{unused.getsockname()[1]}"
+    return f"ws://127.0.0.1:{free_port()}"
 
 
 def test_from_an_empty_folder_to_the_head_in_two_commands(

@@ -42,6 +42,7 @@ from ledger.policy import FeePolicy, parse_policy_toml
 from ledger.queries.submissions import submissions
 from ledger.rules.buybacks import BuybackTerms, max_price_rao
 from tests.cassette import needs_cassette
+from tests.contract.stores import sqlite_copy
 from tests.growing_node import GrowingNode, Mischief, serving
 from tests.growing_runtime import DispatchFailureError
 from tests.unit.following.dying import Died, Life
@@ -103,7 +104,7 @@ def node_and_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]
         node.give_account(key.ss58_address, free_rao=100 * TAO)
     node.give_uid(OURS_UID, OURS.ss58_address, TREASURY.ss58_address)
     node.give_uid(HOT_UID, HOT.ss58_address, COLD.ss58_address)
-    services = open_services(Settings(database_url=f"sqlite:///{folder / 'ledger.db'}"))
+    services = open_services(Settings(database_url=f"sqlite:///{sqlite_copy(folder, 'ledger.db')}"))
     with serving(node) as url:
         chain = WritingNode([url], [TREASURY, COLD, HOT], poll_s=0.01, final_s=5.0)
         ledger = open_arena(

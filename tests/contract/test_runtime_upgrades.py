@@ -6,6 +6,8 @@ every version, so that what is proved here is which version is taken, and when i
 
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import count
 from typing import Any
 
@@ -82,13 +84,38 @@ def test_only_new_metadata_is_taken_out_of_the_collector_s_rounds(
     versions: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spared: list[None] = []
-    monkeypatch.setattr(node_decoder, "_spare_the_collector", lambda: spared.append(None))
+    monkeypatch.setattr(node_decoder, "_spare_the_collector", lambda **_: spared.append(None))
     for _ in range(3):
         with scripted_node(upgraded(*versions)) as node:
             chain = NodeChain(node.url)
             for number in (UPGRADED_AT, HEAD):
                 assert chain.block(number).spec_version == made_by(*versions, number)
         assert len(spared) == 2
+
+
+def test_what_was_taken_out_is_looked_through_again_once_a_runtime_had_to_go() -> None:
+    cache = node_decoder.MetadataCache()
+    for number in range(node_decoder.MAX_RUNTIMES):
+        cache.set(str(number), object())
+    assert not cache.has_left
+    cache.set("one more", object())
+    assert cache.has_left
+    left = _Loop()
+    gone = weakref.ref(left)
+    gc.collect()
+    gc.freeze()  # as it is when it is kept
+    del left
+    node_decoder._spare_the_collector(has_left=False)
+    assert gone() is not None
+    node_decoder._spare_the_collector(has_left=True)
+    assert gone() is None
+
+
+class _Loop:
+    """What only the collector takes away."""
+
+    def __init__(self) -> None:
+        self.itself = self
 
 
 def test_a_registry_begins_with_the_library_s_own_types_alone() -> None:

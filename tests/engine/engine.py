@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import docker
 import evaluation.runners
 from tests.engine.locking import locked
 from tests.engine.undo import Before
+from tests.free_port import free_port
 
 PLACES = Path("/var/tmp")  # noqa: S108 - overlay needs a disk, and /tmp may be memory
 PREFIX = "ledger-engine-"
@@ -170,9 +170,7 @@ class Engine:
         return self.folder / "registry"
 
     def _start_registry(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._registry_port = int(probe.getsockname()[1])
+        self._registry_port = free_port()
         config = self.folder / "registry.yml"
         config.write_text(
             "version: 0.1\nlog: {level: error}\n"

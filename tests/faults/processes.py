@@ -17,7 +17,7 @@ DEADLINE_S = 120
 """After which a test that waits for another process gives up: not how fast it must be."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.faults.load"])
+_CONTEXT.set_forkserver_preload(["tests.faults.load", "tests.faults.renters"])
 
 
 def start(target: Callable[..., None], *args: Any) -> ForkServerProcess:

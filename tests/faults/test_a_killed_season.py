@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,22 @@ def played(folder: Path) -> tuple[dict[str, Any], float]:
     out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, err.decode()[-2_000:]
     return json.loads(out), time.monotonic() - began
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A season that nobody disturbed: its folder, its report, and how long it took in seconds."""
+
+    folder: Path
+    report: dict[str, Any]
+    took_s: float
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Played once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("whole")
+    return Whole(folder, *played(folder))
 
 
 def outcome(report: dict[str, Any]) -> dict[str, Any]:
@@ -78,10 +95,12 @@ def killed_seasons(tmp_path: Path, longest_life_s: float) -> list[Path]:
     return [folder for folder in folders if folder.exists()]
 
 
-def test_ten_kills_change_neither_kings_nor_vectors_nor_treasury(tmp_path: Path) -> None:
-    undisturbed, took_s = played(tmp_path / "whole")
+def test_ten_kills_change_neither_kings_nor_vectors_nor_treasury(
+    tmp_path: Path, whole: Whole
+) -> None:
+    undisturbed = whole.report
     completed = sum(line["status"] == "completed" for line in undisturbed["contests"])
-    for folder in killed_seasons(tmp_path, took_s / 2):
+    for folder in killed_seasons(tmp_path, whole.took_s / 2):
         report, _ = played(folder)
         assert outcome(report) == outcome(undisturbed)
         ends = [line["status"] for line in report["contests"]]
@@ -89,7 +108,6 @@ def test_ten_kills_change_neither_kings_nor_vectors_nor_treasury(tmp_path: Path)
         assert set(ends) == {"completed", "void"}
 
 
-def test_a_second_run_adds_no_fact(tmp_path: Path) -> None:
-    first, _ = played(tmp_path)
-    second, _ = played(tmp_path)
-    assert second == first
+def test_a_second_run_adds_no_fact(whole: Whole) -> None:
+    again, _ = played(whole.folder)
+    assert again == whole.report

@@ -24,6 +24,7 @@ import pytest
 
 import evaluation.runners
 from evaluation.pods.port import Address
+from tests.free_port import free_port
 
 START_S = 30.0
 _SEPARATION = Path("/run/sshd")
@@ -55,9 +56,7 @@ class Sshd:
         self.key = make_key(folder / "key")
         self.host_key = make_key(folder / "host_key")
         shutil.copy(folder / "key.pub", folder / "authorized_keys")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         words = [f"{name}={value}" for name, value in (environment or {}).items()]
         (folder / "enter").write_text(f'cd {self.home} && exec sh -c "$SSH_ORIGINAL_COMMAND"\n')
         (folder / "sshd_config").write_text(

@@ -28,6 +28,7 @@ class Machine:
     settlement: str = "prepaid"
     contest: tuple[UUID, int] | None = None
     used: list[tuple[UUID, int, int]] = field(default_factory=list)
+    asked_to_stop: bool = False
     ended_at: int | None = None
     cost: int | None = None
     bills: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -111,12 +112,14 @@ class Machines:
         return "done"
 
     def begin(self, number: int, contest: UUID, at: int) -> Outcome:
-        """One contest at a time."""
+        """One contest at a time, and none any more on a machine that was asked to stop."""
         machine = self.known.get(number)
         if machine is None or not machine.runs:
             return "refused"
         if machine.contest is not None:
             return "same" if machine.contest[0] == contest else "refused"
+        if machine.asked_to_stop:
+            return "refused"
         free = max([machine.started_at or 0, *(until for _, _, until in machine.used)])
         machine.contest = (contest, max(at, free))
         return "done"
@@ -133,16 +136,20 @@ class Machines:
 
     def stop(self, number: int) -> Outcome:
         """Every try to stop it is a fact, also of one that is listed though it ended."""
-        return "done" if number in self.known else "refused"
+        machine = self.known.get(number)
+        if machine is None:
+            return "refused"
+        machine.asked_to_stop = True
+        return "done"
 
     def end(self, number: int, at: int) -> Outcome:
-        """It is gone, and whatever contest had it is done with it."""
+        """It is gone, also where nobody stated its price; a contest that had it is done with it."""
         machine = self.known.get(number)
-        if machine is None or machine.started_at is None:
+        if machine is None or not machine.created:
             return "refused"
         if machine.ended_at is not None:
             return "same"
-        if at < machine.started_at:
+        if at < (machine.started_at or 0):
             return "refused"
         if machine.contest is not None:
             self.leave(number, machine.contest[0], at)

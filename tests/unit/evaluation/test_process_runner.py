@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -28,6 +27,7 @@ from evaluation.runners.port import (
 from evaluation.runners.process import END_S, ProcessRunner, ProcessServer, ServerCommand
 from evaluation.runners.session import left_of, members_of, outside_of, running_of
 from ledger.codes import InfrastructureCause
+from tests.free_port import free_port
 
 DEADLINE_S = 30.0
 
@@ -439,9 +439,7 @@ def test_what_cannot_be_ended_is_a_fault_of_the_machine(monkeypatch: pytest.Monk
 
 
 def test_a_server_that_says_nothing_is_found_by_its_port_and_its_own_health_path() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     program = f"""
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -22,6 +22,7 @@ from ledger.queries.weights import (
     policy_in_force,
     vector_in_force,
 )
+from tests.contract.stores import sqlite_copy
 
 NETUID = 14
 NETWORK = "test"
@@ -112,7 +113,7 @@ def follow(
 ) -> Following:
     """Open an arena at the chain's first block and read it; the runtime ``lacks`` some calls."""
     chain = SimulatedChain(folder / "chain.db", genesis(), script, lacks=lacks)
-    services = open_services(Settings(database_url=f"sqlite:///{folder / 'ledger.db'}"))
+    services = open_services(Settings(database_url=f"sqlite:///{sqlite_copy(folder, 'ledger.db')}"))
     ledger = open_arena(
         services.engine,
         ArenaKey(chain.genesis_hash(), NETUID),

@@ -19,6 +19,7 @@ from ledger.keys import ArenaKey
 from ledger.observations import AlertRaised, AlphaEarned, BalanceObserved, EpochObserved
 from ledger.queries.treasury import account_balances
 from ledger.store.logs import read_log
+from tests.contract.stores import sqlite_copy
 from tests.unit.following.support import (
     MINER,
     MINER_COLD,
@@ -50,7 +51,7 @@ def followed(folder: Path, owner_coldkey: str, validator_coldkey: str) -> Follow
         epoch_alpha=1_000_000_007,
     )
     chain = SimulatedChain(folder / "chain.db", first, {})
-    services = open_services(Settings(database_url=f"sqlite:///{folder / 'ledger.db'}"))
+    services = open_services(Settings(database_url=f"sqlite:///{sqlite_copy(folder, 'ledger.db')}"))
     ledger = open_arena(
         services.engine,
         ArenaKey(chain.genesis_hash(), NETUID),

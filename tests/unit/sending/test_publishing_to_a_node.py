@@ -28,6 +28,7 @@ from ledger.observations import (
 from ledger.policy import Policy, parse_policy_toml
 from ledger.rules.weights import Throne, WeightVector, compute_vector
 from tests.cassette import needs_cassette
+from tests.contract.stores import sqlite_copy
 from tests.growing_node import Mischief, PoolError
 from tests.growing_runtime import DispatchFailureError
 from tests.unit.sending.support import TREASURY, VALIDATOR, Place, growing
@@ -104,7 +105,9 @@ class Sender:
 def sending(folder: Path, *, final_s: float = 10.0) -> Iterator[Sender]:
     rules = parse_policy_toml(POLICY)
     with growing(final_s=final_s) as place:
-        services = open_services(Settings(database_url=f"sqlite:///{folder / 'ledger.db'}"))
+        services = open_services(
+            Settings(database_url=f"sqlite:///{sqlite_copy(folder, 'ledger.db')}")
+        )
         try:
             ledger = open_arena(
                 services.engine,

@@ -52,7 +52,7 @@ def test_help_starts_without_chain_container_web_or_database_libraries() -> None
     assert "Exit codes" in done.stdout
 
 
-def test_reading_starts_without_web_or_chain_libraries(season_url: str) -> None:
+def test_reading_starts_without_web_chain_or_migration_libraries(season_url: str) -> None:
     program = (
         "import sys\n"
         "sys.argv = ['cacheon-ledger', 'status', '--format', 'json']\n"
@@ -61,7 +61,8 @@ def test_reading_starts_without_web_or_chain_libraries(season_url: str) -> None:
         "    main()\n"
         "except SystemExit as end:\n"
         "    assert not end.code, end.code\n"
-        "heavy = ('fastapi', 'starlette', 'uvicorn', 'api.http', 'bittensor', 'docker')\n"
+        "heavy = ('fastapi', 'starlette', 'uvicorn', 'api.http', 'bittensor', 'docker',\n"
+        "         'alembic')\n"
         "print('LOADED', [name for name in heavy if name in sys.modules])\n"
     )
     done = subprocess.run(  # noqa: S603

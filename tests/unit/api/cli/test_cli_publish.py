@@ -28,6 +28,7 @@ from ledger.keys import ArenaKey
 from ledger.observations import AlertRaised, WeightsReadBack, WeightsReceipt, WeightsSubmitted
 from ledger.policy import parse_policy_toml
 from tests.cassette import needs_cassette
+from tests.contract.stores import sqlite_copy
 from tests.growing_node import GrowingNode, Mischief, serving
 from tests.growing_runtime import DispatchFailureError
 from tests.unit.api.cli.conftest import POLICY, TREASURY, Run, failed
@@ -85,20 +86,28 @@ def secret_of(keyfile: Path) -> list[str]:
     return [word.removeprefix("0x") for word in found if word]
 
 
-@contextmanager
-def opened(folder: Path, run: Run) -> Iterator[Validator]:
-    wallets = folder / "wallets"
-    wallet = bittensor.Wallet(name="validator", hotkey="hot", path=str(wallets))
+@pytest.fixture(scope="module")
+def wallets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wallet with an open hotkey and a locked one, made once: a password is hashed for seconds,
+    with a gigabyte of memory, so that it is hard to guess. The tests only read it."""
+    folder = tmp_path_factory.mktemp("wallets")
+    wallet = bittensor.Wallet(name="validator", hotkey="hot", path=str(folder))
     wallet.create_new_coldkey(coldkey_password=PASSWORD, suppress=True)
     wallet.create_new_hotkey(suppress=True)
-    locked = bittensor.Wallet(name="validator", hotkey="locked", path=str(wallets))
+    locked = bittensor.Wallet(name="validator", hotkey="locked", path=str(folder))
     locked.create_new_hotkey(hotkey_password=PASSWORD, suppress=True)
+    return folder
+
+
+@contextmanager
+def opened(folder: Path, wallets: Path, run: Run) -> Iterator[Validator]:
+    wallet = bittensor.Wallet(name="validator", hotkey="hot", path=str(wallets))
     secrets = (PASSWORD, *secret_of(wallets / "validator" / "hotkeys" / "hot"))
     node = GrowingNode()
     node.give_uid(1, wallet.hotkey.ss58_address, wallet.coldkeypub.ss58_address)
     node.give_account(wallet.hotkey.ss58_address)
     node.give_account(TREASURY)
-    url = f"sqlite:///{folder / 'ledger.db'}"
+    url = f"sqlite:///{sqlite_copy(folder, 'ledger.db')}"
     services = open_services(Settings(database_url=url))
     try:
         ledger = open_arena(
@@ -118,8 +127,8 @@ def opened(folder: Path, run: Run) -> Iterator[Validator]:
 
 
 @pytest.fixture
-def validator(tmp_path: Path, run: Run) -> Iterator[Validator]:
-    with opened(tmp_path, run) as it:
+def validator(tmp_path: Path, wallets: Path, run: Run) -> Iterator[Validator]:
+    with opened(tmp_path, wallets, run) as it:
         yield it
 
 
