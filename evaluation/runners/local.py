@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import shutil
-import socket
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -24,12 +23,12 @@ from evaluation.engines.profile import (
 )
 from evaluation.images import ImageRef
 from evaluation.reference.image import ImageError, image_digest, image_path
+from evaluation.runners.free_port import LOOPBACK, free_port
 from evaluation.runners.port import EngineMissingError, InfrastructureFaultError
 from evaluation.runners.process import ServerCommand
 from evaluation.runners.reference import ReferenceImages
 from ledger.codes import InfrastructureCause
 
-LOOPBACK: Final = "127.0.0.1"
 REMEMBERED_PORTS: Final = 256
 """So many of the last launches' ports are given to no other launch."""
 _PACKAGE_ROOT: Final = Path(evaluation.__file__).resolve().parents[1]
@@ -163,7 +162,7 @@ class LocalImages:
         """
         with contextlib.suppress(OSError):  # there is none: said below
             for _ in range(REMEMBERED_PORTS + 1):
-                port = _free_port()
+                port = free_port()
                 if port not in self._ports:
                     self._ports.append(port)
                     return port
@@ -186,10 +185,3 @@ class LocalImages:
             )
             raise EngineMissingError(msg)
         return [str(Path(found).absolute()), *words[1:]]
-
-
-def _free_port() -> int:
-    """A port that was free a moment ago; engines cannot be told to choose one and say so."""
-    with socket.socket() as listening:
-        listening.bind((LOOPBACK, 0))
-        return int(listening.getsockname()[1])

@@ -12,9 +12,9 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from api.cli.main import app
+from evaluation.runners.free_port import free_port
 from ledger.policies import load, names
 from tests.cassette import needs_cassette, replay_server, truth
-from tests.free_port import free_port
 
 pytestmark = [needs_cassette, pytest.mark.cassette]
 

@@ -25,9 +25,9 @@ from pathlib import Path
 import docker
 
 import evaluation.runners
+from evaluation.runners.free_port import free_port
 from tests.engine.locking import locked
 from tests.engine.undo import Before
-from tests.free_port import free_port
 
 PLACES = Path("/var/tmp")  # noqa: S108 - overlay needs a disk, and /tmp may be memory
 PREFIX = "ledger-engine-"

@@ -24,7 +24,7 @@ import pytest
 
 import evaluation.runners
 from evaluation.pods.port import Address
-from tests.free_port import free_port
+from evaluation.runners.free_port import free_port
 
 START_S = 30.0
 _SEPARATION = Path("/run/sshd")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,18 +18,13 @@ import pytest
 from aiohttp import web
 
 from benchmarks.gpu.cheats import proxy
+from evaluation.runners.free_port import free_port
 
 PROXY = Path(proxy.__file__)
 PATIENCE_S = 30.0
 CHAT = {"model": "m", "messages": [], "max_tokens": 8, "temperature": 0, "stream": True}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @asynccontextmanager

@@ -337,7 +337,7 @@ def test_no_two_recent_launches_are_told_the_same_port(
     digest = images.named("profile:vllm").digest
     # What the system says is free, of servers none of which listens yet.
     free = iter([5_001, 5_001, 5_002, *range(6_000, 6_255), 5_001])
-    monkeypatch.setattr(local, "_free_port", lambda: next(free))
+    monkeypatch.setattr(local, "free_port", lambda: next(free))
     assert [images.command(digest).port for _ in range(2)] == [5_001, 5_002]
     told = [images.command(digest).port for _ in range(255)]
     assert told == [*range(6_000, 6_255)]
@@ -357,7 +357,7 @@ def test_a_machine_without_a_free_port_is_a_fault_of_ours(
             raise error
         return 5_001
 
-    monkeypatch.setattr(local, "_free_port", the_same)
+    monkeypatch.setattr(local, "free_port", the_same)
     if error is None:
         images.command(digest)
     with pytest.raises(

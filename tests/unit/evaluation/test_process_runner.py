@@ -18,6 +18,7 @@ import pytest
 import evaluation
 from evaluation.images import ImageRef
 from evaluation.runners import process as process_module
+from evaluation.runners.free_port import free_port
 from evaluation.runners.port import (
     CalledOffError,
     ExitedAtStartError,
@@ -27,7 +28,6 @@ from evaluation.runners.port import (
 from evaluation.runners.process import END_S, ProcessRunner, ProcessServer, ServerCommand
 from evaluation.runners.session import left_of, members_of, outside_of, running_of
 from ledger.codes import InfrastructureCause
-from tests.free_port import free_port
 
 DEADLINE_S = 30.0
 
