@@ -142,9 +142,14 @@ class Rows:
         They are written as they are: whoever calls makes sure that no text holds a NUL character
         (see :func:`storable_text`) and that every number fits, as money and alpha that moved do.
         """
-        log_id = self.log_id
+        log_id, own = self.log_id, len(table.columns) - _PLACED_BY
         values, line = self.appending(table, position)
         for row in rows:
+            if len(row) != own:
+                msg = (
+                    f"a row of {table.name} at position {position} has {len(row)} values, not {own}"
+                )
+                raise TypeError(msg)
             values += (log_id, position, line, *row)
             line += 1
 
@@ -230,6 +235,9 @@ class Rows:
                 version.stored = True
             insert_rows(self._connection, statements.insertion, values)
         for table, appended in self._appended.items():
+            if not appended.is_of_whole_rows(self.log_id):
+                msg = f"a row of {table.name} was appended that has not {appended.width} values"
+                raise TypeError(msg)
             insert_rows(self._connection, self._statements(table).insertion, appended.values)
         self._ends.clear()
         self._inserts.clear()
@@ -278,6 +286,14 @@ class _Appended:
 
     values: list[Any]
     width: int
+
+    def is_of_whole_rows(self, log_id: int) -> bool:
+        """Whether each row begins with its log where the rows before it say.
+
+        The number of values alone does not tell: eight rows that lack one make seven whole ones.
+        """
+        begins = self.values[:: self.width]
+        return len(begins) * self.width == len(self.values) and begins.count(log_id) == len(begins)
 
     def newest_first(self) -> Iterator[Values]:
         """Row by row, the last one first."""

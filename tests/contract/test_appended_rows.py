@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 from ledger.projections.journal import postings
 from ledger.projections.rows import Rows
 from ledger.store.database import folding, open_engine, writing
-from ledger.store.many_rows import COPY_FROM_ROWS, ROWS_PER_STEP
+from ledger.store.many_rows import COPY_FROM_ROWS, ROWS_PER_STEP, Insertion, insert_rows
 from tests.contract.stores import migrated_url
 
 SOME = [1, COPY_FROM_ROWS - 1, ROWS_PER_STEP - 1, ROWS_PER_STEP, 2 * ROWS_PER_STEP + 1]
@@ -54,9 +54,48 @@ def test_rows_of_one_fact_are_numbered_on_by_whichever_way_they_are_added(
     assert stored(engine) == [*whole, (1, 5, 0, *posting(0))]
 
 
-def test_half_a_row_is_refused_and_nothing_of_its_page_is_written(engine: Engine) -> None:
-    with pytest.raises(ValueError, match='15 values are no rows of 8: INSERT INTO "journal_po'):
-        write(engine, [posting(0), posting(1)[:-1]])
+ROWS = list(map(posting, range(8)))
+
+
+@pytest.mark.parametrize(
+    ("own_values", "of_them"),
+    [
+        ([ROWS[0], ROWS[1][:-1]], 4),
+        ([ROWS[0], (*ROWS[1], 1)], 6),
+        ([row[:-1] for row in ROWS], 4),  # as many values in all as seven whole rows have
+        ([ROWS[0][:-1], (*ROWS[1], 1)], 4),  # and as many as two
+    ],
+)
+def test_a_row_of_another_width_is_refused_and_nothing_of_its_page_is_written(
+    engine: Engine, own_values: list[tuple[Any, ...]], of_them: int
+) -> None:
+    with pytest.raises(TypeError, match=f"journal_postings at position 1 has {of_them} values, no"):
+        write(engine, own_values)
+    assert stored(engine) == []
+
+
+@pytest.mark.parametrize("own_values", [[row[:-1] for row in ROWS], [ROWS[0][:-1], (*ROWS[1], 1)]])
+def test_it_is_refused_of_one_list_too(engine: Engine, own_values: list[tuple[Any, ...]]) -> None:
+    with (
+        pytest.raises(TypeError, match="a row of journal_postings was appended that has not 8"),
+        folding(engine) as connection,
+    ):
+        rows = Rows(connection, 1)
+        rows.extend(postings, 2, ROWS)
+        values, line = rows.appending(postings, 3)
+        for at, own in enumerate(own_values):
+            values += (rows.log_id, 3, line + at, *own)
+        rows.write()
+    assert stored(engine) == []
+
+
+def test_a_list_that_is_no_rows_is_not_inserted(engine: Engine) -> None:
+    insertion = Insertion.into(postings, engine.dialect.name)
+    with (
+        pytest.raises(ValueError, match='15 values are no rows of 8: INSERT INTO "journal_po'),
+        folding(engine) as connection,
+    ):
+        insert_rows(connection, insertion, [1] * 15)
     assert stored(engine) == []
 
 
