@@ -230,8 +230,10 @@ def _cursor(
     if connection.dialect.name == "sqlite":
         listed = msgspec.json.encode(topics).decode()
         result = connection.exec_driver_sql(query.on_sqlite, {**named, "topics": listed})
-        yield result.cursor
-        result.close()
+        try:
+            yield result.cursor
+        finally:  # a fact that cannot be decoded must not leave the statement open
+            result.close()
         return
     # In binary, bytes come as they are and not as hexadecimal text.
     with (

@@ -14,6 +14,7 @@ from ledger.application import Ledger
 from ledger.commands.block_facts import LockSeen, SealedFound
 from ledger.facts import FACTS, Fact
 from ledger.observations import AlertRaised, SealedCommitSeen
+from ledger.projections import journal
 from ledger.projections import rows as rows_module
 from ledger.projections import runner
 from ledger.projections import submissions as submissions_view
@@ -80,6 +81,19 @@ def test_a_page_is_bounded_in_bytes_whatever_its_facts(
     assert page.facts == whole[3 : page.upto]
     catch_up(engine, PROJECTIONS)
     assert rows(engine) == expected_rows()
+
+
+def test_a_fact_that_cannot_be_read_leaves_no_statement_open(
+    season: Season, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "DECODE", {})
+    with engine.connect() as connection:
+        # Held, as an error that is told later holds whatever was open when it was raised.
+        with pytest.raises(KeyError) as held:
+            logs.read_page(connection, 1, after=0, upto=10, topics=tuple(FACTS))
+        journal.postings.drop(connection)  # which SQLite refuses while a statement is read
+        connection.rollback()
+    assert held.value.args == ("arena.opened.v1",)
 
 
 def test_rows_that_are_let_go_are_read_again(
