@@ -10,8 +10,9 @@ from typing import Final
 
 MAX_LOG_BYTES: Final = 256 * 1024
 
-_FRAME: Final = re.compile(r'(.*?)  File "[^"]+", line \d+(, in .+)?')
-"""A frame of a Python stack; before it stands what a logger writes before every line."""
+_FRAME: Final = re.compile(r'(.*?)  File "[^"]+", line \d+(, in [\w.<>]+)?')
+"""A frame of a Python stack; before it stands what a logger writes before every line. What says
+more than where it is in which function is a line like any other."""
 
 
 class BoundedLog:
@@ -84,14 +85,22 @@ def without_stacks(lines: Iterable[str]) -> Iterator[str]:
     before, left_out = "", 0
     for line in lines:
         frame = _FRAME.fullmatch(line)
+        # Beneath a frame stands its source, further in. Another's frame begins another stack.
+        goes_on = left_out > 0 and (
+            frame[1] == before if frame is not None else line.startswith(f"{before}    ")
+        )
+        if left_out and not goes_on:
+            yield _note(before, left_out)
+            left_out = 0
         if frame is not None:
             before = frame[1]
-        elif not left_out or not line.startswith(f"{before}    "):
-            if left_out:
-                yield f"{before}  [... {left_out} lines of a stack ...]"
-                left_out = 0
+        if frame is not None or goes_on:
+            left_out += 1
+        else:
             yield line
-            continue
-        left_out += 1
     if left_out:
-        yield f"{before}  [... {left_out} lines of a stack ...]"
+        yield _note(before, left_out)
+
+
+def _note(before: str, left_out: int) -> str:
+    return f"{before}  [... {left_out} line{'s'[: left_out - 1]} of a stack ...]"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.runners.log import BoundedLog, without_stacks
+from evaluation.runners.log import MAX_LOG_BYTES, BoundedLog, without_stacks
 
 
 @given(st.lists(st.binary(max_size=40), max_size=40))
@@ -70,6 +71,50 @@ def test_a_cause_above_long_stacks_is_still_in_the_tail() -> None:
     ]
     assert tail.splitlines()[-1] == f"{api}RuntimeError: see root cause above"
     assert "run_engine_core" not in tail
+
+
+def test_the_stack_of_another_process_begins_a_note_of_its_own() -> None:
+    lines = [f"{CORE}{FRAMES[1]}", f"{CORE}{FRAMES[2]}", f"a cause{FRAMES[1]}", *FRAMES[1:4]]
+    assert list(without_stacks(lines)) == [
+        f"{CORE}  [... 2 lines of a stack ...]",
+        "a cause  [... 1 line of a stack ...]",
+        "  [... 3 lines of a stack ...]",
+    ]
+
+
+def test_a_line_that_says_more_than_a_frame_stays() -> None:
+    lines = ['  File "a.py", line 3, in CUDA out of memory', '  File "a.py", line 3: no such key']
+    assert list(without_stacks([*FRAMES[1:4], *lines])) == [
+        "  [... 3 lines of a stack ...]",
+        *lines,
+    ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '  File "' * 40_000,
+        '  File "x", line 1' * 20_000,
+        '  File "x", line ' + "1" * MAX_LOG_BYTES,
+        '  File "' + "x" * MAX_LOG_BYTES,
+        '  File "x", line 1, in ' * 20_000,
+        '  File "x", line 1, in ' + "x" * MAX_LOG_BYTES + "!",
+        " " * MAX_LOG_BYTES,
+        '  File "x", line 1\n' * 20_000,
+        'one  File "x", line 1\ntwo  File "x", line 1\n' * 8_000,
+        "x" * 100_000 + '  File "x", line 1\n' + "\n" * 150_000,
+        ("x" * 60_000 + '  File "x", line 1\n') * 4,
+        "\n" * MAX_LOG_BYTES,
+    ],
+)
+def test_whatever_a_server_writes_its_tail_is_bounded(written: str) -> None:
+    log = BoundedLog()
+    log.write(written.encode())
+    log.write(b"\nthe cause")
+    tail = log.tail(50, 8_192)
+    assert len(tail.encode()) <= 8_192
+    assert len(tail.splitlines()) <= 50
+    assert tail.splitlines()[-1] == "the cause"
 
 
 def test_where_all_fits_nothing_is_left_out() -> None:
