@@ -242,7 +242,7 @@ def parse_profile(text: str) -> LaunchProfile:
     """Read a profile's TOML; raises :class:`ProfileError` for one that does not fit."""
     try:
         profile = msgspec.convert(_extended(tomllib.loads(text)), LaunchProfile)
-    except (ValueError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, a number or a nest without end
         msg = f"the launch profile does not fit: {error}"
         raise ProfileError(msg) from error
     texts = [*profile.program, *profile.arguments, *profile.gpu_arguments, profile.model_name]

@@ -219,13 +219,31 @@ def test_what_a_profile_builds_upon_is_in_its_digest_only_by_what_it_comes_to() 
     assert Launch(profile=own, values={}).digest() == Launch(profile=same, values={}).digest()
 
 
-@pytest.mark.parametrize("base", ['"mine"', '"../vllm"', "3", '["vllm"]'])
+@pytest.mark.parametrize("base", ['"mine"', '"../vllm"', "3", '["vllm"]', '{ name = "vllm" }'])
 def test_only_a_shipped_profile_is_built_upon(base: str) -> None:
     with pytest.raises(
         ProfileError, match=r"extends .*does not ship; those are: .*vllm"
     ) as refused:
         parse_profile(EXTENDING.replace('"vllm"', base, 1))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        'environment = "none"\n',
+        "parameters = [1]\n",
+        "a" + ".a" * 20_000 + " = 1\n",
+        "a = " + "[" * 20_000 + "]" * 20_000 + "\n",
+        "a = " + "{a=" * 5_000 + "\n",
+        "a = " + "1" * 60_000 + "\n",
+    ],
+    ids=["text", "array", "dotted", "arrays", "tables", "number"],
+)
+def test_what_does_not_fit_is_refused_whatever_it_builds_upon(more: str) -> None:
+    for begin in ('name = "mine"\nabout = "Mine."\n', ""):
+        with pytest.raises(ProfileError, match="the launch profile does not fit: "):
+            parse_profile(begin + 'extends = "vllm"\n' + more)
 
 
 def test_neither_name_nor_words_are_taken_over() -> None:
