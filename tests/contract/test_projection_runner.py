@@ -14,9 +14,8 @@ from ledger.application import Ledger
 from ledger.commands.block_facts import LockSeen, SealedFound
 from ledger.facts import FACTS, Fact
 from ledger.observations import AlertRaised, SealedCommitSeen
-from ledger.projections import journal
+from ledger.projections import journal, runner
 from ledger.projections import rows as rows_module
-from ledger.projections import runner
 from ledger.projections import submissions as submissions_view
 from ledger.projections import subnet as subnet_view
 from ledger.projections.all import PROJECTIONS
