@@ -71,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
     folder: Path = asked.out
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        campaign = _campaign(asked, folder)
+        campaign = campaign_of(asked, folder)
     except (StepError, ValueError) as error:
         tell(str(error))
         return 2
@@ -150,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
         "--bundle",
         type=Path,
         default=Path("aa.zip"),
-        help="of 'references': a bundle in --out, or its path",
+        help="of 'references': a bundle's name in --out, or its path",
     )
     add("--max-drift-ppm", type=int, default=100_000)
     add("--max-client-lag-us", type=int, default=50_000)
@@ -159,7 +159,9 @@ def parser() -> argparse.ArgumentParser:
     return words
 
 
-def _campaign(asked: argparse.Namespace, folder: Path) -> Campaign:
+def campaign_of(asked: argparse.Namespace, folder: Path) -> Campaign:
+    """What the words ask for in a folder, which need not be there; :class:`StepError` for what no
+    policy allows."""
     common = asked.common
     if common is None:
         common = VLLM_COMMON if asked.engine_kind == "vllm" else ""
@@ -203,7 +205,7 @@ def _campaign(asked: argparse.Namespace, folder: Path) -> Campaign:
         manner=manner,
         copies=asked.copies,
         only=frozenset(asked.only),
-        bundle=folder / asked.bundle,
+        bundle=folder / asked.bundle if asked.bundle.name == str(asked.bundle) else asked.bundle,
         model_name=model_name,
     )
 

@@ -36,7 +36,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from benchmarks.gpu.campaign import parser
+from benchmarks.gpu.campaign import campaign_of, parser
+from benchmarks.gpu.program import StepError
 from benchmarks.measuring import ROOT, tell
 
 MAX_LANES: Final = 64
@@ -167,11 +168,16 @@ def _words(step: Sequence[str], common: Sequence[str], folder: Path) -> list[str
 
 
 def must_be_read(found: Lanes) -> None:
-    """Parse the words of every step: ``SystemExit`` of 2, with its reason on stderr, for any that
-    the campaign does not know."""
+    """Read the words of every step: ``SystemExit`` of 2, with its reason on stderr, for any that
+    the campaign does not know, :class:`LanesError` for what it would not begin."""
     for lane in found.lanes:
         for step in lane.steps:
-            parser().parse_args(_words(step, found.common, Path(lane.name)))
+            asked = parser().parse_args(_words(step, found.common, Path(lane.name)))
+            try:
+                campaign_of(asked, asked.out)
+            except StepError as error:
+                msg = f"the step {step[0]!r} of the lane {lane.name!r} cannot begin: {error}"
+                raise LanesError(msg) from error
 
 
 def _environment(gpus: Sequence[int], folder: Path) -> dict[str, str]:

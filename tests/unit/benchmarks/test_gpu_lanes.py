@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import lanes
+from benchmarks.gpu import campaign, lanes
 from benchmarks.gpu.lanes import LanesError, main, must_be_read, read_lanes, run_lanes
+from benchmarks.gpu.policies import policy_of
 
 NEXT = sorted((Path(lanes.__file__).parent / "next").glob("*.toml"))
 
@@ -106,9 +107,42 @@ def test_a_word_that_no_step_knows_is_told_before_any_begins(
     assert not told.exists()
 
 
+def test_a_step_that_would_not_begin_is_told_before_any_begins(
+    told: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lanes.toml"
+    file.write_text(TWO.replace('["price"]', '["price", "--prompts-per-block", "99999"]'))
+    assert main([str(file), "--out", str(tmp_path / "out"), "--seconds", "1"]) == 2
+    assert "the step 'price' of the lane 'one' cannot begin" in capsys.readouterr().err
+    assert not told.exists()
+
+
 @pytest.mark.parametrize("file", NEXT, ids=[file.stem for file in NEXT])
 def test_what_the_next_host_is_asked_can_be_read(file: Path) -> None:
     must_be_read(read_lanes(file.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("file", NEXT, ids=[file.stem for file in NEXT])
+def test_what_the_next_host_is_asked_is_allowed_and_names_arms_there_are(file: Path) -> None:
+    found = read_lanes(file.read_text("utf-8"))
+    for lane in found.lanes:
+        for step in lane.steps:
+            asked = campaign.parser().parse_args([step[0], *found.common, *step[1:], "--out", "x"])
+            made = campaign.campaign_of(asked, Path("x"))
+            arms = {arm.name for arm in (*made.engines.honest(), *made.engines.coarse())}
+            assert made.only <= (arms if step[0] == "field" else set())
+            if step[0] not in ("price", "references"):  # which judge nobody
+                assert policy_of(made.model_name, made.size, made.manner)
+
+
+def test_a_bundle_is_one_of_its_folder_or_at_its_path() -> None:
+    words = ["references", "--model", "m", "--out", "x"]
+    for given, bundle in (
+        ([], "x/aa.zip"),
+        (["--bundle", "/y/field.zip"], "/y/field.zip"),
+    ):
+        asked = campaign.parser().parse_args([*words, *given])
+        assert campaign.campaign_of(asked, Path("x")).bundle == Path(bundle), given
 
 
 def test_nothing_is_begun_without_a_file(tmp_path: Path) -> None:
