@@ -28,6 +28,10 @@ phase = "king_takes_all"
 formula = "v2"
 [tracks.tiny.gates]
 require_logprobs = false
+# What a busy machine delays is no finding.
+max_repeat_gain_ppm = 1_000_000
+min_stream_spread_ppm = 0
+max_burst_ppm = 1_000_000
 [tracks.tiny.contest]
 prompts = 4
 repeated_prompts = 1
