@@ -39,7 +39,7 @@ def document_of(signed: SignedClaim) -> ClaimDocument:
 
 
 def read_claims(file: Path) -> list[SignedClaim]:
-    """The claims of a file, one or a list of them; raises ``InputFileError`` for anything else."""
+    """The claims of a file, one or a list of any length; ``InputFileError`` for anything else."""
     text = read_text_file(file, max_bytes=MAX_CLAIMS_BYTES)
     if len(text.encode()) > MAX_CLAIMS_BYTES:
         msg = f"the file '{file}' is larger than {MAX_CLAIMS_BYTES} bytes; split it"
@@ -47,9 +47,6 @@ def read_claims(file: Path) -> list[SignedClaim]:
     try:
         found = msgspec.json.decode(text, type=ClaimDocument | list[ClaimDocument])
         several = found if isinstance(found, list) else [found]
-        if not several:
-            msg = "the list is empty"
-            raise ValueError(msg)
         return [_claim(one) for one in several]
     except (msgspec.MsgspecError, ValueError) as error:
         msg = f"the file '{file}' holds no claims as 'miner claim' prints them: {error}"

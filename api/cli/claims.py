@@ -196,6 +196,8 @@ def import_claims(
             recorded = record_claim(log, UUID(line["payment_id"]), signed)
             identities.append(line["payment_id"])
             said.append(f"claim {recorded.number} of payment {signed.payment} is recorded")
+        if not handed_in:  # as whoever collects them in a folder may find none
+            said.append(f"the list in '{file}' is empty, so no claim is recorded")
         _answer(services, settings, said, identities, output_format)
 
 

@@ -1,4 +1,4 @@
-"""Query parameters that are unknown or given twice are refused.
+"""Query parameters that are unknown, or given twice with different values, are refused.
 
 A misspelt ``at_block`` must not answer about now, nor a second one about another block.
 """
@@ -17,7 +17,7 @@ MAX_SHOWN_CHARS: Final = 40
 
 
 def refuse_unknown(request: Request) -> None:
-    """Raise ``MalformedParameterError`` for a query parameter that is unknown or given twice."""
+    """Raise ``MalformedParameterError`` for a query parameter that is unknown or ambiguous."""
     route = request.scope.get("route")
     if not isinstance(route, APIRoute) or not request.query_params:
         return
@@ -27,8 +27,8 @@ def refuse_unknown(request: Request) -> None:
             there = f"there are: {', '.join(sorted(offered))}" if offered else "there are none here"
             msg = f"query parameter '{name[:MAX_SHOWN_CHARS]}' is unknown; {there}"
             raise MalformedParameterError(msg)
-        if len(request.query_params.getlist(name)) > 1:
-            msg = f"query parameter '{name}' is given more than once; give it once"
+        if len(set(request.query_params.getlist(name))) > 1:
+            msg = f"query parameter '{name}' is given with different values; give it once"
             raise MalformedParameterError(msg)
 
 

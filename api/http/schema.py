@@ -37,7 +37,7 @@ _ERRORS: Final = {
     404: "unknown arena (`unknown_arena`), a block that is not in the log (`block_out_of_range`) "
     "or an address, contest or account that is nowhere in it (`unknown_address`, "
     "`unknown_contest`, `unknown_account`)",
-    422: "a malformed, unknown or repeated parameter (`malformed_parameter`)",
+    422: "a malformed or unknown parameter, or one of two values (`malformed_parameter`)",
     500: "a defect here (`internal_error`)",
     503: "the database does not answer (`database_unreachable`), another program holds its lock "
     "(`database_locked`) or a view lags (`view_behind`)",

@@ -33,10 +33,39 @@ _ASSETS: Final = "assets:"
 _PROVIDER: Final = "assets:provider:"
 _PAYABLE: Final = "liabilities:payable:"
 
+CHART: Final = frozenset(
+    {
+        TREASURY,
+        FEE_INCOME,
+        OVERPAID,
+        ALPHA_EARNED,
+        OWNER_CUT,
+        UNCLAIMED,
+        CREDITS,
+        CONVERSION,
+        BUYBACK,
+        BUYBACK_SPENT,
+        ALPHA_BURNED,
+        ALPHA_RECYCLED,
+        NETWORK_FEES,
+        RENTAL,
+        CONTRIBUTIONS,
+        ADJUSTMENTS,
+        _PROVIDER.removesuffix(":"),
+        _PAYABLE.removesuffix(":"),
+    }
+)
+"""What every arena's journal has, posted to or not. Providers and contests come below."""
+
 
 def alpha(netuid: int) -> str:
     """The asset name of a subnet's alpha."""
     return f"ALPHA:{netuid}"
+
+
+def in_chart(account: str) -> bool:
+    """Whether :data:`CHART` has the account, or some below it."""
+    return any(f"{one}:".startswith(f"{account}:") for one in CHART)
 
 
 def provider(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
+from ledger.books import accounts
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
 from ledger.queries import payments as ask_payments
@@ -68,13 +69,14 @@ def journal(
     The balance is that of the account and asset after the posting, with all before it in the log,
     asked for or not. Also how many there are in all.
 
-    Raises :class:`UnknownBookError` for an account or an asset without any posting by the scope's
-    block, which may be misspelt, and ``BlockOutOfRangeError`` for blocks in the wrong order.
+    Raises :class:`UnknownBookError` for an account or an asset that may be misspelt: it is not one
+    that every journal has, and has no posting by the scope's block. ``BlockOutOfRangeError`` for
+    blocks in the wrong order; the stretch right behind a block is empty while no block follows it.
     """
     if (
         asked.from_block is not None
         and asked.to_block is not None
-        and asked.from_block > asked.to_block
+        and asked.from_block > asked.to_block + 1
     ):
         msg = (
             f"from block {asked.from_block} up to block {asked.to_block} is no stretch; name the "
@@ -130,15 +132,18 @@ def journal(
 
 
 def _require_known(scope: Scope, asked: Asked) -> None:
-    """Raise :class:`UnknownBookError` where nothing was ever booked under a name asked for."""
+    """Raise :class:`UnknownBookError` where no journal has a name asked for, nor this a posting."""
     table = postings
+    assets = (accounts.TAO, accounts.USD, accounts.alpha(scope.head.netuid))
     there = (table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
-    for what, name, found in (
-        ("account", asked.account, _of_account(asked.account or "")),
-        ("asset", asked.asset, table.c.asset == asked.asset),
+    for what, name, usual, found in (
+        ("account", asked.account, accounts.in_chart, _of_account(asked.account or "")),
+        ("asset", asked.asset, assets.__contains__, table.c.asset == asked.asset),
     ):
+        if name is None or usual(name):
+            continue
         query = select(table.c.line).where(*there, found).limit(1)
-        if name is not None and scope.connection.execute(query).first() is None:
+        if scope.connection.execute(query).first() is None:
             msg = (
                 f"the journal has no {what} '{name}' by block {scope.block}; "
                 "'treasury --accounts' lists what it has"

@@ -72,7 +72,8 @@ def reconcile(
     "/treasury/journal",
     summary="Journal",
     description="The postings in the order of the log, each with its event and the running balance "
-    "of its account and asset. An account or asset without any posting is `unknown_account`.",
+    "of its account and asset. A provider, contest or other name that no posting has is "
+    "`unknown_account`.",
     responses=described(Listing[JournalLine]),
 )
 def journal(

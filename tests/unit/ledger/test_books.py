@@ -97,6 +97,17 @@ def test_the_postings_of_every_money_event_balance_per_asset(
     assert not any(sums.values())
 
 
+def test_the_chart_has_every_account_that_has_a_name_of_its_own() -> None:
+    texts = [text for text in vars(accounts).values() if isinstance(text, str)]
+    named = {text.removesuffix(":") for text in texts if re.fullmatch("[a-z]+:[a-z_:]+", text)}
+    assert {accounts.TREASURY, "assets:provider"} < named
+    assert named == accounts.CHART
+    assert accounts.in_chart("assets")
+    assert accounts.in_chart("assets:provider")
+    assert not accounts.in_chart("assets:prov")
+    assert not accounts.in_chart("assets:provider:pods")
+
+
 def test_an_entry_that_does_not_balance_stops_the_books(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = next(iter(MONEY_FACTS))
     lopsided = Entry(1, (Posting.of(accounts.TREASURY, Rao(5)),), None)

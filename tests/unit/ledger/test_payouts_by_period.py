@@ -159,6 +159,22 @@ def test_a_period_closed_long_after_its_end_is_summed_at_its_end(scene: Scene) -
     scene.read(by_lines_and_by_ends, "A", "B")
 
 
+def test_a_period_that_ended_before_the_first_epoch_may_be_closed_behind_it(scene: Scene) -> None:
+    send(scene, {1: ("A", 1_000_000)})
+    scene.block()
+    empty = scene.head
+    epoch(scene, (1, "A", 7), (2, "B", 5))
+    close(scene, empty)
+    epoch(scene, (1, "A", 1))
+    assert summed_ends(scene) == [OPENED_AT, empty]
+    assert kept(scene.engine)[1] == []
+    close(scene, scene.head)
+    epoch(scene, (1, "A", 2))
+    summed_ends(scene)  # by a runner that remembers nothing of B
+    assert [(one.period, one.paid_alpha) for one in scene.read(by_period, "B")] == [(2, 5)]
+    scene.read(by_lines_and_by_ends, "A", "B")
+
+
 def test_a_price_that_comes_after_the_closing_still_values_the_period_s_last_epoch(
     scene: Scene,
 ) -> None:
@@ -173,6 +189,27 @@ def test_a_price_that_comes_after_the_closing_still_values_the_period_s_last_epo
     epoch(scene, (1, "A", 1))
     assert summed_ends(scene) == [OPENED_AT, end]
     assert scene.read(by_period, "A")[0].paid_rao == 14
+    scene.read(by_lines_and_by_ends, "A")
+
+
+def test_an_epoch_read_late_does_not_end_the_time_of_the_newest_one_s_price(scene: Scene) -> None:
+    send(scene, {1: ("A", 1_000_000)})
+    price(scene, ALPHA, OPENED_AT)
+    scene.block()
+    empty = scene.head
+    scene.block()
+    epoch(scene, (1, "A", 7))
+    newest = scene.head
+    close(scene, empty)
+    scene.block()
+    late_epoch(scene, newest - 1, (1, "A", 5))
+    assert summed_ends(scene) == []
+    price(scene, 2 * ALPHA, newest)
+    epoch(scene, (1, "A", 1))
+    close(scene, scene.head)
+    epoch(scene, (1, "A", 3))
+    assert summed_ends(scene) == [OPENED_AT, empty, scene.head - 1]
+    assert [one.paid_rao for one in scene.read(by_period, "A")] == [7 * 2 + 5 + 1 * 2, 3 * 2]
     scene.read(by_lines_and_by_ends, "A")
 
 

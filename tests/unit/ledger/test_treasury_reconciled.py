@@ -503,13 +503,20 @@ def test_the_journal_is_narrowed_by_account_asset_and_block(books: Books) -> Non
     assert ask(account="assets:treasury", limit=1, offset=1) == own[1:2]
     assert ask(account="assets", asset="USD") == [(5, 5)]
     assert ask(account="assets:treasury", asset="USD") == []
+    for nothing_yet in (accounts.RENTAL, accounts.BUYBACK, "equity", "liabilities:payable"):
+        assert ask(account=nothing_yet) == []
+    assert ask(asset="ALPHA:14") == []
     for misspelt in (
         {"account": "assets:treas"},
         {"asset": "EUR"},
         {"account": "", "asset": "USD"},
+        {"account": "assets:provider:pod"},
+        {"account": "expenses:gpu_rental:1"},
+        {"asset": "ALPHA:15"},
     ):
         with pytest.raises(UnknownBookError, match="by block"):
             ask(**misspelt)
     with pytest.raises(BlockOutOfRangeError, match="name the earlier block first"):
-        ask(from_block=first + 1, to_block=first)
+        ask(from_block=first + 2, to_block=first)
+    assert ask(from_block=first + 1, to_block=first) == []
     assert ask(asset="USD", account="assets:provider:pods") == [(5, 5)]

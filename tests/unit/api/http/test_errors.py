@@ -57,6 +57,7 @@ def client(services: Services, season: Season) -> TestClient:
         (f"{ARENA}/status?at_block=120&at_block=130", 422, "malformed_parameter"),
         (f"{ARENA}/treasury/journal?account=assets:tresury", 404, "unknown_account"),
         (f"{ARENA}/treasury/journal?asset=EUR", 404, "unknown_account"),
+        (f"{ARENA}/treasury/journal?account=assets:provider:tragon", 404, "unknown_account"),
         (f"{ARENA}/treasury/journal?from_block=130&to_block=120", 404, "block_out_of_range"),
         ("/v1/arenas/demo/fourteen/status", 422, "malformed_parameter"),
         ("/v1/arenas/demo/65536/status", 422, "malformed_parameter"),
@@ -90,6 +91,15 @@ def test_an_error_has_a_code_and_one_sentence(
     assert body["error"]["message"].strip()
     assert "\n" not in body["error"]["message"]
     assert found.headers["Cache-Control"] == "no-store"
+
+
+def test_a_parameter_given_twice_is_refused_only_where_its_values_differ(
+    client: TestClient,
+) -> None:
+    once = client.get(f"{ARENA}/status?at_block=120")
+    assert client.get(f"{ARENA}/status?at_block=120&at_block=120").json() == once.json()
+    message = client.get(f"{ARENA}/status?at_block=120&at_block=9").json()["error"]["message"]
+    assert message == "query parameter 'at_block' is given with different values; give it once"
 
 
 def test_the_sentence_about_a_block_before_the_log_names_the_first(client: TestClient) -> None:
