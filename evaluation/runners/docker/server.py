@@ -151,7 +151,7 @@ class DockerServer:
         if self._final_log is not None:
             return self._final_log.tail(lines, max_bytes)
         with engine_faults("read a server's log"):
-            return self._read_log(MAX_LOG_LINES).tail(lines, max_bytes)
+            return self._read_log().tail(lines, max_bytes)
 
     def stop(self) -> None:
         """SIGTERM, SIGKILL after the grace, then remove it; every step is tried."""
@@ -188,7 +188,7 @@ class DockerServer:
         self._final = self._state_now()
 
     def _keep_log(self) -> None:
-        self._final_log = self._read_log(MAX_LOG_LINES)
+        self._final_log = self._read_log()
 
     def _remove(self) -> None:
         self._connection.client.api.remove_container(self._id, v=True, force=True)
@@ -233,14 +233,14 @@ class DockerServer:
             f"the server {ended} before it was healthy", log_tail=self.log_tail(), exit_code=code
         )
 
-    def _read_log(self, lines: int) -> BoundedLog:
-        """The newest lines; a line without an end comes in pieces that count as lines, too."""
+    def _read_log(self) -> BoundedLog:
+        """The newest :data:`MAX_LOG_LINES`; a line without an end comes in pieces that count, too."""
         log = BoundedLog()
         with self._connection.stream(
             "GET",
             f"/containers/{self._id}/logs",
             deadline=Deadline(LOG_READ_S),
-            params={"stdout": 1, "stderr": 1, "tail": lines},
+            params={"stdout": 1, "stderr": 1, "tail": MAX_LOG_LINES},
         ) as response:
             while header := _exactly(response.raw, _FRAME_HEADER_BYTES):
                 size = int.from_bytes(header[4:], "big")
