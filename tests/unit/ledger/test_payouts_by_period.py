@@ -22,7 +22,7 @@ from ledger.queries.payout_sums import PayoutPeriod, by_period
 from ledger.queries.payouts import payouts_page
 from ledger.queries.ranges import Range, treasury_ranges
 from ledger.queries.scope import Scope
-from tests.unit.ledger.scenes import ARENA, OPENED_AT, Scene
+from tests.unit.ledger.scenes import OPENED_AT, OTHER_ARENA, Scene
 from tests.unit.ledger.test_payouts_to_others import epoch, late_epoch, price, send
 
 ALPHA = 1_000_000_000
@@ -32,7 +32,7 @@ def close(scene: Scene, to_block: int) -> None:
     """Close a period."""
 
     def work(unit: Unit) -> None:
-        treasury = unit.get(Treasury, treasury_id(ARENA))
+        treasury = unit.get(Treasury, treasury_id(unit.context.arena))
         treasury.close_period(unit.context, to_block, OPENED_AT, "op")
 
     scene.ledger.decide(work)
@@ -257,6 +257,28 @@ def test_an_epoch_of_the_closing_s_own_block_may_be_read_behind_it(scene: Scene)
     epoch(scene, (1, "A", 1))
     assert summed_ends(scene) == [OPENED_AT, end]
     assert [one.paid_alpha for one in scene.read(by_period, "A")] == [12, 1]
+
+
+def test_the_ends_of_one_arena_are_not_those_of_another(scene: Scene) -> None:
+    other = Scene(scene.engine, OTHER_ARENA)
+    for one, unit in ((scene, 1), (other, 100)):
+        epoch(one, (1, "A", unit), (2, "B", 5 * unit))
+        close(one, one.head)
+    first = scene.head
+    assert other.head == first
+    other.block()  # its rows lie behind those of the first arena
+    for one, unit in ((scene, 2), (other, 200)):
+        epoch(one, (1, "A", unit), (2, "B", 5 * unit))
+    close(scene, scene.head)
+    close(other, other.head)
+    epoch(other, (1, "A", 400))
+    for _ in range(10):
+        scene.block()
+    # Of the first arena the newest end is not summed yet, and lies before the other's, which is.
+    assert [one.paid_alpha for one in scene.read(by_period, "A")] == [1, 2]
+    assert [one.paid_alpha for one in other.read(by_period, "A")] == [100, 200, 400]
+    for one in (scene, other):
+        one.read(by_lines_and_by_ends, "A", "B", "cold-A")
 
 
 def test_a_coldkey_has_what_its_hotkeys_got_while_they_were_its_own(scene: Scene) -> None:
