@@ -234,7 +234,7 @@ class DockerServer:
         )
 
     def _read_log(self) -> BoundedLog:
-        """The newest :data:`MAX_LOG_LINES`; a line without an end comes in pieces that count, too."""
+        """The newest :data:`MAX_LOG_LINES`; a line without an end comes in pieces that count."""
         log = BoundedLog()
         with self._connection.stream(
             "GET",
