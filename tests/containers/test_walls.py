@@ -164,13 +164,21 @@ def test_ipv6_does_not_reach_the_host(engine: Engine, prisoner: DockerServer) ->
     with listening("::", family=socket.AF_INET6) as service:
         settings = "/proc/sys/net/ipv6/conf/eth0"
         program = (
-            "import pathlib, socket, time\n"
+            "import errno, pathlib, socket, time\n"
             f"pathlib.Path('{settings}/accept_dad').write_text('0')\n"
             f"pathlib.Path('{settings}/disable_ipv6').write_text('0')\n"
             f"address = ('{link_local}', {service.port}, 0, socket.if_nametoindex('eth0'))\n"
-            "sock = socket.socket(socket.AF_INET6)\n"
-            "sock.settimeout(1.5)\n"
-            "sock.connect(address)\n"
+            "for _ in range(200):\n"
+            "    sock = socket.socket(socket.AF_INET6)\n"
+            "    sock.settimeout(1.5)\n"
+            "    try:\n"
+            "        sock.connect(address)\n"
+            "        break\n"
+            "    except OSError as error:\n"
+            # The kernel gives the address a moment after IPv6 is switched on.
+            "        if error.errno != errno.EADDRNOTAVAIL:\n"
+            "            raise\n"
+            "    time.sleep(0.05)\n"
         )
         code, said = with_rights(engine, prisoner, sys.executable, "-c", program)
         assert code != 0
