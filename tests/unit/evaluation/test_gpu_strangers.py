@@ -22,6 +22,7 @@ child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"],
 print(child.pid, flush=True)
 sys.stdin.read()
 child.kill()
+child.wait()
 """
 
 
