@@ -103,4 +103,5 @@ def without_stacks(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _note(before: str, left_out: int) -> str:
-    return f"{before}  [... {left_out} line{'s'[: left_out - 1]} of a stack ...]"
+    lines = "line" if left_out == 1 else "lines"
+    return f"{before}  [... {left_out} {lines} of a stack ...]"
