@@ -15,11 +15,11 @@ from evaluation.reference import tokenizer
 from evaluation.reference.model import ModelConfig
 from evaluation.runners.docker.runner import DockerRunner
 from ledger.contest_policy import ContestPolicy
-from ledger.gate_policy import GatePolicy
 from ledger.policy import KingTakesAll, ScoreV2, TrackPolicy
 from tests.containers.conftest import SMALL
 from tests.engine.engine import Engine
 from tests.engine.reference_image import reference_image
+from tests.quick_policy import NO_TIMING
 
 POLICY = ContestPolicy(
     prompts=3,
@@ -62,7 +62,11 @@ def test_a_contest_between_containers(
         seed_block=8,
         seed_block_hash="0x" + "5a" * 32,
         policy=TrackPolicy(
-            model="reference", emission=KingTakesAll(), scoring=ScoreV2(), contest=contest
+            model="reference",
+            emission=KingTakesAll(),
+            scoring=ScoreV2(),
+            gates=NO_TIMING,
+            contest=contest,
         ),
         model_dir=str(model_dir),
         model_name=ModelConfig().name,
@@ -86,7 +90,7 @@ def test_a_contest_between_containers(
     assert found["missing"].status == "infrastructure"
     assert "--kv-cache-dtype: invalid choice: 'fp8'" in found["dies_at_start"].log_tail
     for verdict in outcome.verdicts:
-        assert rejudge(evidence, verdict.evidence_digest, GatePolicy()) == verdict
+        assert rejudge(evidence, verdict.evidence_digest, NO_TIMING) == verdict
     client = engine.client
     assert client.containers.list(all=True) == []
     assert client.volumes.list() == []

@@ -17,29 +17,27 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli.main import app
+from api.errors import ExitCode
 from evaluation.engines.profile import load_profile, profile_names
 from evaluation.reference.model import ModelConfig, init_weights
 from evaluation.reference.model_files import save_model
-from tests.quick_policy import quick_policy
+from tests.quick_policy import TIMELESS, quick_policy
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 CHEATS = ROOT / "benchmarks" / "gpu" / "cheats"
 PROXY = "cheat-proxy-reference"
-POLICY = quick_policy(
-    gates={
-        "min_top1_ppm": 850_000,
-        "min_model_top1_ppm": 200_000,
-        "max_mean_margin_milli": 25,
-        "max_p99_margin_milli": 800,
-        "max_logprob_delta_milli": 98,
-    },
-    prompts=8,
-    repeated_prompts=2,
-    context_tokens=96,
-    output_tokens=40,
-)
+GATES = {
+    "min_top1_ppm": 850_000,
+    "min_model_top1_ppm": 200_000,
+    "max_mean_margin_milli": 25,
+    "max_p99_margin_milli": 800,
+    "max_logprob_delta_milli": 98,
+}
+SIZE = {"prompts": 8, "repeated_prompts": 2, "context_tokens": 96, "output_tokens": 40}
+ANSWERS = quick_policy(gates={**GATES, **TIMELESS}, **SIZE)
+TIMES = quick_policy(gates=GATES, **SIZE)
 BY_ANSWERS = {
     "truncate": "truncated",
     "sampler": "sampler_changed",
@@ -48,7 +46,9 @@ BY_ANSWERS = {
 }
 BY_TIMES = {"replay": "replayed", "flush": "flushed", "early_first": "flushed"}
 """What only arrival times give away: a busy machine can hide it for a round and not for long."""
-TRIES = 4
+VOID = "void"
+"""In a code's place: the machine was so busy that the baseline's own tokens were held back."""
+TRIES = 8
 
 Codes = Callable[..., dict[str, str]]
 
@@ -58,9 +58,9 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> Codes:
     """The code that each of some cheats gets in one contest, empty for one that is scored."""
     folder = tmp_path_factory.mktemp("cheats")
     save_model(init_weights(ModelConfig().seed), folder / "model")
-    (folder / "policy.toml").write_text(POLICY, encoding="utf-8")
 
-    def contest(*cheats: str) -> dict[str, str]:
+    def contest(policy: str, *cheats: str) -> dict[str, str]:
+        (folder / "policy.toml").write_text(policy, encoding="utf-8")
         entrants = [f"profile:{PROXY}?cheat={cheat}" for cheat in cheats]
         words = ["contest", "run", "--baseline", "profile:reference", "--runner", "process"]
         words += ["--model", str(folder / "model"), "--policy", str(folder / "policy.toml")]
@@ -69,8 +69,12 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> Codes:
         done = CliRunner().invoke(
             app, [*words, "--format", "json"], env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
-        assert done.exit_code == 0, done.output
         report: dict[str, Any] = json.loads(done.stdout)
+        if policy == TIMES and done.exit_code == ExitCode.CONTEST_VOID:
+            assert "own answers do not pass" in report["detail"]
+            assert "arrive" in report["detail"]
+            return dict.fromkeys(cheats, VOID)
+        assert done.exit_code == 0, done.output
         found = [line["code"] for line in report["entrants"]]
         return dict(zip(cheats, found, strict=True))
 
@@ -79,15 +83,14 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> Codes:
 
 @pytest.fixture(scope="module")
 def first(codes: Codes) -> dict[str, str]:
-    """The codes of the first round, in which all of them run."""
-    return codes("honest", *BY_ANSWERS, *BY_TIMES)
+    """The codes of the first round in which times are looked at."""
+    return codes(TIMES, "honest", *BY_TIMES)
 
 
-@pytest.mark.parametrize(("cheat", "code"), BY_ANSWERS.items())
-def test_what_the_answers_give_away_has_its_own_code(
-    cheat: str, code: str, first: dict[str, str]
+def test_what_the_answers_give_away_has_its_own_code_and_a_proxy_that_only_passes_on_none(
+    codes: Codes,
 ) -> None:
-    assert first[cheat] == code
+    assert codes(ANSWERS, "honest", *BY_ANSWERS) == {"honest": "", **BY_ANSWERS}
 
 
 @pytest.mark.parametrize(("cheat", "code"), BY_TIMES.items())
@@ -98,19 +101,22 @@ def test_what_only_times_give_away_is_found_before_long(
     for _ in range(TRIES):
         if found == code:
             return
-        assert found == ""
-        found = codes(cheat)[cheat]
+        assert found in {"", VOID}
+        found = codes(TIMES, cheat)[cheat]
     pytest.fail(f"{cheat} passed {TRIES} rounds")
 
 
-def test_a_proxy_that_only_passes_on_is_no_cheat(first: dict[str, str], codes: Codes) -> None:
+def test_the_times_of_a_proxy_that_only_passes_on_are_no_cheats(
+    first: dict[str, str], codes: Codes
+) -> None:
     found = first["honest"]
     for _ in range(TRIES):
         if found == "":
             return
-        # A machine that is busy enough holds tokens back and sends them together.
-        assert found == "flushed"
-        found = codes("honest")["honest"]
+        # A machine that is busy enough holds tokens back and sends them together, or is so but for
+        # the repeats.
+        assert found in {"flushed", "replayed", VOID}
+        found = codes(TIMES, "honest")["honest"]
     pytest.fail(f"an honest proxy was refused {TRIES} times")
 
 

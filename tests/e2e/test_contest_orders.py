@@ -33,9 +33,10 @@ from evaluation.runners.session import running_of
 from evaluation.sources import open_texts
 from ledger.codes import InfrastructureCause, VoidCause
 from ledger.contest_policy import ContestPolicy, JsonlFile, Poisson, ServerLimits
-from ledger.gate_policy import GatePolicy
+from tests.quick_policy import NO_TIMING
 
-# No timing decides: at these limits neither drift nor lag can void a round.
+# No timing decides: at these limits neither drift nor lag can void a round, and a plan of
+# `Ground` refuses nobody by the times of answers.
 STEADY = msgspec.structs.replace(
     CHEAP,
     prompts=4,
@@ -235,7 +236,7 @@ def slowed(self, prompt, max_tokens):
         file.write("x")
     slow = counter.stat().st_size > quick
     for step in generate(self, prompt, max_tokens):
-        time.sleep(0.1 if slow else 0)
+        time.sleep(0.25 if slow else 0)
         yield step
 engines.RecomputeEngine.generate = slowed
 sys.exit(server.main(sys.argv[1:]))
@@ -243,7 +244,7 @@ sys.exit(server.main(sys.argv[1:]))
 
 
 class SlowingImages(ReferenceImages):
-    """Reference images whose baseline takes 0.1 s more a token after ``quick`` answers in all."""
+    """Reference images whose baseline takes 0.25 s more a token after ``quick`` answers in all."""
 
     def __init__(self, ground: Ground, counter: Path, quick: int) -> None:
         super().__init__(ground.root / "images", ground.root / "model")
@@ -262,7 +263,7 @@ class SlowingImages(ReferenceImages):
 def test_a_baseline_that_slows_down_makes_the_round_void(
     ground: Ground, order: str, tmp_path: Path
 ) -> None:
-    contest = msgspec.structs.replace(ORDERS[order], max_drift_ppm=500_000, output_tokens=8)
+    contest = msgspec.structs.replace(ORDERS[order], max_drift_ppm=500_000, output_tokens=4)
     # Half of what the baseline answers: warm-up and prompts of its one start, or of the first one.
     quick = {"bracketed": 1 + 4, "restarted": 1 + 2, "resident": 1 + 2}[order]
     images = SlowingImages(ground, tmp_path / "counter", quick)
@@ -305,8 +306,6 @@ LATE = {
     )
     for name, contest in ORDERS.items()
 }
-
-NO_TIMING = GatePolicy(min_stream_spread_ppm=0, max_burst_ppm=1_000_000)
 
 
 def hold_up(entrant: str, times: int) -> Callable[[str, str | None, int, int], None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from test_contest_between_real_servers import NO_TIMING, Ground, is_alive
+from test_contest_between_real_servers import Ground, is_alive
 from test_contest_orders import ENTRANTS, LATE, RESIDENT, RESTARTED, Watched, hold_up, whole
 
 from evaluation import arms
@@ -29,7 +29,7 @@ from evaluation.runners.reference import ReferenceImages
 from evaluation.runners.session import running_of
 from ledger.codes import InfrastructureCause, VoidCause
 from ledger.contest_policy import ContestPolicy
-from ledger.gate_policy import GatePolicy
+from tests.quick_policy import NO_TIMING
 
 
 def together(contest: ContestPolicy) -> ContestPolicy:
@@ -432,7 +432,7 @@ def test_a_round_without_logprobs_is_judged_by_everything_else(ground: Ground) -
         ("other_weights", "challenger"),
         ("repeat_penalty", "challenger"),
     ]
-    gates = GatePolicy(require_logprobs=False)
+    gates = msgspec.structs.replace(NO_TIMING, require_logprobs=False)
     outcome = Watched().run(ground, ground.plan(entrants, gates, contest=contest))
     assert (outcome.status, outcome.detail) == ("completed", "")
     assert [one.code for one in outcome.verdicts] == ["", "other_weights", "sampler_changed"]

@@ -146,7 +146,7 @@ def test_nobody_asking_ends_it_with_all_that_it_started(host: PodHost, mark: str
 
 
 def test_its_time_ends_it(host: PodHost, mark: str) -> None:
-    contest = contest_of(host, f"echo here >&2; sleep {mark}", limit_s=1)
+    contest = contest_of(host, f"echo here >&2; sleep {mark}", limit_s=3)
     contest.start()
     contest.follow(ignore)
     with pytest.raises(RemoteContestError, match=r"its time was over.*here"):

@@ -22,6 +22,7 @@ from evaluation.reference.model_files import save_model
 from ledger.contest_policy import ContestPolicy
 from tests.hosts.scripted import PLAN
 from tests.hosts.sshd import Sshd
+from tests.quick_policy import NO_TIMING
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +84,7 @@ def plan_of(baseline: str, *entrants: str) -> None:
         max_drift_ppm=1_000_000,
         max_client_lag_us=10_000_000,
     )
-    policy = msgspec.structs.replace(PLAN.policy, model=MODEL, contest=contest)
+    policy = msgspec.structs.replace(PLAN.policy, model=MODEL, contest=contest, gates=NO_TIMING)
     plan = msgspec.structs.replace(
         PLAN,
         policy=policy,

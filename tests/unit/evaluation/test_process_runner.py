@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -76,6 +77,14 @@ def eventually(condition: Callable[[], bool]) -> bool:
             return True
         time.sleep(0.02)
     return condition()
+
+
+def takes_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def is_running(pid: int) -> bool:
@@ -465,6 +474,8 @@ http.server.HTTPServer(("127.0.0.1", {port}), Handler).serve_forever()
         server.stop()
     server = runner.launch(ImageRef("", "other path"), "king")
     try:
+        # The start-up time is over when the server is surely up, so that only its answer decides.
+        assert eventually(lambda: takes_connections(port))
         with pytest.raises(NeverHealthyError, match="listened and was not healthy"):
             server.wait_healthy(1)
     finally:
