@@ -22,6 +22,7 @@ from tests.containers.attack import SERVES
 from tests.containers.conftest import SMALL
 from tests.engine.engine import Engine
 from tests.engine.images import busybox_image, busybox_rootfs, import_image, push_image
+from tests.faults.processes import wait_until
 
 Prepared = Callable[..., ImageRef]
 
@@ -84,6 +85,7 @@ def test_a_server_that_exits_at_start_leaves_its_own_log(
 
 def test_a_server_that_is_never_healthy(stage: DockerStage, prepared: Prepared) -> None:
     server = stage.launch(prepared("never", "echo thinking\nexec sleep 1000"), "challenger")
+    wait_until(lambda: bool(server.log_tail()), "it said something")
     with pytest.raises(NeverHealthyError, match=r"within 1\.5 s") as raised:
         server.wait_healthy(1.5)
     assert raised.value.log_tail == "thinking"

@@ -15,7 +15,7 @@ from chain.port import ChainUnavailableError
 from tests.cassette import needs_cassette, truth
 from tests.scripted_node import DRIP, HANG, LATE, Script, scripted_node
 
-SHORT_S = 0.3
+SHORT_S = 1.0
 LONG_S = 60.0
 
 

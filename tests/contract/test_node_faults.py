@@ -76,7 +76,7 @@ def test_a_node_that_hangs_is_given_up_at_the_deadline_and_asked_afresh() -> Non
         return healthy(method, params)
 
     with node_that_says(answer) as url:
-        chain = NodeChain(url, timeout_s=0.5)
+        chain = NodeChain(url, timeout_s=2)
         with pytest.raises(ChainUnavailableError, match=f"{url} did not answer chain_getHeader"):
             chain.block_ref(FINAL)
         silent[0] = False

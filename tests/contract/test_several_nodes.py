@@ -29,7 +29,7 @@ from tests.scripted_node import (
 pytestmark = [needs_cassette, pytest.mark.cassette]
 
 TIMEOUT_S = 10.0
-SHORT_S = 0.3
+SHORT_S = 1.0
 HEAD = 77
 OLD = 20
 
