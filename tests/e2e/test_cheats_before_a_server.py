@@ -101,7 +101,7 @@ def test_what_only_times_give_away_is_found_before_long(
     for _ in range(TRIES):
         if found == code:
             return
-        assert found in {"", VOID}
+        assert found in {"", VOID, *BY_TIMES.values()}
         found = codes(TIMES, cheat)[cheat]
     pytest.fail(f"{cheat} passed {TRIES} rounds")
 
@@ -113,9 +113,9 @@ def test_the_times_of_a_proxy_that_only_passes_on_are_no_cheats(
     for _ in range(TRIES):
         if found == "":
             return
-        # A machine that is busy enough holds tokens back and sends them together, or is so but for
-        # the repeats.
-        assert found in {"flushed", "replayed", VOID}
+        # A machine that is busy enough holds tokens back and sends them together, or is less busy
+        # when the repeats are asked.
+        assert found in {VOID, *BY_TIMES.values()}
         found = codes(TIMES, "honest")["honest"]
     pytest.fail(f"an honest proxy was refused {TRIES} times")
 

@@ -187,8 +187,9 @@ def round_of_all(ground: Ground) -> Round:
             # The baseline's own tokens were held back.
             assert "arrive" in outcome.detail
             continue
-        odd = {name for name, verdict in verdicts.items() if verdict.code != EXPECTED[name]}
-        assert odd <= JUDGED_BY_TIMES
+        odd = {name: one.code for name, one in verdicts.items() if one.code != EXPECTED[name]}
+        assert odd.keys() <= JUDGED_BY_TIMES
+        assert set(odd.values()) <= {"", "flushed", "replayed"}
         if not odd and list(medians_us(verdicts)) == sorted(medians_us(verdicts)):
             break
     return found

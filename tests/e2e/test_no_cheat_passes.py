@@ -50,7 +50,7 @@ def test_every_cheat_has_its_own_code(judging: Judging, cheat: Cheat) -> None:
             (row,) = cheat_rows(judging, BOTH, range(seed, seed + 1), lambda _: None, [cheat])
             if dict(row.codes) == {str(cheat.code): 1}:
                 return
-            assert dict(row.codes) == {"": 1}, (line_of(row), row.detail)
+            assert set(row.codes) <= {"", *TOLD_BY_TIMES}, (line_of(row), row.detail)
         pytest.fail(f"{cheat.name} passed {TRIES} rounds")
     (row,) = cheat_rows(judging, BOTH, SEEDS, lambda _: None, [cheat])
     assert dict(row.codes) == {str(cheat.code): len(SEEDS)}, (line_of(row), row.detail)
