@@ -12,7 +12,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from test_contest_between_real_servers import Ground, is_alive
-from test_contest_orders import ENTRANTS, LATE, RESIDENT, RESTARTED, Watched, hold_up, whole
+from test_contest_orders import (
+    ENTRANTS,
+    LATE,
+    RESIDENT,
+    RESTARTED,
+    ClientClock,
+    Watched,
+    hold_up,
+    whole,
+)
 
 from evaluation import arms
 from evaluation.blocks import arm_order
@@ -361,10 +370,10 @@ def test_every_server_that_cannot_be_stopped_is_told(ground: Ground) -> None:
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_one_under_which_the_client_was_late_gets_a_server_of_its_own_while_others_stand_still(
-    ground: Ground, mode: str
+    ground: Ground, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = Seen()
-    held_up = hold_up("kv_cache", 1)
+    held_up = hold_up(ClientClock(monkeypatch), "kv_cache", 1)
 
     def on_progress(phase: str, who: str | None, done: int, of: int) -> None:
         seen.on_progress(phase, who, done, of)
@@ -393,7 +402,7 @@ def test_a_server_that_is_set_aside_costs_the_entrant_nothing_not_even_its_start
     # The meter's clock stands but for the hour that each warm-up of the late one takes.
     clock_ns = [0]
     monkeypatch.setattr(arms, "Meter", partial(Meter, clock_ns=lambda: clock_ns[0]))
-    held_up = hold_up("kv_cache", 1)
+    held_up = hold_up(ClientClock(monkeypatch), "kv_cache", 1)
 
     def on_progress(phase: str, who: str | None, done: int, of: int) -> None:
         if (phase, who, done) == ("warmup", "kv_cache", 0):
@@ -412,9 +421,13 @@ def test_a_server_that_is_set_aside_costs_the_entrant_nothing_not_even_its_start
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
-def test_one_under_which_the_client_is_late_again_is_out_alone(ground: Ground, mode: str) -> None:
+def test_one_under_which_the_client_is_late_again_is_out_alone(
+    ground: Ground, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = ground.plan(TWO, NO_TIMING, contest=together(LATE[mode]))
-    outcome = Watched().run(ground, plan, on_progress=hold_up("kv_cache", 99))
+    outcome = Watched().run(
+        ground, plan, on_progress=hold_up(ClientClock(monkeypatch), "kv_cache", 99)
+    )
     assert (outcome.status, outcome.detail) == ("completed", "")
     assert [(one.status, one.code) for one in outcome.verdicts] == [
         ("infrastructure", "client_saturated"),
