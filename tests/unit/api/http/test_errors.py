@@ -212,7 +212,7 @@ def test_one_connection_serves_a_request(tmp_path: pathlib.Path) -> None:
     services = open_services(Settings(database_url=url))
     record_season(services)
     services.close()
-    alone = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    alone = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=30)
     client = TestClient(create_app(Services(Settings(), alone)))
     for path in ("/", "/demo/14", "/v1/health", "/v1/arenas", f"{ARENA}/status"):
         assert client.get(path).status_code == 200, path
