@@ -80,8 +80,9 @@ class Engines:
         if self.kind == "reference":
             return (Arm("silent", self.kind_of_reference("no_logprobs")),)
         return (
-            Arm("transformers", "profile:transformers-adapted?continuous_batching=true"),
             Arm("vllm", self.launch()),
+            # Last, since its cache takes what it finds free.
+            Arm("transformers", "profile:transformers-adapted?continuous_batching=true"),
         )
 
     def coarse(self) -> tuple[Arm, ...]:
