@@ -24,6 +24,14 @@ from ledger.gate_policy import GatePolicy
 Forced = tuple[ForcedAnswer, ...]
 
 _LENGTH: Final = frozenset({DisqualificationCode.TRUNCATED, DisqualificationCode.OVERLONG})
+_OF_TOKENS: Final = frozenset(
+    {
+        DisqualificationCode.OTHER_WEIGHTS,
+        DisqualificationCode.QUANTISED,
+        DisqualificationCode.SAMPLER_CHANGED,
+    }
+)
+"""What a text that is cut into other tokens than the model made looks like."""
 
 
 def force_all(
@@ -48,7 +56,7 @@ def force_all(
         if reference.fault is not None:
             raise void_by_fault("the reference", reference, VoidCause.SCORING_FAILED)
         try:
-            _check(itself, _force(questions, reference, itself.answers), gates)
+            _check(questions, itself, _force(questions, reference, itself.answers))
             for done, (arm, evidence) in enumerate(whole):
                 questions.on_progress("reference", arm.entrant_id, done, len(whole))
                 unforced = refused_by_length(evidence, gates)
@@ -92,9 +100,16 @@ def _force(questions: Questions, reference: Arm, answers: Sequence[Answer]) -> F
     return force_answers(questions, reference.base_url, answers)
 
 
-def _check(itself: EntrantEvidence, forced: Forced, gates: GatePolicy) -> None:
+def _check(questions: Questions, itself: EntrantEvidence, forced: Forced) -> None:
+    policy = questions.plan.policy
     found = replace(itself, forced=forced)
-    finding = first_finding(found, gate_figures(found, gates), gates)
-    if finding is not None:
-        msg = f"the baseline's own answers do not pass under the reference: {finding.detail}"
-        raise ScoringError(msg)
+    finding = first_finding(found, gate_figures(found, policy.gates), policy.gates)
+    if finding is None:
+        return
+    msg = f"the baseline's own answers do not pass under the reference: {finding.detail}"
+    if finding.code in _OF_TOKENS and not policy.contest.ask_token_ids:
+        msg += (
+            "; answers are judged by the tokens that their text is cut into, since ask_token_ids "
+            "is off, and those may not be the tokens that this model made"
+        )
+    raise ScoringError(msg)

@@ -11,8 +11,8 @@ differ by their starts and by what a start's blocks differ by. Where servers sta
 server's blocks share is its start's, and the rest differs within it.
 
 To feed it: put bundles of A/A runs (``what = "aa"``) of one plan into a folder and run
-``python -m benchmarks.gpu FOLDER``. At least 3 servers a block are needed, 2 blocks, and 7 starts
-in all, since a simulated round has that many servers.
+``python -m benchmarks.gpu.report FOLDER``. At least 2 servers a block are needed, 2 blocks, and 7
+starts in all, since a simulated round has that many servers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ Floats = NDArray[np.float64]
 
 ARMS_OF_A_ROUND: Final = 2 + MANY
 """Baseline, king and the challengers of the fullest round that is simulated."""
-FEWEST_ARMS: Final = 3
-"""Of two servers in a block, one's distance from their mean is the other's turned round."""
+FEWEST_ARMS: Final = 2
+"""One server alone has nothing beside it that its block did the same to."""
 FEWEST_BLOCKS: Final = 2
 
 
@@ -240,7 +240,9 @@ def pool_of(runs: Sequence[Summary]) -> Pool:
 
     Every block of every server is a row. What a prompt and a block do to all servers alike is taken
     out, and what is left is widened by sqrt(n / (n - 1)), since the mean of n servers follows each
-    of them. Rows are neighbours that ran under other starts: blocks that followed each other where
+    of them. Two rows of one block then lie further apart than two servers do, by that same factor
+    (two servers give one distance, turned round): power is told too small rather than too large.
+    Rows are neighbours that ran under other starts: blocks that followed each other where
     each started anew, the same block of several runs where servers stayed loaded.
 
     Raises :class:`PoolError` for fewer rows than a simulated round has servers.

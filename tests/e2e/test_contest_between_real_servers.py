@@ -298,6 +298,18 @@ def test_gates_that_the_baseline_itself_fails_judge_nobody(ground: Ground) -> No
     outcome = ground.run(ground.plan([("kv_cache", "challenger")], gates=impossible, contest=CHEAP))
     assert (outcome.status, outcome.void_cause) == ("void", VoidCause.SCORING_FAILED)
     assert "own answers do not pass" in outcome.detail
+    assert "ask_token_ids" not in outcome.detail  # times have nothing to do with it
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_baseline_judged_by_its_text_is_told_of_token_ids(ground: Ground, asked: bool) -> None:
+    by_ids = msgspec.structs.replace(CHEAP, output_tokens=40, ask_token_ids=asked)
+    plan = ground.plan([("kv_cache", "challenger")], contest=by_ids)
+    penalised = ImageRef("", ground.image("repeat_penalty"))
+    outcome = ground.run(msgspec.structs.replace(plan, baseline=penalised))
+    assert (outcome.status, outcome.void_cause) == ("void", VoidCause.SCORING_FAILED)
+    assert "own answers do not pass" in outcome.detail
+    assert ("since ask_token_ids is off" in outcome.detail) is not asked
 
 
 def test_an_answer_longer_than_the_reference_can_read_voids_nothing(ground: Ground) -> None:

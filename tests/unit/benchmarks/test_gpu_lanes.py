@@ -10,7 +10,7 @@ from benchmarks.gpu import campaign, lanes
 from benchmarks.gpu.lanes import LanesError, main, must_be_read, read_lanes, run_lanes
 from benchmarks.gpu.policies import policy_of
 
-NEXT = sorted((Path(lanes.__file__).parent / "next").glob("*.toml"))
+CAMPAIGNS = sorted((Path(lanes.__file__).parent / "campaigns").glob("*.toml"))
 
 TWO = """
 common = ["--model", "nowhere"]
@@ -117,13 +117,13 @@ def test_a_step_that_would_not_begin_is_told_before_any_begins(
     assert not told.exists()
 
 
-@pytest.mark.parametrize("file", NEXT, ids=[file.stem for file in NEXT])
-def test_what_the_next_host_is_asked_can_be_read(file: Path) -> None:
+@pytest.mark.parametrize("file", CAMPAIGNS, ids=[file.stem for file in CAMPAIGNS])
+def test_what_a_host_is_asked_can_be_read(file: Path) -> None:
     must_be_read(read_lanes(file.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("file", NEXT, ids=[file.stem for file in NEXT])
-def test_what_the_next_host_is_asked_is_allowed_and_names_arms_there_are(file: Path) -> None:
+@pytest.mark.parametrize("file", CAMPAIGNS, ids=[file.stem for file in CAMPAIGNS])
+def test_what_a_host_is_asked_is_allowed_and_names_arms_there_are(file: Path) -> None:
     found = read_lanes(file.read_text("utf-8"))
     for lane in found.lanes:
         for step in lane.steps:

@@ -134,7 +134,7 @@ def test_only_whole_runs_of_one_kind_are_pooled() -> None:
         "void": {"status": "void"},
         "honest": {"what": "honest"},
         "cut": {"arms": (*whole.arms[:2], _cut(whole))},
-        "two": {"arms": whole.arms[:2]},
+        "one": {"arms": whole.arms[:1]},
         "model": {"model": "n"},
         "engine": {"engine": "f"},
     }
@@ -144,6 +144,17 @@ def test_only_whole_runs_of_one_kind_are_pooled() -> None:
     ]
     groups = [[one.name for one in group] for group in alike([*runs, summary("b", drawn(3, 4, 8))])]
     assert groups == [["whole", "b"], ["model"], ["engine"]]
+
+
+def test_two_servers_a_block_tell_as_much_of_noise_as_they_are() -> None:
+    run = summary("two", drawn(2, 120, 16, start=0.03, prompt=0.05))
+    assert alike([run]) == [[run]]
+    floor = floor_of([run])
+    assert floor.fresh_ppm == pytest.approx(33_000, rel=0.15)
+    logs = np.log(pool_of([run]).times_us)
+    # Each row spreads as one server does; the two of a block are one distance, turned round.
+    assert logs.mean(axis=1).std() == pytest.approx(0.033, rel=0.2)
+    assert np.allclose(logs[0] - logs.mean(), logs.mean() - logs[1], atol=1e-3)
 
 
 def _cut(whole: Any) -> Any:

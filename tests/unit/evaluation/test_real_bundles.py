@@ -125,7 +125,7 @@ def test_a_faster_time_under_a_new_seal_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("path", VOID, ids=lambda path: str(path.relative_to(KEPT)))
 def test_a_void_contest_that_is_said_to_count_is_refused(path: Path) -> None:
     manifest = read_manifest(open_bundle(path.read_bytes()).manifest_bytes)
-    assert manifest.outcome.void_cause == "drifted"
+    assert manifest.outcome.void_cause in {"drifted", "scoring_failed"}
     counted = msgspec.structs.replace(
         manifest.outcome, status="completed", void_cause=None, detail=""
     )
