@@ -3,7 +3,9 @@
 With several streams at once an answer's own time says how long it waited for others. What a server
 can do in a time is the duration of a whole block for each of its tokens, and that is compared with
 the same block of the same contest under other servers of the same image: blocks hold different
-prompts, and one may be slower than another without any noise.
+prompts, and one may be slower than another without any noise. The baseline is one of those servers
+where an entrant has its image; one that ran before and after has the mean of both, which is
+steadier.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from evaluation.client import Answer
 from evaluation.entrant import EntrantEvidence
 from evaluation.records import BlockRecord
 from ledger.units import PPM
@@ -37,7 +40,11 @@ def block_noise(evidence: Sequence[EntrantEvidence]) -> BlockNoise:
     """The noise of these runs. A contest in which an image ran once says nothing of it."""
     alike: dict[tuple[str, str], list[_Times]] = {}
     for number, one in enumerate(evidence):
-        alike.setdefault((one.contest_id, one.image_digest), []).append(_times(number, one))
+        runs = alike.setdefault((one.contest_id, one.image_digest), [])
+        if not runs and one.image_digest == one.baseline_image:
+            # It answered the same blocks; where servers start anew in each, so did it.
+            runs.append(_times(-1 - number, one, one.baseline))
+        runs.append(_times(number, one, one.answers))
     within: list[int] = []
     between: list[int] = []
     for runs in alike.values():
@@ -61,13 +68,13 @@ def _relative_ppm(runs: Sequence[_Times]) -> dict[_Start, list[int]]:
     return found
 
 
-def _times(run: int, evidence: EntrantEvidence) -> _Times:
+def _times(run: int, evidence: EntrantEvidence, given: Sequence[Answer]) -> _Times:
     found: _Times = {}
     if evidence.record is None:
         return found
     first = 0
     for block in _scored(evidence.record.blocks):
-        answers = evidence.answers[first : first + block.prompts]
+        answers = given[first : first + block.prompts]
         first += block.prompts
         tokens = sum(len(answer.tokens) for answer in answers)
         # Evidence from before it was recorded says of every answer that it was sent at once.

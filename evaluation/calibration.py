@@ -70,7 +70,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     distance of an answer's time a token from its run's mean; ``wall_between_ppm`` that of a run's
     mean from the mean of all runs of the same image. ``wall_block_within_ppm`` and
     ``wall_block_between_ppm`` are the same of a block's duration a token, one sample a start of a
-    server (:mod:`evaluation.block_noise`): the figures to use where several streams are asked at
+    server, the baseline's too where it is the runs' own image (:mod:`evaluation.block_noise`): the
+    figures to use where several streams are asked at
     once; None where too little was recorded, and in documents from before. ``figures`` holds every
     gate figure over the runs, ``resampled`` over the runs and :data:`RESAMPLES_A_RUN` resamples of
     each.

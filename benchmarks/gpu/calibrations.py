@@ -28,15 +28,16 @@ _NOT_OF_A_NAME: Final = re.compile(r"[^a-z0-9.]+")
 
 
 class Gathering:
-    """Honest A/A evidence as bundles are read one after another, by model, GPU and engine."""
+    """Honest evidence as bundles are read one after another, by model, GPU and engine."""
 
     def __init__(self) -> None:
         self._runs: dict[CalibrationFacts, list[tuple[str, EntrantEvidence]]] = defaultdict(list)
         self._gates: dict[CalibrationFacts, GatePolicy] = {}
 
     def add(self, entry: Entry, bundle: Bundle) -> None:
-        """Take the runs without a fault of an A/A bundle that counted; any other adds nothing."""
-        if entry.what != "aa" or bundle.manifest.outcome.status != "completed":
+        """Take the runs without a fault that its entry says calibrate, if the bundle counted."""
+        wanted = entry.calibrating([part.entrant_id for part in bundle.manifest.entrants])
+        if not wanted or bundle.manifest.outcome.status != "completed":
             return
         facts = facts_of(entry, bundle)
         self._gates.setdefault(facts, bundle.manifest.plan.policy.gates)
@@ -44,7 +45,7 @@ class Gathering:
         self._runs[facts] += [
             (part.evidence_digest, found[part.entrant_id])
             for part in bundle.manifest.entrants
-            if found[part.entrant_id].fault is None
+            if part.entrant_id in wanted and found[part.entrant_id].fault is None
         ]
 
     def calibrations(self) -> list[Calibration]:

@@ -14,6 +14,8 @@ A table for every bundle, by the name of its file without ``.zip``; plain words,
     names = { entrant-1 = "fp8 weights", entrant-2 = "another seed's weights" }
     codes = { entrant-1 = "quantised", entrant-2 = "other_weights" }
 
+An A/A bundle calibrates gates by all of its entrants; ``calibrates`` names those of another bundle
+that ran the same launch, or with ``[]`` none of an A/A whose figures are not to be trusted.
 ``names`` says what each arm is, ``codes`` what an entrant must be refused with; an entrant without
 one has to be scored. The model, the plan, the GPUs and everything measured come from the bundle.
 ``image`` digests of launches name nothing to a reader, which is why names are asked for.
@@ -59,6 +61,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     engine: str
     names: dict[str, str] = {}
     codes: dict[str, DisqualificationCode] = {}
+    calibrates: tuple[str, ...] | None = None
+
+    def calibrating(self, entrants: Sequence[str]) -> tuple[str, ...]:
+        """Those of the bundle's entrants from which a calibration follows."""
+        if self.calibrates is None:
+            return tuple(entrants) if self.what == "aa" else ()
+        return tuple(one for one in entrants if one in self.calibrates)
 
 
 def read_catalogue(folder: Path) -> dict[str, Entry]:

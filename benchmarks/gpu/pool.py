@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import ceil, sqrt
+from dataclasses import dataclass, replace
+from math import ceil, lcm, sqrt
 from statistics import median
 from typing import Final
 
@@ -270,7 +270,7 @@ def pool_of(runs: Sequence[Summary]) -> Pool:
         raise PoolError(msg)
     times = np.rint(np.exp(level + np.array(rows))).astype(np.int64)
     run = runs[0]
-    return Pool(
+    pool = Pool(
         f"measured A/A, {run.gpu or 'no GPU'}, {run.model}, {run.plan.prompts_per_block} a block "
         f"of {run.plan.context_tokens} + {run.plan.output_tokens} tokens, {run.engine}",
         f"resampled from {len(rows)} measured blocks of {run.engine} under "
@@ -279,6 +279,14 @@ def pool_of(runs: Sequence[Summary]) -> Pool:
         times,
         np.array(windows, dtype=np.int64),
     )
+    return replace(pool, origin=f"{pool.origin}; {_apart(pool, floor_of(runs))}")
+
+
+def _apart(pool: Pool, floor: Floor) -> str:
+    drawn = f"servers drawn together spread by {spread_of(pool) / 10_000:.1f} % a block"
+    if floor.fresh_ppm is None:
+        return drawn
+    return f"{drawn}, where {floor.fresh_ppm / 10_000:.1f} % was measured"
 
 
 def _across(rounds: Sequence[Sequence[list[int]]]) -> list[list[list[int]]]:
@@ -288,11 +296,36 @@ def _across(rounds: Sequence[Sequence[list[int]]]) -> list[list[list[int]]]:
 
 
 def _windows(rounds: Sequence[Sequence[list[int]]]) -> list[list[int]]:
-    """Stretches of neighbouring blocks with rows for a round's servers, all of one size."""
-    found = []
+    """Stretches of neighbouring blocks with rows for a round's servers, all of one size.
+
+    Of a stretch with more rows each is left out as often as the others, and every run has as many
+    windows as the others, so that no run's noise counts for more.
+    """
+    stretches: list[list[list[int]]] = []
     for run in rounds:
         length = ceil(ARMS_OF_A_ROUND / min(len(block) for block in run))
-        for places in sliding(range(len(run)), length):
-            found.append([row for place in sorted(places) for row in run[place]])
-    size = min((len(window) for window in found), default=0)
-    return [window[:size] for window in found]
+        stretches.append(
+            [
+                [row for place in sorted(places) for row in run[place]]
+                for places in sliding(range(len(run)), length)
+            ]
+        )
+    stretches = [own for own in stretches if own]
+    size = min((len(window) for own in stretches for window in own), default=0)
+    cut = [[part for window in own for part in _turned(window, size)] for own in stretches]
+    most = lcm(*(len(own) for own in cut))
+    return [window for own in cut for window in own * (most // len(own))]
+
+
+def _turned(window: list[int], size: int) -> list[list[int]]:
+    """The window cut to ``size`` rows: itself where it has no more, else once from every row on."""
+    if len(window) == size:
+        return [window]
+    return [(window[first:] + window[:first])[:size] for first in range(len(window))]
+
+
+def spread_of(pool: Pool) -> int:
+    """How far two servers of one window lie apart by whole rows, as the standard deviation in ppm
+    that each of them would have: to be held against the measured ``fresh_ppm``."""
+    sums = np.log(pool.times_us.astype(np.float64).sum(axis=1))[pool.windows]
+    return round(float(np.sqrt(sums.var(axis=1, ddof=1).mean())) * PPM)

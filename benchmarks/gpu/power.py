@@ -44,7 +44,8 @@ CONTESTS: Final = 1_000
 GAINS_PPM: Final = (
     *range(2_500, 20_000, 2_500),
     *range(20_000, 80_000, 5_000),
-    *range(80_000, 200_001, 10_000),
+    *range(80_000, 200_000, 10_000),
+    *range(200_000, 400_001, 20_000),
 )
 HOUR: Final = DEFAULT_BUDGET_GPU_MINUTES
 

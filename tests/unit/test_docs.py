@@ -184,3 +184,14 @@ def test_every_code_of_a_verdict_is_explained() -> None:
 def test_every_launch_profile_is_documented() -> None:
     told = set(re.findall(r"^\| `([a-z-]+)` \|", ENGINES, re.MULTILINE))
     assert told == set(profile_names())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_table_has_a_head(page: Path) -> None:
+    """A blank line within a table makes plain text of the rows after it."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        rows = block.splitlines()
+        assert len(rows) > 1, rows
+        assert re.fullmatch(r"(\| *:?-+:? *)+\|", rows[1]), rows[1]
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {rows[1].count("|")}, rows[0]

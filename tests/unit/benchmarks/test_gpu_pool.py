@@ -21,6 +21,7 @@ from benchmarks.gpu.pool import (
     floor_of,
     noise_of,
     pool_of,
+    spread_of,
     times_of,
 )
 from benchmarks.gpu.power import gpu_pools, lacking, powers_of, read_powers, write_powers
@@ -155,6 +156,26 @@ def test_two_servers_a_block_tell_as_much_of_noise_as_they_are() -> None:
     # Each row spreads as one server does; the two of a block are one distance, turned round.
     assert logs.mean(axis=1).std() == pytest.approx(0.033, rel=0.2)
     assert np.allclose(logs[0] - logs.mean(), logs.mean() - logs[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("arms", [2, 3, 6])
+def test_servers_are_drawn_no_nearer_to_each_other_than_they_were(arms: int) -> None:
+    run = summary("aa", drawn(arms, 360 // arms, 16, start=0.03, prompt=0.05))
+    fresh_ppm = floor_of([run]).fresh_ppm or 0
+    pool = pool_of([run])
+    # By a factor of sqrt(n / (n - 1)) too far where both are of one block, and right elsewhere.
+    assert fresh_ppm <= spread_of(pool) <= 1.2 * fresh_ppm
+    assert f"spread by {spread_of(pool) / 10_000:.1f} % a block, where" in pool.origin
+
+
+def test_every_run_of_a_pool_counts_alike_however_many_windows_it_has() -> None:
+    quiet = summary("quiet", drawn(3, 3, 16, start=0.001, prompt=0.0, seed=1))
+    loud = summary("loud", drawn(2, 30, 16, start=0.1, prompt=0.0, seed=2))
+    pool = pool_of([quiet, loud])
+    rows = Counter(int(row) for window in pool.windows for row in window)
+    of_quiet = [rows[row] for row in range(9)]
+    assert sum(of_quiet) * 2 == sum(rows.values())
+    assert len(set(of_quiet)) == 1  # none of its nine blocks is left out more often
 
 
 def _cut(whole: Any) -> Any:

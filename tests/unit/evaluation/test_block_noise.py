@@ -49,6 +49,17 @@ def test_a_start_that_is_slower_as_a_whole_is_noise_between_starts() -> None:
     assert block_noise([run(90, 270), run(110, 330)]) == ((0, 0), (100_000, 100_000))
 
 
+def test_the_baseline_counts_where_an_entrant_has_its_image() -> None:
+    slower = run(110, 330)
+    alone = run(90, 270, image_digest=slower.baseline_image, baseline=slower.answers)
+    assert block_noise([alone]) == ((0, 0), (100_000, 100_000))
+    twice = block_noise([alone, run(100, 300, image_digest=slower.baseline_image)])
+    assert len(twice.between_ppm) == 3  # once, however many entrants it stands beside
+    undated = tuple(msgspec.structs.replace(one, sent_us=0) for one in slower.answers)
+    assert block_noise([msgspec.structs.replace(alone, baseline=undated)]) == ((), ())
+    assert block_noise([msgspec.structs.replace(alone, baseline=())]) == ((), ())
+
+
 def test_blocks_of_one_start_that_fall_apart_are_noise_within_it() -> None:
     found = block_noise([run(90, 110), run(110, 90)])
     assert found == ((100_000, 100_000), (0, 0))
