@@ -12,10 +12,13 @@ from typing import Final
 import msgspec
 
 from api.words import GPU_STRANGERS_REMEDY, in_words
+from evaluation.calibrated_gates import unlike
+from evaluation.calibration import CalibrationFacts
 from evaluation.gpu_lines import (
     GpuLine,
     engine_of,
     gpu_lines,
+    gpu_names,
     gpus_unknown,
     stranger_in_one_line,
 )
@@ -136,9 +139,11 @@ def contest_report(
     seed_note: str,
     runner: dict[str, str],
     images: dict[str, str],
+    calibrated: CalibrationFacts | None = None,
     bundle: str | None = None,
 ) -> ContestReport:
-    """The report of one attempt; ``images`` are how each arm's image was named.
+    """The report of one attempt; ``images`` are how each arm's image was named, ``calibrated`` is
+    what the calibration holds for that the policy names, where its document is at hand.
 
     ``manifest`` and ``baseline`` are None where the evidence could not be stored; then nobody knows
     how steady the round was, nor on which GPUs.
@@ -180,10 +185,19 @@ def contest_report(
         gpus=gpu_lines(records),
         gpus_unknown=gpus_unknown(records),
         gpu_strangers=strangers,
-        warnings=tuple(
-            f"{stranger_in_one_line(one)} used a GPU and is no server of this contest; "
-            f"{GPU_STRANGERS_REMEDY}"
-            for one in strangers or ()
+        warnings=(
+            *(
+                f"{stranger_in_one_line(one)} used a GPU and is no server of this contest; "
+                f"{GPU_STRANGERS_REMEDY}"
+                for one in strangers or ()
+            ),
+            *(
+                ()
+                if calibrated is None
+                else unlike(
+                    calibrated, gpu=gpu_names(gpu_lines(records)), version=engine_of(records)
+                )
+            ),
         ),
         entrants=tuple(
             _entrant(

@@ -1,4 +1,5 @@
-"""The gates of a track from the calibrations made for its model and GPU; pure.
+"""The gates of a track from the calibrations made for its model and GPU, and whether the one that
+a track names holds for a contest; pure.
 
 Miners choose their engine, so a track's gates must let every engine through that was found honest:
 of each limit the widest that any of the calibrations proposes.
@@ -11,8 +12,9 @@ from typing import Final
 
 import msgspec
 
-from evaluation.calibration import Calibration, CalibrationError
+from evaluation.calibration import Calibration, CalibrationError, CalibrationFacts
 from ledger.gate_policy import GatePolicy
+from ledger.policy import TrackPolicy
 
 _WIDER_BELOW: Final = ("min_top1_ppm", "min_model_top1_ppm", "min_stream_spread_ppm")
 _WIDER_ABOVE: Final = (
@@ -48,6 +50,54 @@ def gates_of(calibrations: Sequence[Calibration]) -> GatePolicy:
     limits = {name: min(getattr(one, name) for one in found) for name in _WIDER_BELOW}
     limits |= {name: max(getattr(one, name) for one in found) for name in _WIDER_ABOVE}
     return msgspec.structs.replace(found[0], **limits)
+
+
+def must_be_named(
+    digest: str, calibration: Calibration, track: TrackPolicy, model_name: str
+) -> None:
+    """Raise :class:`CalibrationError` unless the track names the document of this digest, judges
+    by the limits that it proposes, and asks for the model that it was made with."""
+    if track.calibration != digest:
+        named = f"names {track.calibration}" if track.calibration else "names none"
+        msg = f"the calibration is {digest} and the track {named}; give the document that it names"
+        raise CalibrationError(msg)
+    for name in CALIBRATED:
+        limit, proposed = getattr(track.gates, name), getattr(calibration.gates, name)
+        if limit != proposed:
+            msg = (
+                f"the track's {name} is {limit} and its calibration proposes {proposed}; take the "
+                "calibration's limits, or name none"
+            )
+            raise CalibrationError(msg)
+    if calibration.facts.model != model_name:
+        msg = (
+            f"the calibration was made with the model '{calibration.facts.model}' and the contest "
+            f"asks for '{model_name}'; calibrate this model"
+        )
+        raise CalibrationError(msg)
+
+
+def unlike(facts: CalibrationFacts, *, gpu: str, version: str | None) -> tuple[str, ...]:
+    """Sentences on what differs, or cannot be told, between what a calibration was measured on and
+    the GPUs and the engine's version that a contest saw; empty and None where that is unknown."""
+    found = []
+    if facts.gpu != gpu:
+        found.append(
+            f"the track's calibration was measured on {facts.gpu or 'no GPU'} and this contest ran "
+            f"on {gpu or 'an unknown one'}; its limits may refuse honest servers or pass others, "
+            "so calibrate this GPU"
+        )
+    if version is None:
+        found.append(
+            f"which version the engine has is unknown, and the track's calibration holds for "
+            f"'{facts.engine}'; whether it holds here cannot be told"
+        )
+    elif version not in facts.engine.replace(",", " ").split():
+        found.append(
+            f"the track's calibration holds for the engine '{facts.engine}' and this one says that "
+            f"it is {version}; its limits may refuse honest servers, so calibrate this engine"
+        )
+    return tuple(found)
 
 
 def _rules(gates: GatePolicy) -> bytes:

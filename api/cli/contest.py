@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli import contest_launches, contest_records, contest_remote
-from api.cli.contest_calibrate import calibrate, show_calibration
+from api.cli.contest_calibrate import calibrate, calibration_in, show_calibration
 from api.cli.contest_launches import with_launches
 from api.cli.contest_plan import plan_by_hand, read_plan
 from api.cli.contest_rules import RANDOM, rules_of
@@ -35,6 +35,8 @@ from api.errors import ExitCode, InputFileError
 from api.limits import MAX_BLOCK, MAX_GPUS
 
 if TYPE_CHECKING:
+    from evaluation.calibration import CalibrationFacts
+    from evaluation.plan import ContestPlan
     from ledger.policy import TrackPolicy
 
 PolicyFile = Annotated[
@@ -211,6 +213,14 @@ def run(
         str | None,
         typer.Option(help="Keep the evidence in this folder, or below this http(s) URL."),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="The document of the calibration that the policy names; the report then says "
+            "where it does not hold.",
+        ),
+    ] = None,
     engine: Engines = None,
     profiles: Profiles = None,
     output_format: Format = OutputFormat.TABLE,
@@ -248,13 +258,16 @@ def run(
 
     _check_words(runner, plan=plan, images=images, launches=launch, out=out, sign_with=sign_with)
     if plan is not None:
-        settled = {
-            **{"--baseline": baseline, "--entrant": entrant or None, "--king": king},
-            **{"--runup": runup, "--model-name": model_name, "--policy": policy},
-            **{"--track": track, "--gpus": gpus, "--seed-hash": seed_hash},
-            "--seed-block": seed_block,
-        }
-        chosen = read_plan(plan, model, settled)
+        chosen = read_plan(
+            plan,
+            model,
+            {
+                **{"--baseline": baseline, "--entrant": entrant or None, "--king": king},
+                **{"--runup": runup, "--model-name": model_name, "--policy": policy},
+                **{"--track": track, "--gpus": gpus, "--seed-hash": seed_hash},
+                "--seed-block": seed_block,
+            },
+        )
         machine = machine_of(chosen.plan.policy)
         chosen = with_launches(chosen, machine) if launch else chosen
     else:
@@ -271,6 +284,7 @@ def run(
             seed_hash=seed_hash or RANDOM,
             seed_block=seed_block or 0,
         )
+    calibrated = _calibrated(calibration, chosen.plan)
     sign = None
     if sign_with is not None:  # before hours of work: a password may be asked for, or be wrong
         sign = signer_with(wallet(sign_with, hotkey, wallet_path).signer("hotkey"))
@@ -307,6 +321,7 @@ def run(
             seed_note=chosen.seed,
             runner=dict(made.facts()),
             images=dict(chosen.images),
+            calibrated=calibrated,
             bundle=str(out) if out is not None and manifest and not unsealed else None,
         )
         if unsealed:
@@ -346,6 +361,17 @@ def _check_words(
             "launch profiles they are with --launch"
         )
         raise typer.BadParameter(msg, param_hint="'--images'")
+
+
+def _calibrated(file: Path | None, plan: ContestPlan) -> CalibrationFacts | None:
+    """What the calibration holds for that the plan's policy must name; None without a file."""
+    from evaluation.calibrated_gates import must_be_named
+
+    if file is None:
+        return None
+    digest, found = calibration_in(file)
+    must_be_named(digest, found, plan.policy, plan.model_name)
+    return found.facts
 
 
 def _checked(evidence: str | None) -> str | None:

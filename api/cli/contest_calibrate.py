@@ -29,6 +29,7 @@ from api.errors import ExitCode, InputFileError, read_text_file
 
 if TYPE_CHECKING:
     from api.cli.contest_rules import Rules
+    from evaluation.calibration import Calibration
     from evaluation.honest_runs import HonestRuns
     from evaluation.plan import ContestPlan
     from ledger.gate_policy import GatePolicy
@@ -171,6 +172,13 @@ def show_calibration(
     digest by which a track's policy names it."""
     from api.cli.calibration_tables import CALIBRATION
     from api.cli.output import show
+
+    digest, found = calibration_in(file)
+    show({"digest": digest, "calibration": found}, CALIBRATION, output_format)
+
+
+def calibration_in(file: Path) -> tuple[str, Calibration]:
+    """The document in a file and its digest; :class:`InputFileError` for anything else."""
     from evaluation.calibration import CalibrationError, read_calibration
     from evaluation.evidence import digest_of
 
@@ -183,7 +191,7 @@ def show_calibration(
     except CalibrationError as error:
         msg = f"'{file}': {error}; name a document that 'contest calibrate' wrote"
         raise InputFileError(msg) from error
-    show({"digest": digest_of(data), "calibration": found}, CALIBRATION, output_format)
+    return digest_of(data), found
 
 
 # -- inside ---------------------------------------------------------------------------------

@@ -13,12 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli.main import app
 from api.errors import ExitCode
 from evaluation.bundle import read_bundle
+from evaluation.calibrated_gates import CALIBRATED
+from evaluation.calibration import read_calibration
 from evaluation.images import ImageRef
 from evaluation.reference.image import image_path, reference_image_kinds, write_image
 from evaluation.reference.model import ModelConfig, init_weights
@@ -27,7 +30,7 @@ from evaluation.runners.port import InfrastructureFaultError
 from evaluation.runners.process import ProcessRunner, ProcessServer
 from ledger.codes import InfrastructureCause
 from tests.faults.processes import wait_until
-from tests.quick_policy import quick_policy
+from tests.quick_policy import TIMELESS, quick_policy
 
 Image = Callable[[str], str]
 
@@ -202,6 +205,54 @@ def test_the_one_that_died_is_shown_its_own_log_and_what_to_do(
     dead = next(line for line in report["entrants"] if line["entrant"] == "entrant-2")
     assert "invalid choice: 'fp8'" in dead["log_tail"]
     assert "does not know the value fp8 of --kv-cache-dtype" in dead["remedy"]
+
+
+@pytest.fixture(scope="module")
+def calibrated(image: Image, model: Path) -> tuple[Path, Path]:
+    """A calibration of two honest starts, and a policy that names it and judges by its limits."""
+    folder = model.parent
+    (folder / "wide.toml").write_text(POLICY, encoding="utf-8")
+    document = folder / "calibration.json"
+    made = contest(
+        *("calibrate", image("kv_cache"), "--model", str(model), "--runner", "process"),
+        *("--starts", "2", "--policy", str(folder / "wide.toml"), "--out", str(document)),
+        *("--gpu", "none"),
+    )
+    assert made.exit_code == 0, made.output
+    proposed = msgspec.to_builtins(read_calibration(document.read_bytes()).gates)
+    limits = {name: proposed[name] for name in CALIBRATED}
+    text = quick_policy(gates={**TIMELESS, **limits})
+    named = text.replace(
+        "[tracks.tiny]\n", f'[tracks.tiny]\ncalibration = "{made.stdout.strip()}"\n'
+    )
+    (folder / "calibrated.toml").write_text(named, encoding="utf-8")
+    return document, folder / "calibrated.toml"
+
+
+def test_a_policy_judges_by_the_calibration_that_it_names(
+    calibrated: tuple[Path, Path], image: Image, model: Path
+) -> None:
+    document, policy = calibrated
+    words = ["run", "--baseline", image("kv_cache"), "--entrant", image("prefix_cache")]
+    words += ["--entrant", image("repeat_penalty"), "--model", str(model), "--runner", "process"]
+    words += ["--calibration", str(document), "--format", "json"]
+    said = contest(*words, "--policy", str(policy))
+    assert said.exit_code == 0, said.output
+    report = json.loads(said.stdout)
+    assert [line["code"] for line in report["entrants"]] == ["", "sampler_changed"]
+    told = " ".join(report["warnings"])
+    assert "measured on none and this contest ran on an unknown one" in told
+    assert "the engine" in told  # the reference server says no version, or another one
+
+    other = contest(*words, "--policy", str(policy.with_name("wide.toml")))
+    assert other.exit_code == ExitCode.REFUSED
+    assert "the track names none; give the document that it names" in other.stderr
+    changed = policy.with_name("changed.toml")
+    limit = re.compile("max_mean_margin_milli = [0-9]+")
+    changed.write_text(limit.sub("max_mean_margin_milli = 29", policy.read_text("utf-8")), "utf-8")
+    refused = contest(*words, "--policy", str(changed))
+    assert refused.exit_code == ExitCode.REFUSED
+    assert "the track's max_mean_margin_milli is 29 and its calibration proposes" in refused.stderr
 
 
 def test_evidence_is_kept_where_it_was_asked_for(

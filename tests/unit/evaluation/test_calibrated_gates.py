@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 import benchmarks.gpu
 from benchmarks.gpu.calibrations import read_calibrations
-from evaluation.calibrated_gates import CALIBRATED, gates_of
+from evaluation.calibrated_gates import CALIBRATED, gates_of, must_be_named, unlike
 from evaluation.calibration import (
     Calibration,
     CalibrationError,
@@ -20,7 +21,7 @@ from evaluation.calibration import (
 )
 from ledger import policies
 from ledger.gate_policy import GatePolicy
-from ledger.policy import TrackPolicy, parse_policy_toml
+from ledger.policy import KingTakesAll, ScoreV2, TrackPolicy, parse_policy_toml
 
 TRIAL = Path(benchmarks.gpu.__file__).with_name("trial.toml")
 SEEN = Distribution(samples=2, least=1, median=1, greatest=1)
@@ -128,3 +129,44 @@ def test_gates_that_do_not_follow_would_be_noticed() -> None:
         otherwise(msgspec.structs.replace(named, gates=GatePolicy()), documents)
     )
     assert "no document" in str(otherwise(named, {}))
+
+
+NAMED = "sha256:" + "a" * 64
+
+
+def track(**fields: Any) -> TrackPolicy:
+    return TrackPolicy(
+        **({"model": "m", "emission": KingTakesAll(), "scoring": ScoreV2()} | fields)
+    )
+
+
+def test_the_document_must_be_the_one_that_the_track_names() -> None:
+    one = calibration()
+    must_be_named(NAMED, one, track(calibration=NAMED), "m")
+    for other in ("", "sha256:" + "b" * 64):
+        with pytest.raises(CalibrationError, match="give the document that it names"):
+            must_be_named(NAMED, one, track(calibration=other), "m")
+    with pytest.raises(CalibrationError, match="made with the model 'm' and the contest asks for"):
+        must_be_named(NAMED, one, track(calibration=NAMED), "another")
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_a_track_judges_by_the_limits_of_the_calibration_that_it_names(name: str) -> None:
+    gates = msgspec.structs.replace(GatePolicy(), **{name: getattr(GatePolicy(), name) + 1})
+    with pytest.raises(CalibrationError, match=f"the track's {name} is .* proposes"):
+        must_be_named(NAMED, calibration(), track(calibration=NAMED, gates=gates), "m")
+    rules = msgspec.structs.replace(GatePolicy(), max_repeat_gain_ppm=1)  # a rule and no noise
+    must_be_named(NAMED, calibration(), track(calibration=NAMED, gates=rules), "m")
+
+
+def test_what_a_calibration_was_not_measured_on_is_told() -> None:
+    facts = calibration(gpu="H100", engine="sha256:1, version 0.25.1").facts
+    assert unlike(facts, gpu="H100", version="0.25.1") == ()
+    (other,) = unlike(facts, gpu="H200", version="0.25.1")
+    assert "measured on H100 and this contest ran on H200" in other
+    unknown = unlike(facts, gpu="", version=None)
+    assert ["an unknown one" in unknown[0], "cannot be told" in unknown[1]] == [True, True]
+    (newer,) = unlike(facts, gpu="H100", version="0.25.10")
+    assert "this one says that it is 0.25.10" in newer
+    by_hand = msgspec.structs.replace(facts, engine="vLLM 0.25.1")
+    assert unlike(by_hand, gpu="H100", version="0.25.1") == ()
