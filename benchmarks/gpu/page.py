@@ -20,21 +20,25 @@ from benchmarks.gpu.page_gates import (
     calibrations_section,
     gates_section,
     margin_plots,
+    speed_groups,
     speed_section,
 )
-from benchmarks.gpu.page_noise import hour_section, noise_rows, noise_section, power_section
-from benchmarks.gpu.plots import Row, strip_svg
+from benchmarks.gpu.page_noise import (
+    hour_section,
+    noise_groups,
+    noise_section,
+    power_plans,
+    power_section,
+)
+from benchmarks.gpu.plots import power_svg, strip_svg
 from benchmarks.gpu.summary import BASELINE, ArmTimes, Summary
-from benchmarks.noise.plot import Curve, power_svg
 from benchmarks.results import ROOT
-from ledger.units import PPM
 
 PAGE: Final = ROOT / "docs" / "calibration.md"
 WRITTEN: Final = Path(__file__).with_name("contradictions.md")
 """What a person wrote about the figures; it is included as it stands."""
 PLOTS: Final = ("block-noise.svg", "margins-*.svg", "speed.svg", "gpu-power.svg")
 """Names and patterns of all files that may lie beside the page and be its own."""
-_PLOTTED_GAIN: Final = 0.2
 _US: Final = 1_000_000
 _HEAD: Final = """# Calibration
 
@@ -69,42 +73,20 @@ def page_of(found: Measured, written: str) -> str:
 
 def plots_of(found: Measured) -> dict[str, str]:
     """Every plot that the page shows, by the name of its file."""
-    noise = noise_rows(found)
     plots = margin_plots(found)
+    noise, speeds, powers = noise_groups(found), speed_groups(found), power_plans(found)
     if noise:
-        rows = [Row(name, values, colour=place) for place, (name, values) in enumerate(noise)]
         title = "The same server's blocks against the mean of all servers in the block"
-        plots["block-noise.svg"] = strip_svg(title, "% of the block's time", rows)
-    speeds = [
-        Row(
-            f"{one.name} ({run.name})",
-            [one.saved_ppm * 100 / PPM],
-            (one.lower_ppm * 100 / PPM, one.upper_ppm * 100 / PPM),
-            colour=place,
-        )
-        for place, run in enumerate(found.summaries)
-        for one in run.verdicts
-        if one.saved_ppm is not None and one.lower_ppm is not None and one.upper_ppm is not None
-    ]
+        unit = "% of the block's time"
+        plots["block-noise.svg"] = strip_svg(title, unit, noise, ("the block's mean", 0))
     if speeds:
-        title = "Saved of the baseline's time, with intervals; red: none"
-        plots["speed.svg"] = strip_svg(title, "%", speeds, limit=0)
-    several = len({power.gpu for power in found.powers}) > 1
-    powers = [
-        Curve(
-            f"{one.blocks} x {one.prompts_per_block}, {power.model}"
-            + (f", {power.gpu or 'no GPU'}" if several else "")
-            + who,
-            [(gain / PPM, count / one.contests) for gain, count in counts],
-            dashed=bool(who),
-        )
-        for power in found.powers
-        for one in power.simulated
-        for who, counts in (("", one.found), (", among five", one.found_among_five))
-    ]
+        title = "How long each setting takes, with intervals"
+        unit = "times as long as the baseline (logarithmic; faster to the left)"
+        line = ("the baseline", 1)
+        plots["speed.svg"] = strip_svg(title, unit, speeds, line, logarithmic=True)
     if powers:
-        title = "How often a true gain takes the crown, under measured noise"
-        plots["gpu-power.svg"] = power_svg(title, powers, _PLOTTED_GAIN)
+        title = "How often a true gain takes the crown, under measured noise; among five dashed"
+        plots["gpu-power.svg"] = power_svg(title, powers)
     return plots
 
 
@@ -144,17 +126,20 @@ def _gates_head(found: Measured) -> str:
         return ""
     return (
         "Margins and distances are thousandths of a nat, under the reference. A verdict in bold is "
-        "not the one\nthat had to come.\n\n"
+        "not the one\nthat had to come. In the plots a line ends where no token lies further "
+        "out, and settings with the same\ntokens lie on one another.\n\n"
     )
 
 
 def _speed_head(found: Measured) -> str:
-    if not any(one.score_ppm is not None for run in found.summaries for one in run.verdicts):
+    if not speed_groups(found):
         return ""
     return (
         "By the interval rule of each bundle's policy. `undecided` is a setting whose interval "
         "reaches into that of\nthe next slower one. Where servers stay loaded the interval does "
-        "not know what differs between starts.\n\n![Speed with intervals](speed.svg)\n\n"
+        "not know what differs between starts.\nThe plot says it as times: 0.6 times as long as "
+        "the baseline is 40 % saved of its time, twice as long\nis -100 %.\n\n"
+        "![Times as long as the baseline, with intervals](speed.svg)\n\n"
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.gpu.calibrations import calibration_of
 from benchmarks.gpu.measured import DASH, Measured, number, percent, short, table
-from benchmarks.gpu.plots import Tail, margins_svg
+from benchmarks.gpu.plots import Group, Row, Tail, margins_svg
 from benchmarks.gpu.summary import MARGINS_MILLI, ArmVerdict, Summary
 from evaluation.calibration import Distribution
 from evaluation.figures import GateFigures
 from evaluation.gates import noise_limits
 from ledger.gate_policy import GatePolicy
+from ledger.units import PPM
 
 _HEADS = (
     *("setting", "bundle", "tokens", "top-1 %", "mean margin", "p99 margin", "logprob distance"),
@@ -219,21 +220,50 @@ def speed_section(found: Measured) -> str:
     text = ""
     for run in found.summaries:
         rows = _speed_rows(run)
-        if len(rows) > 1:
-            starts = "a start for every block" if run.plan.restart_each_block else "one start each"
-            text += f"{run.name} ({run.what}; {starts}):\n\n"
+        if rows:
             heads = ("setting", "saves of the baseline's time, %", "interval", "against the next")
-            text += table(heads, rows)
+            text += f"{_started(run)}:\n\n" + table(heads, rows)
     return text or "No contest with scored entrants is kept.\n\n"
 
 
-def _speed_rows(run: Summary) -> list[list[str]]:
-    """The baseline stands among them as what saves nothing."""
+def speed_groups(found: Measured) -> list[Group]:
+    """For the plot: by bundle its scored settings, the fastest first, in the baseline's times."""
+    return [
+        Group(
+            _started(run),
+            [
+                Row(name, [_times(saved)], (_times(upper), _times(lower)))
+                for saved, lower, upper, name in speeds
+            ],
+        )
+        for run in found.summaries
+        if (speeds := _by_speed(run))
+    ]
+
+
+def _started(run: Summary) -> str:
+    starts = "a start for every block" if run.plan.restart_each_block else "one start each"
+    return f"{run.name} ({run.what}; {starts})"
+
+
+def _times(saved_ppm: int) -> float:
+    """How many times as long as the baseline; never nothing, which has no logarithm."""
+    return max(1, PPM - saved_ppm) / PPM
+
+
+def _by_speed(run: Summary) -> list[tuple[int, int, int, str]]:
+    """What each scored setting saves in ppm, with both bounds and its name, the most first."""
     held = [
         (one.saved_ppm, one.lower_ppm, one.upper_ppm, one.name)
         for one in run.verdicts
         if one.saved_ppm is not None and one.lower_ppm is not None and one.upper_ppm is not None
     ]
+    return sorted(held, key=lambda one: one[0], reverse=True)
+
+
+def _speed_rows(run: Summary) -> list[list[str]]:
+    """The baseline stands among them as what saves nothing."""
+    held = _by_speed(run)
     if not held:
         return []
     held.append((0, 0, 0, "the baseline"))

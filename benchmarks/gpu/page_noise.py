@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from statistics import median, stdev
 
 from benchmarks.gpu.measured import DASH, Measured, number, percent, seconds, table, thousandths
+from benchmarks.gpu.plots import Group, Plan, Row
 from benchmarks.gpu.pool import alike, floor_of, times_of
 from benchmarks.gpu.power import CONTESTS, Power, lacking
 from benchmarks.gpu.summary import ArmTimes, BlockTimes, Summary
+from ledger.units import PPM
 
 _FIGURES = ("mean margin, milli", "not the first choice, %", "logprob distance, milli")
 
@@ -44,6 +46,10 @@ def noise_section(found: Measured) -> str:
     )
     text += table(heads, rows)
     text += "![The same server's blocks against the mean of their block](block-noise.svg)\n\n"
+    text += (
+        "A dot is a block. What is measured against the mean of only two servers is as far from it "
+        "on either\nside, so the rows of a run with two are mirror images.\n\n"
+    )
     text += (
         "Under the reference, over the tokens of each start (the baseline is not forced, so it is "
         "not among\nthem). `between` is the standard deviation from start to start, `within` that "
@@ -115,16 +121,19 @@ def _figures(blocks: Sequence[BlockTimes]) -> tuple[float | None, float | None, 
     )
 
 
-def noise_rows(found: Measured) -> list[tuple[str, list[float]]]:
+def noise_groups(found: Measured) -> list[Group]:
     """For the plot: by server of each A/A run its blocks' times against the block's mean, in %."""
-    rows = []
+    groups = []
     for runs in alike(found.summaries):
         for run in runs:
             sums = times_of(run).sums
             apart = 100 * (sums - sums.mean(axis=0))
-            for arm, values in zip(run.arms, apart, strict=True):
-                rows.append((f"{run.name}: {arm.name}", [float(value) for value in values]))
-    return rows
+            rows = [
+                Row(arm.name, [float(value) for value in values])
+                for arm, values in zip(run.arms, apart, strict=True)
+            ]
+            groups.append(Group(run.name, rows))
+    return groups
 
 
 # -- what the noise allows -------------------------------------------------------------------
@@ -167,6 +176,27 @@ def power_section(found: Measured) -> str:
     text += table(heads, rows)
     text += "".join(f"- {_server(power)}: {power.origin}.\n" for power in simulated) + "\n"
     return text + "![How often a true gain takes the crown](gpu-power.svg)\n\n"
+
+
+def power_plans(found: Measured) -> list[tuple[str, list[Plan]]]:
+    """For the plot: by kind of server how often each simulated plan found a gain."""
+    return [
+        (
+            _server(power),
+            [
+                Plan(
+                    f"{one.plan}: {one.blocks} blocks of {one.prompts_per_block}",
+                    *(
+                        [(gain * 100 / PPM, count / one.contests) for gain, count in counts]
+                        for counts in (one.found, one.found_among_five)
+                    ),
+                )
+                for one in power.simulated
+            ],
+        )
+        for power in found.powers
+        if power.simulated
+    ]
 
 
 def hour_section(found: Measured) -> str:
