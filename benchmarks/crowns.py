@@ -6,13 +6,14 @@ each challenger allows; beside it what the rules of the past make of the same no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 from benchmarks.gpu.power import gpu_pools
 from benchmarks.measuring import RUN, CannotMeasureError, Run, tell
-from benchmarks.noise.plot import Curve, power_svg
+from benchmarks.noise.plot import Plan, power_svg
 from benchmarks.noise.pools import Pool, drawn_pool, measured_pool
 from benchmarks.noise.study import (
     ALONE,
@@ -40,7 +41,7 @@ GAINS_PPM: Final = (
     *range(80_000, 200_000, 10_000),
     *range(200_000, 400_001, 20_000),
 )
-_PLOTTED: Final = 0.2
+_TITLE: Final = "How often a true gain takes the crown; among five challengers dashed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def smallest_gain_95() -> Measurement:
         msg = f"no gain up to {GAINS_PPM[-1] / 1e6:.0%} was found often enough in this noise"
         raise CannotMeasureError(msg)
     if Run() == RUN:
-        PLOT.write_text(_plot(), encoding="utf-8")
+        PLOT.write_text(power_svg(_TITLE, power_plans(_rows())), encoding="utf-8")
     on_gpus = "".join(
         f"{row.pool.name}: {_gain(row, ALONE)}, among five {_gain(row, KING_AND_FIVE)}; "
         for row in _on_gpus()
@@ -166,20 +167,17 @@ def _table() -> str:
     return "\n".join(lines) + f"\n\nThe times:\n\n{told}\n"
 
 
-def _plot() -> str:
-    rows = {(row.pool.name, row.setup.name): row for row in _rows()}
-    ours, historic = setups()[0].name, setups()[3].name
-    wanted = [
-        (pool, rule, one)
-        for pool in dict.fromkeys(row.pool.name for row in _rows())
-        for rule, one in ((ours, ALONE), (ours, KING_AND_FIVE), (historic, ALONE))
-        if one == ALONE or pool == _rows()[0].pool.name
-    ]
-    curves = []
-    for pool, rule, one in wanted:
-        power = rows[pool, rule].power
-        if power is not None:
-            who = "" if rule == historic else ", among five" if one != ALONE else ", alone"
-            name = f"{rule.split(',')[0].split(':')[0]}{who}; {pool}"
-            curves.append(Curve(name, power.power(one), dashed=rule == historic))
-    return power_svg("How often a true gain takes the crown", curves, _PLOTTED)
+def power_plans(rows: Sequence[Row]) -> list[tuple[str, list[Plan]]]:
+    """For the plot: by noise how often our own rule and the historic one find a gain."""
+    plotted = [setups()[0].name, setups()[3].name]
+    found: dict[str, list[Plan]] = {}
+    for row in rows:
+        if row.power is None or row.setup.name not in plotted:
+            continue
+        curves = [
+            [(100 * gain, share) for gain, share in row.power.power(one)]
+            for one in (ALONE, KING_AND_FIVE)
+            if one in row.powers
+        ]
+        found.setdefault(row.pool.name, []).append(Plan(row.setup.name, *curves))
+    return list(found.items())

@@ -30,8 +30,9 @@ from benchmarks.gpu.page_noise import (
     power_plans,
     power_section,
 )
-from benchmarks.gpu.plots import power_svg, strip_svg
+from benchmarks.gpu.plots import strip_svg
 from benchmarks.gpu.summary import BASELINE, ArmTimes, Summary
+from benchmarks.noise.plot import power_svg
 from benchmarks.results import ROOT
 
 PAGE: Final = ROOT / "docs" / "calibration.md"

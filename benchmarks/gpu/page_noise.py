@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from statistics import median, stdev
 
 from benchmarks.gpu.measured import DASH, Measured, number, percent, seconds, table, thousandths
-from benchmarks.gpu.plots import Group, Plan, Row
+from benchmarks.gpu.plots import Group, Row
 from benchmarks.gpu.pool import alike, floor_of, times_of
 from benchmarks.gpu.power import CONTESTS, Power, lacking
 from benchmarks.gpu.summary import ArmTimes, BlockTimes, Summary
+from benchmarks.noise.plot import Plan
 from ledger.units import PPM
 
 _FIGURES = ("mean margin, milli", "not the first choice, %", "logprob distance, milli")

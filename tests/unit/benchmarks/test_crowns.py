@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.noise import study
-from benchmarks.noise.plot import Curve, power_svg
 from benchmarks.noise.pools import Pool, drawn_pool, measured_pool, sliding
 from benchmarks.noise.rounds import Round, crowned_by_rule, crowned_fast, faster, log_ratios
 from benchmarks.noise.study import ALONE, FIELDS, KING_AND_FIVE, Setup, played, setups, simulate
@@ -231,15 +230,6 @@ def test_timings_that_cannot_be_are_refused(
     )
     with pytest.raises(ValueError, match=message):
         read_timings(path)
-
-
-def test_a_plot_holds_its_curves_and_escapes_their_names() -> None:
-    svg = power_svg("t", [Curve("a < b", [(0.0, 0.0), (0.05, 1.0), (0.3, 1.0)])], 0.1)
-    assert "a &lt; b" in svg
-    assert svg.count("<polyline") == 1
-    (points,) = [line for line in svg.splitlines() if "<polyline" in line]
-    assert points.split('"')[1].count(",") == 2  # what lies beyond the axis is left out
-    assert svg.endswith("</svg>\n")
 
 
 def test_a_king_is_faster_than_the_baseline_and_a_vacant_throne_has_none() -> None:

@@ -3,91 +3,27 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations
 from math import log
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from gpu_summaries import drawn, summary
+from svg_words import assert_readable, elements, middle, polylines, words, words_among_curves
 
 from benchmarks.gpu.measured import read_measured
 from benchmarks.gpu.page import page_of, plots_of
 from benchmarks.gpu.page_gates import speed_groups
 from benchmarks.gpu.page_noise import noise_groups
-from benchmarks.gpu.plots import (
-    Group,
-    Plan,
-    Row,
-    Tail,
-    margins_svg,
-    power_svg,
-    strip_svg,
-)
+from benchmarks.gpu.plots import Group, Row, Tail, margins_svg, strip_svg
 from benchmarks.gpu.summary import ArmVerdict, write_summary
-
-LETTER_PX, LETTER_HIGH = 5.5, 9
-TITLE_LOW = 18
-Box = tuple[float, float, float, float]
-
-
-def elements(svg: str, tag: str) -> list[ElementTree.Element]:
-    return list(ElementTree.fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{tag}"))  # noqa: S314
-
-
-def words(svg: str) -> dict[str, list[Box]]:
-    """By text its boxes, by a letter's usual width."""
-    found: dict[str, list[Box]] = {}
-    for one in elements(svg, "text"):
-        text = one.text or ""
-        long = len(text) * LETTER_PX
-        back = {"middle": long / 2, "end": long}.get(one.get("text-anchor", ""), 0.0)
-        left, low = float(one.get("x", "")) - back, float(one.get("y", ""))
-        found.setdefault(text, []).append((left, low - LETTER_HIGH, left + long, low))
-    return found
-
-
-def middle(svg: str, text: str) -> float:
-    ((left, _, right, _),) = words(svg)[text]
-    return (left + right) / 2
-
-
-def assert_readable(svg: str) -> None:
-    """No word lies on another or reaches out of the drawing."""
-    wide, high = map(float, elements(svg, "svg")[0].get("viewBox", "").split()[2:])
-    boxes = [(text, box) for text, own in words(svg).items() for box in own]
-    for text, (left, top, right, low) in boxes:
-        assert left >= 0, text
-        assert top >= 0, text
-        assert right <= wide, text
-        assert low <= high, text
-    for (one, a), (other, b) in combinations(boxes, 2):
-        apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
-        assert apart, (one, other)
-
-
-def polylines(svg: str) -> list[list[tuple[float, float]]]:
-    return [
-        [(float(x), float(y)) for x, y in (point.split(",") for point in drawn.split())]
-        for one in elements(svg, "polyline")
-        if (drawn := one.get("points", ""))
-    ]
 
 
 @pytest.mark.parametrize("name", sorted(plots_of(read_measured())))
 def test_the_words_of_the_shipped_plots_can_be_read(name: str) -> None:
     svg = plots_of(read_measured())[name]
     assert_readable(svg)
-    curves = polylines(svg)
-    if curves:  # no words lie among them but those of the gate
-        low, left = max(y for curve in curves for _, y in curve), curves[0][0][0]
-        among = [
-            text
-            for text, own in words(svg).items()
-            for box in own
-            if box[2] > left and box[3] > TITLE_LOW and box[1] < low
-        ]
-        assert all(text.startswith("gate: ") for text in among)
+    if polylines(svg):  # no words lie among them but those of the gate
+        assert all(text.startswith("gate: ") for text in words_among_curves(svg))
 
 
 def test_on_a_logarithmic_axis_equal_ratios_lie_equally_far_apart() -> None:
@@ -125,22 +61,6 @@ def test_long_names_of_a_strip_have_the_room_they_need() -> None:
     assert_readable(svg)
     ((_, _, right, _),) = words(svg)[name]
     assert all(float(one.get("cx", "")) > right for one in elements(svg, "circle"))
-
-
-def test_the_axis_of_power_ends_where_the_last_curve_has_all() -> None:
-    quick = [(2.0, 0.2), (10.0, 0.99), (40.0, 1.0)]
-    slow = [(2.0, 0.0), (10.0, 0.5), (25.0, 0.99), (40.0, 1.0)]
-    svg = power_svg("t", [("s <", [Plan("p", quick, slow)])])
-    assert_readable(svg)
-    alone, among = polylines(svg)
-    assert (len(alone), len(among)) == (2, 3)  # what is beyond the axis is left out
-    assert [one.get("stroke-dasharray") for one in elements(svg, "polyline")] == [None, "6 4"]
-    assert among[-1][0] == pytest.approx(middle(svg, "25 %"), abs=0.1)
-    assert {"0 %", "5 %", "10 %", "15 %", "20 %", "25 %", "95 %", "p", "s <"} < set(words(svg))
-    never = [(2.0, 0.0), (10.0, 0.1), (35.0, 0.6)]
-    svg = power_svg("t", [("s", [Plan("p", quick, never)])])
-    assert polylines(svg)[1][-1][0] == pytest.approx(middle(svg, "35 %"), abs=0.1)
-    assert polylines(power_svg("t", [("s", [Plan("p", [], [])])])) == []
 
 
 def test_many_settings_have_a_colour_each_and_two_columns() -> None:
