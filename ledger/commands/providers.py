@@ -6,17 +6,14 @@ A name becomes an account. What is mistyped would be booked for good at a provid
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from ledger.application import Unit
+from ledger.books.accounts import PAYABLE_HOLDER
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.rental import RentalRequested
 from ledger.decisions.treasury import Adjusted, Contributed, PayablePaid, TaoConverted
 from ledger.observations import BalanceObserved, InvoiceLineSeen
 from ledger.rental_policy import PROVIDERS
-
-PAYABLE: Final = "payable:"
-"""Before a provider's name: a statement of what is owed to it."""
 
 
 def must_be_a_provider(unit: Unit, name: str, *, new: bool) -> None:
@@ -66,4 +63,4 @@ def _named_in(unit: Unit) -> Iterator[str]:
     for billed in ledger.every(InvoiceLineSeen):
         yield billed.provider
     for stated in ledger.every(BalanceObserved, where=lambda one: one.source == "provider"):
-        yield stated.account.removeprefix(PAYABLE)
+        yield stated.account.removeprefix(PAYABLE_HOLDER)

@@ -12,8 +12,9 @@ from typing import Final, Literal
 import msgspec
 
 from ledger.application import Ledger, Unit
+from ledger.books.accounts import PAYABLE_HOLDER
 from ledger.books.periods import Closing
-from ledger.commands.providers import PAYABLE, must_be_a_provider, must_hold_dollars
+from ledger.commands.providers import must_be_a_provider, must_hold_dollars
 from ledger.commands.said import check_actor, must_be_one_line
 from ledger.commands.treasury_checks import (
     MAX_REFERENCE_CHARS,
@@ -332,14 +333,14 @@ def observe_statement(
     was recorded before was wrong and takes its place; both facts stay, and a period that is closed
     stays as it was.
     """
-    check(actor, None, provider=provider.removeprefix(PAYABLE), reason=correction)
+    check(actor, None, provider=provider.removeprefix(PAYABLE_HOLDER), reason=correction)
     must_be_one_line("a statement's name", statement, MAX_REFERENCE_CHARS)
     if abs(usd_micros) > MAX_AMOUNT:
         msg = f"a statement shows up to {UsdMicros(MAX_AMOUNT)}, not {UsdMicros(usd_micros)}"
         raise DecisionRefusedError(msg)
 
     def work(unit: Unit) -> Booked:
-        must_be_a_provider(unit, provider.removeprefix(PAYABLE), new=new_provider)
+        must_be_a_provider(unit, provider.removeprefix(PAYABLE_HOLDER), new=new_provider)
         block = block_of(unit, about_block, None, "statement")
         key = f"balance:{unit.context.arena}:USD:{provider}:{block}"
         recorded = statements_of(unit, key)
