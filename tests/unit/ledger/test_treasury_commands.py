@@ -12,7 +12,6 @@ from ledger.commands import treasury_checks as checks
 from ledger.commands.block_facts import AlphaBurned, Withdrawal
 from ledger.commands.said import MAX_ACTOR_CHARS
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import PaymentContributed
 from ledger.decisions.treasury import (
     MAX_AMOUNT,
     Adjusted,
@@ -22,6 +21,7 @@ from ledger.decisions.treasury import (
     TaoConverted,
     Treasury,
 )
+from ledger.decisions.unclaimed import PaymentContributed
 from ledger.keys import treasury_id
 from ledger.observations import BalanceObserved, PriceObserved
 from ledger.queries.treasury import account_balances, payments
