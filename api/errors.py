@@ -99,9 +99,9 @@ def problem_of(error: BaseException) -> Problem:
         cause = _cause_of(error) if code == _DATABASE else None
         if cause is not None:
             code, status = cause.code or code, cause.http_status or status
-        return Problem(_one_line(sentence), code, kind.exit_code, status)
+        return Problem(one_line(sentence), code, kind.exit_code, status)
     return Problem(
-        _one_line(f"an unexpected {type(error).__name__} happened: {error}"),
+        one_line(f"an unexpected {type(error).__name__} happened: {error}"),
         "internal_error",
         ExitCode.DEFECT,
         500,
@@ -288,6 +288,15 @@ def _unusable_file(error: BaseException) -> str | None:
     return f"'{error.filename}' cannot be used: {error.strerror}; name another place, or make room"
 
 
+def _unknown_book(error: BaseException) -> str:
+    return f"{error}; 'cacheon-ledger treasury --accounts' lists what has postings"
+
+
+def _unknown_cost(error: BaseException) -> str:
+    what: str = getattr(error, "what", "contest")
+    return f"{error}; see 'cacheon-ledger {what}s'"
+
+
 _OWN: Final = frozenset({"ledger", "chain", "evaluation", "api", "migrations"})
 
 
@@ -309,7 +318,8 @@ def without_secrets(text: str) -> str:
     return _NODE_KEY.sub(r"\1/***", text)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """``text`` as one line of bounded length, without secrets."""
     text = without_secrets(" ".join(text.split()))
     if len(text) > MAX_SENTENCE_CHARS:
         return text[: MAX_SENTENCE_CHARS - 1] + "…"
@@ -328,10 +338,10 @@ _KINDS: Final[dict[str, _Kind]] = {
         "unknown_address", ExitCode.UNKNOWN_ACCOUNT, 404
     ),
     "ledger.queries.costs.UnknownCostError": _Kind(
-        "unknown_contest", ExitCode.UNKNOWN_ACCOUNT, 404
+        "unknown_contest", ExitCode.UNKNOWN_ACCOUNT, 404, _unknown_cost
     ),
-    "ledger.queries.treasury.UnknownBookError": _Kind(
-        "unknown_account", ExitCode.UNKNOWN_ACCOUNT, 404
+    "ledger.queries.book_names.UnknownBookError": _Kind(
+        "unknown_account", ExitCode.UNKNOWN_ACCOUNT, 404, _unknown_book
     ),
     "ledger.keys.KeyFormError": _Kind("malformed_key", ExitCode.MALFORMED_KEY, 422),
     "ledger.addresses.AddressFormError": _Kind("malformed_parameter", ExitCode.MALFORMED_KEY, 422),

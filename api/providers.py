@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.errors import InputFileError
 from api.settings import ENV_FILE
+from ledger.rental_policy import PROVIDERS
 
 if TYPE_CHECKING:
     from evaluation.pods.choosing import Record
     from evaluation.pods.desk import Choose
     from evaluation.pods.port import Provider
     from ledger.queries.rentals import Reliability
-
-NAMES: Final = ("shadeform", "targon", "lium")
 
 
 class NoProviderError(Exception):
@@ -79,7 +78,7 @@ def opened_providers(settings: ProviderSettings) -> Iterator[list[Provider]]:
         for one in found:
             stack.callback(one.close)
         if not found:
-            variables = ", ".join(f"LEDGER_{name.upper()}_KEY" for name in NAMES)
+            variables = ", ".join(f"LEDGER_{name.upper()}_KEY" for name in PROVIDERS)
             msg = f"no provider of machines has a key here; set one of {variables}"
             raise NoProviderError(msg)
         yield found

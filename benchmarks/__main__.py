@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only NAME] [--docs]``: measure, record, and write the page.
+"""``python -m benchmarks [--only NAME …] [--docs]``: measure, record, and write the page.
 
 ``--events`` and ``--rounds`` give a quick look at the long ones: their figures are told, and not
 recorded.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import benchmarks.appending
 import benchmarks.arithmetic
@@ -29,23 +30,31 @@ from benchmarks.results import PAGE, page_of, read_results, record_results
 from benchmarks.year import FEWEST_EVENTS
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run what was asked for; 1 if a name is unknown or something could not be measured."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", metavar="NAME", help="run this one alone")
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="run these alone, in this order",
+    )
     parser.add_argument("--events", metavar="N", type=int, default=RUN.events)
     parser.add_argument("--rounds", metavar="K", type=int, default=RUN.rounds)
     parser.add_argument(
         "--docs", action="store_true", help="measure nothing; write docs/benchmarks.md anew"
     )
-    asked = parser.parse_args()
-    if asked.only is not None and asked.only not in REGISTRY:
+    asked = parser.parse_args(words)
+    unknown = [name for name in asked.only if name not in REGISTRY]
+    if unknown:
         sys.stderr.write(
-            f"there is no benchmark '{asked.only}'; there are: {', '.join(sorted(REGISTRY))}\n"
+            f"there is no benchmark '{unknown[0]}'; there are: {', '.join(sorted(REGISTRY))}\n"
         )
         return 1
     if asked.events < FEWEST_EVENTS * SHORTER:
@@ -53,7 +62,7 @@ def main() -> int:
     RUN.events, RUN.rounds = asked.events, asked.rounds
     done = True
     if not asked.docs:
-        for name in [asked.only] if asked.only else sorted(REGISTRY):
+        for name in asked.only or sorted(REGISTRY):
             done &= measured(name)
     PAGE.write_text(page_of(read_results()), encoding="utf-8")
     return 0 if done else 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 from chain.treasurers import SR25519, SigningKey, holds
 from ledger.application import Ledger
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import Payment, PaymentClaimed
+from ledger.decisions.payment import Payment
+from ledger.decisions.unclaimed import PaymentClaimed
 from ledger.keys import ArenaKey
 from ledger.rules.buybacks import Signed
 from ledger.rules.claims import SignedClaim, Wants, claim_text, payment_name

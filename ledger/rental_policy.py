@@ -10,6 +10,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+PROVIDERS: Final = ("shadeform", "targon", "lium")
+"""Who can be asked for machines, by the names that facts and accounts have of them."""
+
 MAX_NAME_CHARS: Final = 64
 MAX_TIERS: Final = 16
 MAX_GPUS: Final = 64

@@ -237,7 +237,7 @@ def grant(
 ) -> None:
     """Grant a payment's open claim: a refund is decided, or the credit is given."""
     from ledger.commands.claims import grant_claim
-    from ledger.decisions.payment import RefundDecided
+    from ledger.decisions.unclaimed import RefundDecided
 
     settings = settings_of(database, network, netuid)
     with _ledger(settings) as (services, log):

@@ -93,6 +93,13 @@ ArchiveNode = Annotated[
     ),
 ]
 TimeoutS = Annotated[float, typer.Option(min=1, max=600, help="Seconds a node has for one answer.")]
+NewProvider = Annotated[
+    bool,
+    typer.Option(
+        "--new-provider",
+        help="The provider is new here on purpose; without it only a known name is taken.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done; record and send nothing.")
 ]

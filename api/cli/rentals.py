@@ -21,6 +21,7 @@ from api.cli.options import (
     Limit,
     Netuid,
     Network,
+    NewProvider,
     Offset,
     OutputFormat,
     must_stand_behind,
@@ -251,6 +252,7 @@ def sweep(
 def invoices(
     file: Annotated[Path, typer.Argument(help="The invoice: CSV with a heading line, or JSON.")],
     provider: Annotated[str, typer.Option(help="Whose invoice it is, e.g. shadeform.")],
+    new_provider: NewProvider = False,
     file_format: Annotated[
         InvoiceFormat | None,
         typer.Option(help="How the file is written; by the end of its name, if not said."),
@@ -284,7 +286,9 @@ def invoices(
         raise typer.BadParameter(msg)
     lines = read_invoice(text, kind.value)
     with _arena(database, network, netuid) as (_, _, ledger):
-        done = import_invoice(ledger, provider, lines, about_block=about_block)
+        done = import_invoice(
+            ledger, provider, lines, about_block=about_block, new_provider=new_provider
+        )
     show({"items": done}, INVOICE, output_format)
     alone = sum(one.rental_id is None for one in done)
     if alone:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from api.cli.options import Actor, Database, Format, Netuid, Network, OutputFormat
+from api.cli.options import Actor, Database, Format, Netuid, Network, NewProvider, OutputFormat
 from api.cli.output import show
 from api.cli.session import opened, settings_of
 from api.limits import MAX_BLOCK
@@ -75,6 +75,7 @@ def convert(
     reference: Reference,
     actor: Actor,
     about_block: AboutBlock = None,
+    new_provider: NewProvider = False,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -96,6 +97,7 @@ def convert(
             reference=reference,
             about_block=about_block,
             actor=actor,
+            new_provider=new_provider,
         )
     what = f"the sale of {sold} for {bought} at {provider}"
     _answer(output_format, what, booked)
@@ -113,6 +115,7 @@ def contribute(
     alpha: Annotated[str | None, typer.Option(help="The subnet's alpha.")] = None,
     provider: ProviderOption = None,
     about_block: AboutBlock = None,
+    new_provider: NewProvider = False,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -132,6 +135,7 @@ def contribute(
             reference=reference,
             about_block=about_block,
             actor=actor,
+            new_provider=new_provider,
         )
     _answer(output_format, f"the contribution of {told} by {contributor}", booked)
 
@@ -147,6 +151,7 @@ def adjust(
     usd: Annotated[str | None, typer.Option(help="Dollars at --provider, e.g. -12.34.")] = None,
     alpha: Annotated[str | None, typer.Option(help="The treasury's alpha, e.g. -1.")] = None,
     provider: ProviderOption = None,
+    new_provider: NewProvider = False,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -166,6 +171,7 @@ def adjust(
             reference=reference,
             about_block=about_block,
             actor=actor,
+            new_provider=new_provider,
         )
     _answer(output_format, f"the adjustment of {told}", booked)
 
@@ -180,6 +186,7 @@ def pay(
     about_block: OwnBlock,
     actor: Actor,
     invoice: Annotated[str | None, typer.Option(help="The bill's number.")] = None,
+    new_provider: NewProvider = False,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -200,6 +207,7 @@ def pay(
             reference=reference,
             about_block=about_block,
             actor=actor,
+            new_provider=new_provider,
         )
     _answer(output_format, f"the payment of {amount} to {provider}", booked)
 
@@ -276,6 +284,7 @@ def balance(
             help="Why what was recorded of that block before was wrong; both stay in the log."
         ),
     ] = None,
+    new_provider: NewProvider = False,
     output_format: Format = OutputFormat.TABLE,
     network: Network = None,
     netuid: Netuid = None,
@@ -298,6 +307,7 @@ def balance(
             statement=source,
             about_block=at_block,
             actor=actor,
+            new_provider=new_provider,
             correction=correction,
         )
     _answer(output_format, f"the statement of {provider} over {shown}", booked)

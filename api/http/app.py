@@ -21,10 +21,10 @@ from api.http.schema import openapi_of
 from api.pages.routes import router as pages
 from ledger.addresses import AddressFormError
 from ledger.application import UnknownArenaError
+from ledger.queries.book_names import UnknownBookError
 from ledger.queries.costs import UnknownCostError
 from ledger.queries.payouts import UnknownAccountError
 from ledger.queries.scope import BlockOutOfRangeError, ViewBehindError
-from ledger.queries.treasury import UnknownBookError
 
 _TOLD: Final[tuple[type[Exception], ...]] = (
     RequestValidationError,

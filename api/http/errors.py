@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api import errors
+from ledger.queries.book_names import UnknownBookError
+from ledger.queries.costs import UnknownCostError
 
 
 class MalformedParameterError(ValueError):
@@ -37,8 +39,6 @@ _ABOUT_THE_QUESTION: Final = frozenset(
         "unknown_arena",
         "block_out_of_range",
         "unknown_address",
-        "unknown_contest",
-        "unknown_account",
         "malformed_parameter",
         "view_behind",
     }
@@ -51,6 +51,14 @@ _FOR_STRANGERS: Final = {
     "database_full": "the disk of the database is full; its operator must free space",
 }
 """Sentences in place of the operator's own, which may name hosts and files."""
+
+_LISTED_AT: Final = {
+    "account": "the arena's /treasury lists those with postings, under 'balances'",
+    "asset": "the arena's /treasury lists those with postings, under 'balances'",
+    "contest": "the arena's /contests lists those there are",
+    "submission": "the arena's /submissions lists those there are",
+}
+"""Where to look up what was asked for and is not known."""
 
 _HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
@@ -66,11 +74,17 @@ def told_of(error: Exception) -> Told:
             code = _HTTP_CODES.get(error.status_code, "http_error")
             return Told(error.status_code, code, _http_sentence(error))
     problem = errors.problem_of(error)
+    message = _message(error, problem)
+    return UNEXPECTED if message is None else Told(problem.http_status, problem.code, message)
+
+
+def _message(error: Exception, problem: errors.Problem) -> str | None:
+    """The sentence for whoever asked; None where there is none that a stranger may read."""
+    if isinstance(error, UnknownBookError | UnknownCostError):
+        return errors.one_line(f"{error}; {_LISTED_AT[error.what]}")
     if problem.code in _ABOUT_THE_QUESTION:
-        return Told(problem.http_status, problem.code, problem.message)
-    if problem.code in _FOR_STRANGERS:
-        return Told(problem.http_status, problem.code, _FOR_STRANGERS[problem.code])
-    return UNEXPECTED
+        return problem.message
+    return _FOR_STRANGERS.get(problem.code)
 
 
 def _sentence(error: RequestValidationError) -> str:

@@ -20,7 +20,7 @@ from typing import Final
 from benchmarks.gpu.policies import MAX_PROMPTS, Manner, Size, prompts_for_block
 from benchmarks.gpu.program import Clock, Program, StepError
 from benchmarks.gpu.settings import VLLM_COMMON, Engines, Kind, parameters_of
-from benchmarks.gpu.throughput import tokens_per_s
+from benchmarks.gpu.throughput import arms_in, kept, tokens_per_s
 from benchmarks.measuring import ROOT, tell
 from evaluation.runners.port import InfrastructureFaultError, ServerStartError
 
@@ -49,6 +49,8 @@ class Campaign:
     manner: Manner
     copies: int
     only: frozenset[str]
+    known_arms: frozenset[str]
+    """What ``--only`` may name of the steps that are asked for, whatever bundle is read."""
     bundle: Path
     model_name: str
 
@@ -161,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
 
 def campaign_of(asked: argparse.Namespace, folder: Path) -> Campaign:
     """What the words ask for in a folder, which need not be there; :class:`StepError` for what no
-    policy allows."""
+    policy allows, and for an arm that nothing has."""
     common = asked.common
     if common is None:
         common = VLLM_COMMON if asked.engine_kind == "vllm" else ""
@@ -198,16 +200,42 @@ def campaign_of(asked: argparse.Namespace, folder: Path) -> Campaign:
         confidence_ppm=asked.confidence_ppm,
         ask_token_ids=asked.engine_kind == "vllm",
     )
+    engines = Engines(asked.engine_kind, parameters_of(common))
+    known = frozenset(arm.name for step in asked.steps for arm in engines.arms_of(step))
+    bundle = folder / asked.bundle if asked.bundle.name == str(asked.bundle) else asked.bundle
+    _must_be_arms(asked, known, bundle)
     return Campaign(
         program=program,
-        engines=Engines(asked.engine_kind, parameters_of(common)),
+        engines=engines,
         size=size,
         manner=manner,
         copies=asked.copies,
         only=frozenset(asked.only),
-        bundle=folder / asked.bundle if asked.bundle.name == str(asked.bundle) else asked.bundle,
+        known_arms=known,
+        bundle=bundle,
         model_name=model_name,
     )
+
+
+def _must_be_arms(asked: argparse.Namespace, known: frozenset[str], bundle: Path) -> None:
+    """Refuse a name of ``--only`` that no step asked for has; ``references`` has a bundle's arms,
+    and tells itself where that is not there yet."""
+    if not asked.only:
+        return
+    reads = "references" in asked.steps
+    if reads and not bundle.exists():
+        return
+    named = [*sorted(known), *(arms_in(kept(bundle)) if reads else ())]
+    if not named:
+        msg = f"{' and '.join(asked.steps)} have no arms to choose; leave --only out"
+        raise StepError(msg)
+    unknown = [name for name in asked.only if name not in named]
+    if unknown:
+        msg = (
+            f"--only names {', '.join(unknown)}, which {' and '.join(asked.steps)} do not have; "
+            f"there are: {', '.join(named)}"
+        )
+        raise StepError(msg)
 
 
 def _block(asked: argparse.Namespace) -> int:

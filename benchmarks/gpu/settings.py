@@ -99,6 +99,26 @@ class Engines:
             Arm("other-weights", self.launch(profile="vllm-other-weights"), "other_weights"),
         )
 
+    def field(self) -> tuple[Arm, ...]:
+        """The honest and the coarse together."""
+        return (*self.honest(), *self.coarse())
+
+    def over_gpus(self) -> tuple[Arm, ...]:
+        """A copy of the baseline, and the first other setting."""
+        return (Arm("copy", self.baseline()), self.honest()[0])
+
+    def arms_of(self, step: str) -> tuple[Arm, ...]:
+        """The arms that are known of a step before it runs; none of one that has none to choose."""
+        known = {
+            "honest": self.honest,
+            "transformers": self.without_logprobs,
+            "cheats": self.coarse,
+            "field": self.field,
+            "proxies": lambda: self.proxied(0),
+            "tp": self.over_gpus,
+        }
+        return known[step]() if step in known else ()
+
     def proxied(self, port: int) -> tuple[Arm, ...]:
         """Cheats before an honest server that listens on ``port`` of this machine."""
         profile = "cheat-proxy" if self.kind == "vllm" else "cheat-proxy-reference"

@@ -23,6 +23,11 @@ def kept(path: Path) -> Bundle:
         raise StepError(str(error)) from error
 
 
+def arms_in(bundle: Bundle) -> list[str]:
+    """The names that the arms of a bundle have in it."""
+    return ["baseline", *(part.entrant_id for part in bundle.manifest.entrants)]
+
+
 def answers_by_arm(bundle: Bundle) -> dict[str, tuple[Answer, ...]]:
     """The scored answers of every arm in the prompts' order; the baseline's under that name."""
     baseline = read_baseline(bundle.get(bundle.manifest.baseline_evidence))

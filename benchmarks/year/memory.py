@@ -15,8 +15,8 @@ from ledger.decisions.arena import Arena
 from ledger.decisions.base import Aggregate
 from ledger.decisions.buybacks import BuybackApproved
 from ledger.decisions.contest import ContestPlanned
-from ledger.decisions.payment import RefundDecided
 from ledger.decisions.submission import SubmissionAccepted, SubmissionFingerprinted
+from ledger.decisions.unclaimed import RefundDecided
 from ledger.facts import Context, Fact
 from ledger.keys import ArenaKey, arena_id
 from ledger.observations import BlockObserved, TreasuryTransferSeen

@@ -29,6 +29,9 @@ RENTAL: Final = "expenses:gpu_rental"
 CONTRIBUTIONS: Final = "equity:contributions"
 ADJUSTMENTS: Final = "equity:adjustments"
 
+PAYABLE_HOLDER: Final = "payable:"
+"""Before a provider's name: whose statement says what is owed to it, above zero."""
+
 _ASSETS: Final = "assets:"
 _PROVIDER: Final = "assets:provider:"
 _PAYABLE: Final = "liabilities:payable:"
@@ -102,6 +105,16 @@ def is_payable(account: str) -> bool:
 def rental_of(contest: UUID | None) -> str:
     """The account of what a contest's machine time cost; of no contest, of time that none used."""
     return RENTAL if contest is None else f"{RENTAL}:{contest}"
+
+
+def contest_of(account: str) -> UUID | None:
+    """The contest whose machine time the account is of; None for any other account."""
+    name = account.removeprefix(f"{RENTAL}:")
+    try:
+        contest = UUID(name)
+    except ValueError:
+        return None
+    return contest if account == rental_of(contest) else None
 
 
 def is_asset(account: str) -> bool:

@@ -13,13 +13,8 @@ import msgspec
 
 from ledger.books import accounts
 from ledger.decisions.buybacks import BuybackBought, BuybackBurned, BuybackExecuted
-from ledger.decisions.payment import (
-    CreditRedeemed,
-    PaymentConsumed,
-    PaymentCredited,
-    PaymentRefunded,
-    PaymentSeen,
-)
+from ledger.decisions.credits import CreditRedeemed, PaymentCredited
+from ledger.decisions.payment import PaymentConsumed, PaymentSeen
 from ledger.decisions.rental import RentalCostBooked, RentalCostCorrected, Settlement
 from ledger.decisions.treasury import (
     Adjusted,
@@ -28,6 +23,7 @@ from ledger.decisions.treasury import (
     PayablePaid,
     TaoConverted,
 )
+from ledger.decisions.unclaimed import PaymentRefunded
 from ledger.facts import Fact
 from ledger.observations import AlphaEarned, NetworkFeeSeen
 from ledger.units import Alpha, Amount, Rao, UsdMicros, amount_of

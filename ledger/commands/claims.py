@@ -14,14 +14,10 @@ from ledger.application import Ledger, Unit
 from ledger.commands.money import fee_policy
 from ledger.commands.said import check_actor, must_be_one_line
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import (
-    ClaimRefused,
-    Payment,
-    PaymentClaimed,
-    PaymentCredited,
-    RefundDecided,
-)
+from ledger.decisions.credits import PaymentCredited
+from ledger.decisions.payment import Payment
 from ledger.decisions.submission import Submission
+from ledger.decisions.unclaimed import ClaimRefused, PaymentClaimed, RefundDecided
 from ledger.rules.claims import SignedClaim, payment_name
 from ledger.units import Rao
 

@@ -10,7 +10,8 @@ from ledger.application import Ledger, Unit
 from ledger.codes import RefusalCode
 from ledger.commands.block_facts import BlockFacts, CommitFound, SealedFound
 from ledger.commands.money import fee_policy, kept_remarks
-from ledger.decisions.payment import Payment, PaymentConsumed, PaymentCredited
+from ledger.decisions.credits import PaymentCredited
+from ledger.decisions.payment import Payment, PaymentConsumed
 from ledger.decisions.proof import Proof
 from ledger.decisions.submission import CommitSeen, Submission
 from ledger.keys import block_key, filled_key, payment_id, proof_id, submission_id

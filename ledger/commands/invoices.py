@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.application import Ledger, Unit
+from ledger.commands.providers import must_be_a_provider
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.rental import Rental, RentalCreated, RentalStarted
 from ledger.observations import InvoiceLineSeen
@@ -58,12 +59,13 @@ def import_invoice(
     lines: Sequence[InvoiceLine],
     *,
     about_block: int | None = None,
+    new_provider: bool = False,
 ) -> list[Imported]:
     """Record an invoice's lines, each matched to its rental by tag, else by instance and time.
 
     A line is about the block at which its rental was booked, else about ``about_block``, by default
-    the newest. Raises :class:`~ledger.store.conflicts.FactConflictError` for a line that is known
-    otherwise.
+    the newest. A provider that nobody knows is refused unless it is said to be a new one. Raises
+    :class:`~ledger.store.conflicts.FactConflictError` for a line that is known otherwise.
     """
     if len(lines) > MAX_LINES:
         msg = f"an invoice of {len(lines)} lines is too long; split it into {MAX_LINES} each"
@@ -73,6 +75,7 @@ def import_invoice(
         raise DecisionRefusedError(msg)
 
     def work(unit: Unit) -> list[Imported]:
+        must_be_a_provider(unit, provider, new=new_provider)
         block = unit.block if about_block is None else about_block
         if not 0 <= block <= unit.block:
             msg = f"an invoice cannot be about block {block}; the newest is {unit.block}"

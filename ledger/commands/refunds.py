@@ -12,8 +12,9 @@ from typing import Final
 
 from ledger.application import Ledger, Unit
 from ledger.commands.alerts import note_alert
-from ledger.decisions.payment import Payment, PaymentRefunded, RefundDecided
+from ledger.decisions.payment import Payment
 from ledger.decisions.treasury import Treasury
+from ledger.decisions.unclaimed import PaymentRefunded, RefundDecided
 from ledger.keys import treasury_id
 from ledger.observations import TreasuryTransferSeen
 from ledger.units import Rao

@@ -12,34 +12,30 @@ from typing import Final, Literal
 import msgspec
 
 from ledger.application import Ledger, Unit
+from ledger.books.accounts import PAYABLE_HOLDER
 from ledger.books.periods import Closing
-from ledger.commands.refunds import refunds_sent_in
+from ledger.commands.providers import must_be_a_provider, must_hold_dollars
 from ledger.commands.said import check_actor, must_be_one_line
+from ledger.commands.treasury_checks import (
+    MAX_REFERENCE_CHARS,
+    block_of,
+    check,
+    must_be_a_price,
+    must_be_that_burn,
+    must_carry_no_refund,
+    must_fit,
+    must_have_a_place,
+)
 from ledger.commands.treasury_evidence import burn_in, payment_in, statements_of, transfers_in
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.payment import Payment
 from ledger.decisions.treasury import MAX_AMOUNT, Asset, Treasury
 from ledger.keys import treasury_id
-from ledger.observations import (
-    AlphaBurnSeen,
-    BalanceObserved,
-    PriceObserved,
-)
-from ledger.units import RAO_PER_TAO, Alpha, Rao, UsdMicros
+from ledger.observations import BalanceObserved, PriceObserved
+from ledger.units import Alpha, Rao, UsdMicros
 
-MAX_NAME_CHARS: Final = 64
-"""Of a provider's name, or a contributor's."""
-MAX_REFERENCE_CHARS: Final = 128
-MAX_TEXT_CHARS: Final = 256
-"""Of a reason or a source."""
 MAX_PRICE_SOURCE_CHARS: Final = 128
 """Of a price's source, which is part of the fact's key."""
-
-PAYABLE: Final = "payable:"
-"""Before a provider's name: a statement of what is owed to it."""
-
-CENT_USD_MICROS: Final = 10_000
-"""Exchanges round what they pay out to a cent, and state a price to a millionth at best."""
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -62,24 +58,26 @@ def convert(
     reference: str,
     about_block: int | None,
     actor: str,
+    new_provider: bool = False,
 ) -> Booked:
     """Book that TAO was sold for dollars at a provider; ``reference`` is the transfer's extrinsic.
 
     ``about_block`` may be None where the log knows that transfer. Refused where the stated price
     does not give the dollars within a cent, the transfer was in another block, or it carried a
-    refund out.
+    refund out. A provider that nobody knows is refused unless it is said to be a new one.
     """
-    _check(actor, reference, provider=provider, source=source)
-    _must_be_a_price(usd_micros_per_tao)
-    _must_fit(sold_rao, bought_usd_micros, usd_micros_per_tao)
+    check(actor, reference, provider=provider, source=source)
+    must_be_a_price(usd_micros_per_tao)
+    must_fit(sold_rao, bought_usd_micros, usd_micros_per_tao)
 
     def work(unit: Unit) -> Booked:
+        must_be_a_provider(unit, provider, new=new_provider)
         left = transfers_in(unit, reference, about_block)
         seen = left[0] if left else None
         left_rao = sum(fact.amount_rao for fact in left)
         treasury = _treasury(unit)
         if reference not in treasury.references:
-            _must_carry_no_refund(unit, reference)
+            must_carry_no_refund(unit, reference)
         notes = []
         if seen is None:
             notes.append(
@@ -91,7 +89,7 @@ def convert(
                 f"the log knows {Rao(left_rao)} to have left in it, not {Rao(sold_rao)}: "
                 "the difference is a break: amount_differs"
             )
-        block = _block(unit, about_block, seen.block if seen else None, "transfer")
+        block = block_of(unit, about_block, seen.block if seen else None, "transfer")
         before = len(unit.facts)
         treasury.convert(
             unit.context if seen is None else unit.context.because(seen),
@@ -119,24 +117,27 @@ def contribute(
     reference: str,
     about_block: int | None,
     actor: str,
+    new_provider: bool = False,
 ) -> Booked:
     """Book money that somebody gave: dollars paid in at a provider, alpha, or TAO.
 
     TAO is in the books already, as the unclaimed payment of the extrinsic ``reference``: that must
     be in the log, unclaimed, and of that amount. It pays no fee any more.
     """
-    _check(actor, reference, provider=provider, contributor=contributor)
-    _must_have_a_place(asset, provider)
+    check(actor, reference, provider=provider, contributor=contributor)
+    must_have_a_place(asset, provider, new_provider=new_provider)
 
     def work(unit: Unit) -> Booked:
+        if provider is not None:
+            must_be_a_provider(unit, provider, new=new_provider)
         context, block = unit.context, about_block
         before = len(unit.facts)
         if asset == "TAO":
             seen = payment_in(unit, reference, about_block)
-            block = _block(unit, about_block, seen.block, "payment")
+            block = block_of(unit, about_block, seen.block, "payment")
             context = context.because(seen)
         else:
-            block = _block(unit, about_block, None, "contribution")
+            block = block_of(unit, about_block, None, "contribution")
         _treasury(unit).contribute(
             context,
             reference=reference,
@@ -170,10 +171,11 @@ def adjust(
     reference: str,
     about_block: int,
     actor: str,
+    new_provider: bool = False,
 ) -> Booked:
     """Book a signed correction with its reason; about a closed period, too."""
-    _check(actor, reference, provider=provider, reason=reason)
-    _must_have_a_place(asset, provider)
+    check(actor, reference, provider=provider, reason=reason)
+    must_have_a_place(asset, provider, new_provider=new_provider)
     if not 0 < abs(amount) <= MAX_AMOUNT:
         msg = (
             f"adjustment '{reference}' needs an amount above or below zero, of up to {MAX_AMOUNT} "
@@ -182,7 +184,9 @@ def adjust(
         raise DecisionRefusedError(msg)
 
     def work(unit: Unit) -> Booked:
-        block = _block(unit, about_block, None, "adjustment")
+        if provider is not None:
+            must_be_a_provider(unit, provider, new=new_provider)
+        block = block_of(unit, about_block, None, "adjustment")
         before = len(unit.facts)
         _treasury(unit).adjust(
             unit.context,
@@ -209,12 +213,18 @@ def pay(
     reference: str,
     about_block: int,
     actor: str,
+    new_provider: bool = False,
 ) -> Booked:
-    """Book that a provider's bill was paid out of the dollars at ``paid_from``."""
-    _check(actor, reference, provider=provider, paid_from=paid_from, invoice=invoice)
+    """Book that a provider's bill was paid out of the dollars at ``paid_from``.
+
+    That one must be known; only the provider can be new.
+    """
+    check(actor, reference, provider=provider, paid_from=paid_from, invoice=invoice)
 
     def work(unit: Unit) -> Booked:
-        block = _block(unit, about_block, None, "payment")
+        must_be_a_provider(unit, provider, new=new_provider)
+        must_hold_dollars(unit, paid_from)
+        block = block_of(unit, about_block, None, "payment")
         before = len(unit.facts)
         _treasury(unit).pay(
             unit.context,
@@ -245,7 +255,7 @@ def destroy_alpha(
 
     Refused where the log knows the extrinsic to have done another thing, or as a buyback's.
     """
-    _check(actor, reference, reason=reason)
+    check(actor, reference, reason=reason)
 
     def work(unit: Unit) -> Booked:
         netuid = unit.context.arena.netuid
@@ -259,13 +269,13 @@ def destroy_alpha(
             )
         else:
             context = context.because(seen)
-            _must_be_that_burn(treasury, seen, how)
+            must_be_that_burn(treasury, seen, how)
             if seen.alpha != alpha:
                 notes.append(
                     f"the log knows {Alpha(seen.alpha, netuid)} to have gone in it, not "
                     f"{Alpha(alpha, netuid)}: the difference is a break: amount_differs"
                 )
-        block = _block(unit, about_block, seen.block if seen else None, _NOUN[how])
+        block = block_of(unit, about_block, seen.block if seen else None, _NOUN[how])
         before = len(unit.facts)
         treasury.destroy_alpha(
             context,
@@ -287,10 +297,10 @@ def observe_price(
 ) -> Booked:
     """Record what a TAO cost in dollars by a source; one price a source and block."""
     must_be_one_line("a source", source, MAX_PRICE_SOURCE_CHARS)
-    _must_be_a_price(usd_micros_per_tao)
+    must_be_a_price(usd_micros_per_tao)
 
     def work(unit: Unit) -> Booked:
-        block = _block(unit, about_block, None, "price")
+        block = block_of(unit, about_block, None, "price")
         key = f"price:{unit.context.arena}:TAO/USD:{source}:{block}"
         new = ledger.known(key) is None
         unit.observe(
@@ -315,6 +325,7 @@ def observe_statement(
     about_block: int,
     actor: str,
     correction: str | None = None,
+    new_provider: bool = False,
 ) -> Booked:
     """Record the dollars that a provider's statement shows at a block; one a provider and block.
 
@@ -322,14 +333,15 @@ def observe_statement(
     was recorded before was wrong and takes its place; both facts stay, and a period that is closed
     stays as it was.
     """
-    _check(actor, None, provider=provider.removeprefix(PAYABLE), reason=correction)
+    check(actor, None, provider=provider.removeprefix(PAYABLE_HOLDER), reason=correction)
     must_be_one_line("a statement's name", statement, MAX_REFERENCE_CHARS)
     if abs(usd_micros) > MAX_AMOUNT:
         msg = f"a statement shows up to {UsdMicros(MAX_AMOUNT)}, not {UsdMicros(usd_micros)}"
         raise DecisionRefusedError(msg)
 
     def work(unit: Unit) -> Booked:
-        block = _block(unit, about_block, None, "statement")
+        must_be_a_provider(unit, provider.removeprefix(PAYABLE_HOLDER), new=new_provider)
+        block = block_of(unit, about_block, None, "statement")
         key = f"balance:{unit.context.arena}:USD:{provider}:{block}"
         recorded = statements_of(unit, key)
         offered = (usd_micros, statement, actor, correction)
@@ -416,101 +428,7 @@ def _must_correct(
 
 
 _NOUN: Final = {"burned": "burn", "recycled": "recycling"}
-_CALL: Final = {"burned": "burn_alpha", "recycled": "recycle_alpha"}
 
 
 def _treasury(unit: Unit) -> Treasury:
     return unit.get(Treasury, treasury_id(unit.context.arena))
-
-
-_TEXTS: Final = {
-    "provider": ("a provider's name", MAX_NAME_CHARS),
-    "paid_from": ("the name of the account paid from", MAX_NAME_CHARS),
-    "contributor": ("a contributor's name", MAX_NAME_CHARS),
-    "invoice": ("an invoice's number", MAX_NAME_CHARS),
-    "reason": ("a reason", MAX_TEXT_CHARS),
-    "source": ("a source", MAX_TEXT_CHARS),
-}
-
-
-_PLACES: Final = frozenset({"provider", "paid_from"})
-"""Names that become part of an account's, whose parts a colon divides."""
-
-
-def _check(actor: str, reference: str | None, **texts: str | None) -> None:
-    check_actor(actor)
-    if reference is not None:
-        must_be_one_line("a reference", reference, MAX_REFERENCE_CHARS)
-    for name, text in texts.items():
-        if text is not None:
-            must_be_one_line(_TEXTS[name][0], text, _TEXTS[name][1])
-            if name in _PLACES and ":" in text:
-                msg = f"{_TEXTS[name][0]} has no colon, and {text!r} does; name the provider alone"
-                raise DecisionRefusedError(msg)
-
-
-def _must_fit(sold_rao: int, bought_usd_micros: int, usd_micros_per_tao: int) -> None:
-    """The stated price gives the dollars, within a cent and the price's own last place."""
-    allowed = CENT_USD_MICROS * RAO_PER_TAO + sold_rao
-    if abs(bought_usd_micros * RAO_PER_TAO - sold_rao * usd_micros_per_tao) > allowed:
-        msg = (
-            f"{Rao(sold_rao)} at {UsdMicros(usd_micros_per_tao)} per TAO is not "
-            f"{UsdMicros(bought_usd_micros)}; give the price that the source states for this sale, "
-            "after its charges"
-        )
-        raise DecisionRefusedError(msg)
-
-
-def _must_be_a_price(usd_micros_per_tao: int) -> None:
-    if not 1 <= usd_micros_per_tao <= MAX_AMOUNT:
-        msg = (
-            f"a price of {UsdMicros(usd_micros_per_tao)} per TAO is none; give one above zero and "
-            f"up to {UsdMicros(MAX_AMOUNT)}"
-        )
-        raise DecisionRefusedError(msg)
-
-
-def _must_have_a_place(asset: Asset, provider: str | None) -> None:
-    if (asset == "USD") == (provider is None):
-        msg = "dollars lie at a provider, and nothing else does: name one for dollars only"
-        raise DecisionRefusedError(msg)
-
-
-def _block(unit: Unit, said: int | None, known: int | None, what: str) -> int:
-    """The block that a booking is about; within the log, and the one that the log knows."""
-    if said is None and known is None:
-        msg = f"the log does not know this {what}, so say the block that it is about"
-        raise DecisionRefusedError(msg)
-    if said is not None and known is not None and said != known:
-        msg = f"the {what} is in the log at block {known}, so it is not about block {said}"
-        raise DecisionRefusedError(msg)
-    block = known if said is None else said
-    opened = unit.arena.opened_at_block
-    if block is None or not opened <= block <= unit.block:
-        msg = f"block {block} is not in the log, which goes from block {opened} to {unit.block}"
-        raise DecisionRefusedError(msg)
-    return block
-
-
-def _must_carry_no_refund(unit: Unit, reference: str) -> None:
-    """What left for a refund is in the books as that, and was sold to nobody."""
-    refunds = refunds_sent_in(unit.ledger, reference)
-    if refunds:
-        msg = (
-            f"extrinsic {reference} carried out the refund of payment {refunds[0].originator_id}, "
-            "so it is no sale; name the transfer that was one"
-        )
-        raise DecisionRefusedError(msg)
-
-
-def _must_be_that_burn(treasury: Treasury, seen: AlphaBurnSeen, how: str) -> None:
-    buyback = treasury.matched.get((seen.block_hash, seen.extrinsic_index))
-    if buyback is not None:
-        msg = f"extrinsic {seen.extrinsic_hash} is buyback {buyback}'s, which is booked"
-        raise DecisionRefusedError(msg)
-    if seen.how != _CALL[how]:
-        msg = (
-            f"the log knows extrinsic {seen.extrinsic_hash} as {seen.how}, which is not alpha of "
-            f"the treasury's own that was {how}"
-        )
-        raise DecisionRefusedError(msg)

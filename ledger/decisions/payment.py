@@ -13,18 +13,25 @@ and still only one submission among all of them takes the payment.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
-import msgspec
-
 from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
-from ledger.facts import Context, Fact, fact, upcast
+from ledger.decisions.credits import RULES, CreditRedeemed, PaymentCredited
+from ledger.decisions.unclaimed import (
+    ClaimRefused,
+    PaymentClaimed,
+    PaymentContributed,
+    PaymentExpired,
+    PaymentRefunded,
+    RefundDecided,
+    Wants,
+    claimed_otherwise,
+    must_be_a_claim,
+)
+from ledger.facts import Context, Fact, fact
 from ledger.keys import ArenaKey
 from ledger.rules.claims import payment_name
-
-RULES: Final = "rules"
-"""Who decided where no person did."""
 
 
 @fact("payment.seen.v1")
@@ -54,144 +61,6 @@ class PaymentConsumed(Fact, frozen=True, kw_only=True):
     hotkey: str
     fee_rao: int
     overpaid_rao: int
-
-
-@fact("payment.credited.v1")
-class PaymentCreditedV1(Fact, frozen=True, kw_only=True):
-    """The first form of :class:`PaymentCredited`: only the rules gave credits."""
-
-    submission_id: UUID
-    hotkey: str
-    cause: str
-
-
-@fact("payment.credited.v2")
-class PaymentCredited(Fact, frozen=True, kw_only=True):
-    """The hotkey may use the payment once more, or once at all where none used it yet.
-
-    ``submission_id`` is the one that the infrastructure failed; None where a claim of an unclaimed
-    payment was granted. ``fee_rao`` is the fee that is given back as a credit and is no income
-    until it is redeemed; 0 for a claim, whose money was no income yet, None where version 1 did not
-    move it. ``decided_by`` is a person, or ``rules``.
-    """
-
-    submission_id: UUID | None
-    hotkey: str
-    cause: str
-    fee_rao: int | None
-    decided_by: str
-    reason: str
-
-
-@upcast("payment.credited.v1")
-def credited_by_the_rules(old: PaymentCreditedV1) -> PaymentCredited:
-    """Its cause was its reason."""
-    content = msgspec.structs.asdict(old)
-    return PaymentCredited(**content, fee_rao=None, decided_by=RULES, reason=old.cause)
-
-
-@fact("payment.credit_redeemed.v1")
-class CreditRedeemedV1(Fact, frozen=True, kw_only=True):
-    """The first form of :class:`CreditRedeemed`, which moved no money."""
-
-    submission_id: UUID
-    hotkey: str
-
-
-@fact("payment.credit_redeemed.v2")
-class CreditRedeemed(Fact, frozen=True, kw_only=True):
-    """A later submission of the same hotkey used the credit of ``fee_rao``.
-
-    None where the credit itself moved no money (version 1).
-    """
-
-    submission_id: UUID
-    hotkey: str
-    fee_rao: int | None
-
-
-@upcast("payment.credit_redeemed.v1")
-def redeemed_without_money(old: CreditRedeemedV1) -> CreditRedeemed:
-    """The fee had stayed income all the time."""
-    return CreditRedeemed(**msgspec.structs.asdict(old), fee_rao=None)
-
-
-@fact("payment.claimed.v1")
-class PaymentClaimed(Fact, frozen=True, kw_only=True):
-    """Who paid wants an unclaimed payment back, or as a credit for a hotkey.
-
-    ``number`` counts a payment's claims from 1. ``claimant`` is the coldkey that paid, and
-    ``signature`` is its over the claim's text (:func:`ledger.rules.claims.claim_text`), in ``0x``
-    hex: that it holds is checked before it is recorded, and can be by whoever reads the log.
-    """
-
-    number: int
-    claimant: str
-    wants: Literal["refund", "credit"]
-    hotkey: str | None
-    signature: str
-
-
-@fact("payment.claim_refused.v1")
-class ClaimRefused(Fact, frozen=True, kw_only=True):
-    """A claim was looked at and refused."""
-
-    number: int
-    decided_by: str
-    reason: str
-
-
-@fact("payment.refund_decided.v1")
-class RefundDecided(Fact, frozen=True, kw_only=True):
-    """The money is to go back to ``destination``; it has not moved yet."""
-
-    amount_rao: int
-    destination: str
-    decided_by: str
-    reason: str
-
-
-@fact("payment.refunded.v1")
-class PaymentRefundedV1(Fact, frozen=True, kw_only=True):
-    """The first form of :class:`PaymentRefunded`, without a reason."""
-
-    amount_rao: int
-    block: int
-    extrinsic_hash: str
-    actor: str
-
-
-@fact("payment.refunded.v2")
-class PaymentRefunded(Fact, frozen=True, kw_only=True):
-    """An unclaimed payment went back to its sender: out of the treasury, in one extrinsic."""
-
-    amount_rao: int
-    block: int
-    extrinsic_hash: str
-    actor: str
-    reason: str
-
-
-@upcast("payment.refunded.v1")
-def refunded_without_a_reason(old: PaymentRefundedV1) -> PaymentRefunded:
-    """Nobody was asked for a reason then."""
-    return PaymentRefunded(**msgspec.structs.asdict(old), reason="")
-
-
-@fact("payment.contributed.v1")
-class PaymentContributed(Fact, frozen=True, kw_only=True):
-    """The payment was a gift: a contribution was booked that names its extrinsic."""
-
-    contributor: str
-    reference: str
-    actor: str
-
-
-@fact("payment.expired.v1")
-class PaymentExpired(Fact, frozen=True, kw_only=True):
-    """Nobody claimed the payment while policy allowed it (R10). The money stays visible."""
-
-    age_blocks: int
 
 
 Taken = Literal["refunded", "refund decided", "contributed", "credited"]
@@ -331,7 +200,7 @@ class Payment(Aggregate):
         context: Context,
         *,
         claimant: str,
-        wants: Literal["refund", "credit"],
+        wants: Wants,
         hotkey: str | None,
         signature: str,
     ) -> PaymentClaimed:
@@ -340,12 +209,7 @@ class Payment(Aggregate):
         That the signature holds is for whoever can check one to say before.
         """
         deposit = self.deposit(context, "be claimed")
-        if (wants == "credit") != (hotkey is not None):
-            msg = "a claim of a credit names the hotkey it is for, and a claim of a refund none"
-            raise DecisionRefusedError(msg)
-        if claimant != deposit.sender:
-            msg = f"payment {self._named} came from {deposit.sender}, so {claimant} cannot claim it"
-            raise DecisionRefusedError(msg)
+        must_be_a_claim(self._named, deposit.sender, claimant=claimant, wants=wants, hotkey=hotkey)
         last = self.last_claim
         if last is not None and last.signature == signature:
             return last
@@ -404,7 +268,7 @@ class Payment(Aggregate):
         self._must_be_unclaimed("be credited")
         claim = self.claim
         if claim is not None and claim.hotkey != hotkey:
-            raise self._claimed_otherwise(claim)
+            raise claimed_otherwise(self._named, claim)
         return self.record(
             context,
             PaymentCredited,
@@ -427,7 +291,7 @@ class Payment(Aggregate):
             return self.refund_decided
         self._must_be_unclaimed("be refunded")
         if self.claim is not None and self.claim.wants != "refund":
-            raise self._claimed_otherwise(self.claim)
+            raise claimed_otherwise(self._named, self.claim)
         return self.record(
             context,
             RefundDecided,
@@ -475,7 +339,7 @@ class Payment(Aggregate):
             return
         self._must_be_unclaimed("be a contribution")
         if self.claim is not None:
-            raise self._claimed_otherwise(self.claim)
+            raise claimed_otherwise(self._named, self.claim)
         if amount_rao != deposit.amount_rao:
             msg = (
                 f"payment {self._named} is of {deposit.amount_rao} rao, so {amount_rao} rao of it "
@@ -536,13 +400,6 @@ class Payment(Aggregate):
         if self.served is not None:
             msg = f"payment {self._named} is {self.served} already, so it cannot {what}"
             raise DecisionRefusedError(msg)
-
-    def _claimed_otherwise(self, claim: PaymentClaimed) -> DecisionRefusedError:
-        wanted = "a refund" if claim.hotkey is None else f"a credit for {claim.hotkey}"
-        return DecisionRefusedError(
-            f"claim {claim.number} of payment {self._named} wants {wanted}; grant or refuse it "
-            "first"
-        )
 
     def apply(self, fact: Fact) -> None:
         """Change the state by one fact."""

@@ -8,16 +8,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Text
 
-from ledger.decisions.payment import (
+from ledger.decisions.credits import CreditRedeemed, PaymentCredited
+from ledger.decisions.payment import PaymentConsumed, PaymentSeen
+from ledger.decisions.unclaimed import (
     ClaimRefused,
-    CreditRedeemed,
     PaymentClaimed,
-    PaymentConsumed,
     PaymentContributed,
-    PaymentCredited,
     PaymentExpired,
     PaymentRefunded,
-    PaymentSeen,
     RefundDecided,
 )
 from ledger.facts import Fact

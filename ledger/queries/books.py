@@ -29,9 +29,6 @@ from ledger.queries.invoiced import invoice_lines
 from ledger.queries.scope import Scope
 from ledger.store.schema import events
 
-_PAYABLE_HOLDER: Final = "payable:"
-"""A statement for an account named so says what is owed to that provider, above zero."""
-
 _OWN_PROOF: Final = frozenset(
     {"payment.seen", "seen.network_fee", "seen.alpha_earned", "treasury.buyback_bought"}
 )
@@ -224,8 +221,8 @@ def _account_of(asset: str, holder: str, amount: int) -> tuple[str, int]:
     """The journal's account of a stated balance, and the balance with the journal's sign."""
     if asset != accounts.USD:
         return accounts.TREASURY, amount
-    if holder.startswith(_PAYABLE_HOLDER):
-        return accounts.payable(holder.removeprefix(_PAYABLE_HOLDER)), -amount
+    if holder.startswith(accounts.PAYABLE_HOLDER):
+        return accounts.payable(holder.removeprefix(accounts.PAYABLE_HOLDER)), -amount
     return accounts.provider(holder), amount
 
 

@@ -31,6 +31,10 @@ Basis = Literal["gpu_seconds", "equal_parts"]
 class UnknownCostError(Exception):
     """No such contest or submission is in the log, so nothing can be said of its cost."""
 
+    def __init__(self, what: Literal["contest", "submission"], name: str, block: int) -> None:
+        super().__init__(f"no {what} {name} is in the log by block {block}")
+        self.what = what
+
 
 class ArmCost(msgspec.Struct, frozen=True):
     """One image's part of a contest's cost; floored, and what the floors leave is the baseline's.
@@ -125,8 +129,7 @@ def round_cost(scope: Scope, contest_id: str) -> RoundCost:
     known = contest_costs(scope)
     own = next((line for line in known if line.contest_id == contest_id), None)
     if own is None:
-        msg = f"no contest {contest_id} is in the log by block {scope.block}; see 'contests'"
-        raise UnknownCostError(msg)
+        raise UnknownCostError("contest", contest_id, scope.block)
     for attempts in _rounds([line for line in known if line.track == own.track]):
         if own in attempts:
             return RoundCost(tuple(attempts), _sum([line.usd_micros for line in attempts]))
@@ -137,10 +140,7 @@ def submission_cost(scope: Scope, submission_id: str) -> SubmissionCost:
     """A submission's fee and cost; :class:`UnknownCostError` where there is none."""
     own = [line for line in submissions(scope) if str(line["submission_id"]) == submission_id]
     if not own:
-        msg = (
-            f"no submission {submission_id} is in the log by block {scope.block}; see 'submissions'"
-        )
-        raise UnknownCostError(msg)
+        raise UnknownCostError("submission", submission_id, scope.block)
     parts = [
         SubmissionPart(
             contest_id=contest.contest_id,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import and_, func, select
 
-from ledger.books import accounts
 from ledger.projections import treasury as view
 from ledger.projections.journal import postings
 from ledger.queries import payments as ask_payments
+from ledger.queries.book_names import must_be_known, of_account
 from ledger.queries.reconciling import (
     AdjustmentLine,
     BreakLine,
@@ -29,7 +29,6 @@ __all__ = [
     "CorrectionLine",
     "Reconciliation",
     "TreasuryLine",
-    "UnknownBookError",
     "account_balances",
     "buybacks",
     "journal",
@@ -37,10 +36,6 @@ __all__ = [
     "reconciliation",
     "treasury_lines",
 ]
-
-
-class UnknownBookError(LookupError):
-    """The journal was asked for an account or an asset that it has no posting of."""
 
 
 payments = ask_payments.payments
@@ -69,9 +64,9 @@ def journal(
     The balance is that of the account and asset after the posting, with all before it in the log,
     asked for or not. Also how many there are in all.
 
-    Raises :class:`UnknownBookError` for an account or an asset that may be misspelt: it is not one
-    that every journal has, and has no posting by the scope's block. ``BlockOutOfRangeError`` for
-    blocks in the wrong order; the stretch right behind a block is empty while no block follows it.
+    Raises :class:`~ledger.queries.book_names.UnknownBookError` for an account or an asset that may
+    be misspelt, for it is not known by the scope's block. ``BlockOutOfRangeError`` for blocks in
+    the wrong order; the stretch right behind a block is empty while no block follows it.
     """
     if (
         asked.from_block is not None
@@ -89,7 +84,7 @@ def journal(
     )
     own = [table.c.log_id == scope.head.log_id, table.c.position <= scope.position]
     if asked.account is not None:
-        own.append(_of_account(asked.account))
+        own.append(of_account(asked.account))
     if asked.asset is not None:
         own.append(table.c.asset == asked.asset)
     summed = select(table, running.label("balance")).where(*own).subquery()
@@ -127,33 +122,8 @@ def journal(
     ]
     total = int(scope.connection.execute(counted).scalar_one())
     if total == 0:
-        _require_known(scope, asked)
+        must_be_known(scope, asked.account, asked.asset)
     return rows, total
-
-
-def _require_known(scope: Scope, asked: Asked) -> None:
-    """Raise :class:`UnknownBookError` where no journal has a name asked for, nor this a posting."""
-    table = postings
-    assets = (accounts.TAO, accounts.USD, accounts.alpha(scope.head.netuid))
-    there = (table.c.log_id == scope.head.log_id, table.c.position <= scope.position)
-    for what, name, usual, found in (
-        ("account", asked.account, accounts.in_chart, _of_account(asked.account or "")),
-        ("asset", asked.asset, assets.__contains__, table.c.asset == asked.asset),
-    ):
-        if name is None or usual(name):
-            continue
-        query = select(table.c.line).where(*there, found).limit(1)
-        if scope.connection.execute(query).first() is None:
-            msg = (
-                f"the journal has no {what} '{name}' by block {scope.block}; "
-                "'treasury --accounts' lists what it has"
-            )
-            raise UnknownBookError(msg)
-
-
-def _of_account(account: str) -> ColumnElement[bool]:
-    below = postings.c.account.startswith(f"{account}:", autoescape=True)
-    return or_(postings.c.account == account, below)
 
 
 def account_balances(scope: Scope) -> list[dict[str, Any]]:

@@ -18,12 +18,14 @@ from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
 import ledger.decisions.arena
 import ledger.decisions.contest
+import ledger.decisions.credits
 import ledger.decisions.payment
 import ledger.decisions.proof
 import ledger.decisions.rental
 import ledger.decisions.rental_budget
 import ledger.decisions.submission
 import ledger.decisions.treasury
+import ledger.decisions.unclaimed
 import ledger.observations  # noqa: F401  every room registers its events by being imported
 from ledger.facts import FACTS, MAX_FACT_BYTES, MAX_FACT_KEY_CHARS, UPCASTERS, Fact
 from ledger.store.versions import decoders_of, versions_up_to

@@ -14,16 +14,13 @@ from ledger.books import accounts
 from ledger.books.postings import entry_of
 from ledger.decisions.arena import KingCrowned, KingDeposed
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import (
+from ledger.decisions.credits import CreditRedeemed, PaymentCredited
+from ledger.decisions.payment import Payment, PaymentConsumed, PaymentSeen
+from ledger.decisions.unclaimed import (
     ClaimRefused,
-    CreditRedeemed,
-    Payment,
     PaymentClaimed,
-    PaymentConsumed,
     PaymentContributed,
-    PaymentCredited,
     PaymentRefunded,
-    PaymentSeen,
     RefundDecided,
 )
 from ledger.facts import Context

@@ -72,8 +72,8 @@ def reconcile(
     "/treasury/journal",
     summary="Journal",
     description="The postings in the order of the log, each with its event and the running balance "
-    "of its account and asset. A provider, contest or other name that no posting has is "
-    "`unknown_account`.",
+    "of its account and asset. One that is known and has no posting yet gives an empty "
+    "list; a provider, contest or other name that the log does not know is `unknown_account`.",
     responses=described(Listing[JournalLine]),
 )
 def journal(

@@ -27,8 +27,7 @@ def run(campaign: Campaign) -> str:
 def run_field(campaign: Campaign) -> str:
     """The honest and the coarse in one contest: one start of the reference judges them all."""
     own = campaign if campaign.engines.kind == "reference" else _with_cheats(campaign)
-    arms = (*campaign.engines.honest(), *campaign.engines.coarse())
-    return arms_against_baseline(own, "field", arms, campaign.manner)
+    return arms_against_baseline(own, "field", campaign.engines.field(), campaign.manner)
 
 
 def run_proxies(campaign: Campaign) -> str:

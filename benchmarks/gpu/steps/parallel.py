@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.gpu.settings import Arm
 from benchmarks.gpu.steps.honest import arms_against_baseline
 
 if TYPE_CHECKING:
@@ -13,6 +12,5 @@ if TYPE_CHECKING:
 
 def run(campaign: Campaign) -> str:
     """The baseline against a copy of itself and against the first other setting."""
-    arms = (Arm("copy", campaign.engines.baseline()), campaign.engines.honest()[0])
     name = f"tp-{campaign.manner.gpus}"
-    return arms_against_baseline(campaign, name, arms, campaign.manner)
+    return arms_against_baseline(campaign, name, campaign.engines.over_gpus(), campaign.manner)

@@ -52,8 +52,10 @@ def run(campaign: Campaign) -> str:
     bundle = kept(campaign.bundle)
     answers = answers_by_arm(bundle)
     arms = [name for name in answers if campaign.wanted(name)][: None if campaign.only else 2]
-    if not arms:
-        msg = f"the bundle has none of the named arms; it has: {', '.join(answers)}"
+    unknown = sorted(campaign.only - campaign.known_arms - set(answers))
+    if unknown or not arms:
+        named = f"no arm named {', '.join(unknown)}" if unknown else "none of the named arms"
+        msg = f"the bundle has {named}; it has: {', '.join(answers)}"
         raise StepError(msg)
     plan = msgspec.structs.replace(bundle.manifest.plan, model_name=campaign.model_name)
     prompts = read_prompts(bundle.get(bundle.manifest.prompts_evidence))

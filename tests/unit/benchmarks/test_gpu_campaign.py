@@ -86,6 +86,73 @@ def test_more_prompts_than_a_policy_allows_are_told_before_anything_starts(
     assert "more than the 1000" in capsys.readouterr().err
 
 
+def asked_for(folder: Path, *words: str) -> int:
+    return campaign.main([*words, "--out", str(folder), "--model", str(folder)])
+
+
+@pytest.mark.parametrize(
+    ("steps", "only", "said"),
+    [
+        ("honest", "triton tritn", "--only names tritn, which honest do not have; there are: "),
+        (
+            "field",
+            "eager fp8 x",
+            "--only names fp8, x, which field do not have; there are: batched",
+        ),
+        ("honest cheats", "triton copy", "copy, which honest and cheats do not have; there are: "),
+        ("tp", "eager", "which tp do not have; there are: copy, seqs-8"),
+        ("proxies", "flush proxy", "--only names proxy, which proxies do not have; there are: "),
+        ("aa", "triton", "aa have no arms to choose; leave --only out"),
+        ("price hill", "x", "price and hill have no arms to choose; leave --only out"),
+    ],
+)
+def test_an_arm_that_no_step_has_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: str, only: str, said: str
+) -> None:
+    words = [word for name in only.split() for word in ("--only", name)]
+    assert asked_for(tmp_path, *steps.split(), *words) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert (told.out, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_arms_of_several_steps_are_named_together() -> None:
+    words = ["honest", "price", "cheats", "--only", "eager", "--only", "fp8-kv"]
+    asked = campaign.parser().parse_args([*words, "--out", "x", "--model", "m"])
+    found = campaign.campaign_of(asked, Path("x"))
+    wanted = [arm.name for arm in found.engines.field() if found.wanted(arm.name)]
+    assert wanted == ["eager", "fp8-kv"]
+
+
+KEPT = Path(__file__).parents[2] / "data/gpu/h100-1.5b-short/cheats.zip"
+
+
+def test_an_arm_that_a_bundle_has_not_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["references", "--bundle", str(KEPT), "--only", "baseline", "--only", "nobody"]
+    assert asked_for(tmp_path, *words) == 2
+    said = "--only names nobody, which references do not have; there are: baseline, "
+    assert said in capsys.readouterr().err
+    asked = campaign.parser().parse_args([*words[:-2], "--out", "x", "--model", "m"])
+    assert campaign.campaign_of(asked, tmp_path).only == {"baseline"}
+
+
+def test_an_arm_of_a_bundle_that_an_earlier_step_makes_is_told_by_the_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def makes(_: object) -> str:
+        (tmp_path / "aa.zip").write_bytes(KEPT.read_bytes())
+        return "made"
+
+    steps = {"honest": makes, "references": campaign._steps()["references"]}
+    monkeypatch.setattr(campaign, "_steps", lambda: steps)
+    words = ["honest", "references", "--only", "triton", "--only", "baseline", "--only", "nobody"]
+    assert asked_for(tmp_path, *words) == 1
+    told = capsys.readouterr().out
+    assert "references: FAILED: the bundle has no arm named nobody; it has: baseline, " in told
+
+
 @pytest.mark.parametrize(("kind", "folder"), [("vllm", CHEATS), ("reference", campaign.PROFILES)])
 def test_whatever_a_step_starts_is_a_launch_of_a_profile(kind: Any, folder: Path) -> None:
     common = parameters_of(campaign.VLLM_COMMON) if kind == "vllm" else {}

@@ -55,6 +55,37 @@ def test_a_benchmark_without_a_goal_is_told_and_shown_as_measured(
     assert page.endswith("seen.\n\n| a | table |\n|---|---|\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--only", "rebuild", "unheard"], ["--only", "unheard", "--only", "rebuild"]],
+    ids=["in one", "in two"],
+)
+def test_an_unknown_name_beside_a_known_one_measures_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    measured: list[str] = []
+    monkeypatch.setattr(command, "measured", measured.append)
+    assert command.main(words) == 1
+    assert measured == []
+    said = capsys.readouterr().err
+    assert said.startswith("there is no benchmark 'unheard'; there are: append_bulk_postgres, ")
+
+
+def test_several_names_are_measured_in_their_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measured: list[str] = []
+
+    def note(name: str) -> bool:
+        measured.append(name)
+        return True
+
+    monkeypatch.setattr(command, "measured", note)
+    monkeypatch.setattr(command, "PAGE", tmp_path / "page.md")
+    assert command.main(["--only", "rebuild", "--only", "growth_load", "false_crowns"]) == 0
+    assert measured == ["rebuild", "growth_load", "false_crowns"]
+
+
 def test_results_say_nothing_of_details_they_have_not(tmp_path: Path) -> None:
     plain = Result(name="n", value=1, goal=None, better="lower", rounds=1, command="c", note="seen")
     record_results([plain], tmp_path / "results.json")

@@ -171,7 +171,14 @@ def ad_hoc(scene: Scene, seed_block: int, *submissions: UUID, king: UUID | None 
 
 
 def imported(scene: Scene, bundle: Bundle, folder: Path, waiting: Sequence[UUID] = ()) -> Imported:
-    return import_bundle(scene.ledger, bundle, EvidenceStore(folder / "here"), waiting=waiting)
+    """Import it, and see that nothing of it is stored where it is refused."""
+    here = folder / "here"
+    before = set(here.rglob("*"))
+    try:
+        return import_bundle(scene.ledger, bundle, EvidenceStore(here), waiting=waiting)
+    except DecisionRefusedError:
+        assert set(here.rglob("*")) == before
+        raise
 
 
 def test_a_contest_planned_for_a_remote_worker_is_recorded_from_its_bundle_once(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks.gpu.cheats import proxy
 from evaluation.runners import free_port as free_port_module
 from evaluation.runners.free_port import FIRST, LOOPBACK, free_port
 
@@ -63,3 +66,34 @@ def test_where_all_that_are_tried_are_taken_it_is_one_of_the_systems(
     monkeypatch.setattr(free_port_module, "_is_free", taken)
     assert free_port(given_away(tmp_path, "32768 60999")) > 0
     assert len(asked) == 256
+
+
+@pytest.mark.parametrize("text", ["32768\t60999\n", "1024\t65535\n", "", "none of it"])
+@pytest.mark.parametrize("taken", [0, 3, 256])
+def test_the_cheating_proxy_which_cannot_import_it_draws_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, taken: int
+) -> None:
+    told = given_away(tmp_path, text)
+
+    def drawn(find: Callable[[Path], int], busy: int) -> tuple[list[tuple[int, int]], int]:
+        """What was asked of chance, and what was found, where the first draws are a busy port."""
+        asked: list[tuple[int, int]] = []
+        chance = random.Random(7)
+
+        class Drawn(random.Random):
+            def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+                assert stop is not None
+                asked.append((start, stop))
+                return busy if len(asked) <= taken else chance.randrange(start, stop, step)
+
+        monkeypatch.setattr(random, "SystemRandom", Drawn)
+        return asked, find(told)
+
+    with socket.create_server((LOOPBACK, 0)) as somebody:
+        busy = somebody.getsockname()[1]
+        ours, theirs = drawn(free_port, busy), drawn(proxy.free_port, busy)
+    assert ours[0] == theirs[0]
+    if taken < 256:
+        assert ours[1] == theirs[1] != busy
+    else:
+        assert busy not in {ours[1], theirs[1]}  # one of the system's after all

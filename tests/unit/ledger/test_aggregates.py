@@ -12,10 +12,11 @@ from ledger.codes import DepositionCause, DisqualificationCode, RefusalCode, Voi
 from ledger.decisions.arena import Arena, RunnerUp
 from ledger.decisions.base import Aggregate, DecisionRefusedError
 from ledger.decisions.contest import Contest, ContestClaimed, Holder, PlannedEntrant
-from ledger.decisions.payment import Payment, PaymentExpired
+from ledger.decisions.payment import Payment
 from ledger.decisions.rental import Rental, RentalCostBooked
 from ledger.decisions.submission import MAX_LOG_TAIL_CHARS, Submission, SubmissionDisqualified
 from ledger.decisions.treasury import Contributed, Treasury
+from ledger.decisions.unclaimed import PaymentExpired
 from ledger.facts import Context, Fact
 from ledger.keys import ArenaKey, KeyFormError
 from tests.unit.ledger.scenes import ARENA, TRACK, policy

@@ -10,8 +10,8 @@ from ledger.commands import treasury as book
 from ledger.commands.block_facts import Withdrawal
 from ledger.commands.claims import decide_refund
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import PaymentRefunded
 from ledger.decisions.treasury import MAX_AMOUNT, TaoConverted
+from ledger.decisions.unclaimed import PaymentRefunded
 from ledger.observations import BalanceObserved
 from ledger.queries.treasury import reconciliation
 from tests.unit.ledger.scenes import Scene

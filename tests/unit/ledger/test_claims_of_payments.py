@@ -24,18 +24,16 @@ from ledger.commands.claims import (
 from ledger.commands.expiry import EXPIRY_BLOCKS
 from ledger.commands.refunds import match_refunds, refunds_sent_in
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import (
-    CreditRedeemed,
-    Payment,
+from ledger.decisions.credits import CreditRedeemed, PaymentCredited
+from ledger.decisions.payment import Payment, PaymentConsumed
+from ledger.decisions.submission import SubmissionAccepted, SubmissionRefused
+from ledger.decisions.treasury import Treasury
+from ledger.decisions.unclaimed import (
     PaymentClaimed,
-    PaymentConsumed,
-    PaymentCredited,
     PaymentExpired,
     PaymentRefunded,
     RefundDecided,
 )
-from ledger.decisions.submission import SubmissionAccepted, SubmissionRefused
-from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import AlertRaised
 from ledger.queries.payments import claims, payment_named, payments, unused_credits

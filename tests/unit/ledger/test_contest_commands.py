@@ -25,7 +25,7 @@ from ledger.decisions.contest import (
     ContestVoided,
     Holder,
 )
-from ledger.decisions.payment import CreditRedeemed
+from ledger.decisions.credits import CreditRedeemed
 from ledger.decisions.submission import CommitSeen, SubmissionAccepted, SubmissionRequeued
 from ledger.keys import contest_id
 from tests.unit.ledger.scenes import TRACK, Scene, block_hash, commit, digest, policy

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ledger.commands import treasury as book
+from ledger.commands import treasury_checks as checks
 from ledger.commands.block_facts import AlphaBurned, Withdrawal
 from ledger.commands.said import MAX_ACTOR_CHARS
 from ledger.decisions.base import DecisionRefusedError
-from ledger.decisions.payment import PaymentContributed
 from ledger.decisions.treasury import (
     MAX_AMOUNT,
     Adjusted,
@@ -21,6 +21,7 @@ from ledger.decisions.treasury import (
     TaoConverted,
     Treasury,
 )
+from ledger.decisions.unclaimed import PaymentContributed
 from ledger.keys import treasury_id
 from ledger.observations import BalanceObserved, PriceObserved
 from ledger.queries.treasury import account_balances, payments
@@ -130,18 +131,18 @@ def test_a_block_outside_of_the_log_is_refused(
         for booking, content, _ in BOOKINGS
         for field, limit in (
             ("actor", MAX_ACTOR_CHARS),
-            ("reference", book.MAX_REFERENCE_CHARS),
-            ("provider", book.MAX_NAME_CHARS),
-            ("paid_from", book.MAX_NAME_CHARS),
-            ("invoice", book.MAX_NAME_CHARS),
-            ("contributor", book.MAX_NAME_CHARS),
-            ("reason", book.MAX_TEXT_CHARS),
-            ("source", book.MAX_TEXT_CHARS),
+            ("reference", checks.MAX_REFERENCE_CHARS),
+            ("provider", checks.MAX_NAME_CHARS),
+            ("paid_from", checks.MAX_NAME_CHARS),
+            ("invoice", checks.MAX_NAME_CHARS),
+            ("contributor", checks.MAX_NAME_CHARS),
+            ("reason", checks.MAX_TEXT_CHARS),
+            ("source", checks.MAX_TEXT_CHARS),
         )
         if field in content and booking is not book.observe_price
     ]
     + [
-        (book.observe_statement, STATEMENT, "statement", book.MAX_REFERENCE_CHARS),
+        (book.observe_statement, STATEMENT, "statement", checks.MAX_REFERENCE_CHARS),
         (book.observe_price, PRICE, "source", book.MAX_PRICE_SOURCE_CHARS),
     ],
 )
@@ -152,7 +153,13 @@ def test_texts_are_one_bounded_line(
     for text in ("", " ", "two\nlines", "x" * (limit + 1)):
         with pytest.raises(DecisionRefusedError, match=f"1 to {limit} printable"):
             booking(scene.ledger, **{**content, field: text})
-    assert booking(scene.ledger, **{**content, field: "x" * limit}).new
+    longest = {**content, field: "x" * limit}
+    if field == "provider":
+        longest["new_provider"] = True
+    if field == "paid_from":
+        there = {"provider": "x" * limit, "new_provider": True}
+        book.contribute(scene.ledger, **{**GIFT, **there})
+    assert booking(scene.ledger, **longest).new
 
 
 def test_the_same_reference_with_other_content_is_a_conflict(scene: Scene) -> None:

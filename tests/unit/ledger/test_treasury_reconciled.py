@@ -17,6 +17,7 @@ from ledger.decisions.rental import Rental
 from ledger.decisions.treasury import Treasury
 from ledger.keys import treasury_id
 from ledger.observations import InvoiceLineSeen
+from ledger.queries.book_names import UnknownBookError
 from ledger.queries.reconciling import UnknownPeriodError
 from ledger.queries.scope import BlockOutOfRangeError
 from ledger.queries.statements import treasury_statement
@@ -24,7 +25,6 @@ from ledger.queries.treasury import (
     Asked,
     Reconciliation,
     TreasuryLine,
-    UnknownBookError,
     account_balances,
     journal,
     reconciliation,

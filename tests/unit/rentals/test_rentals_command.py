@@ -191,6 +191,20 @@ def test_a_bad_invoice_and_a_file_of_no_known_kind_are_told(run: Run, tmp_path: 
     assert done.exit_code == ExitCode.USAGE
 
 
+def test_an_invoice_of_nobody_is_refused_until_it_is_said_that_its_provider_is_new(
+    run: Run, tmp_path: Path
+) -> None:
+    bill = tmp_path / "bill.csv"
+    bill.write_text("invoice,line,instance,amount_usd\n7,1,i,12.34\n")
+    slip = run("invoices", str(bill), "--provider", "shadefrom")
+    assert (slip.exit_code, slip.stderr.count("\n")) == (ExitCode.REFUSED, 1)
+    assert "no provider 'shadefrom' is known here, only lium, shadeform, targon" in slip.stderr
+    words = ("invoices", str(bill), "--provider", "our-rack", "--format", "json")
+    new = answer(run(*words, "--new-provider"))
+    known = answer(run(*words))
+    assert [one["items"][0]["was_known"] for one in (new, known)] == [False, True]
+
+
 def test_what_the_view_counted_is_what_choosing_weighs() -> None:
     seen = Reliability("p", "o", 15, stopped=5, refused=1, failed=2, lost=3, vanished=4)
     assert record_of(seen) == Record(successes=5, failures=3, lost=7)

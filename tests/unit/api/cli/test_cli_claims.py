@@ -14,7 +14,7 @@ from api.claim_files import document_of
 from api.cli import policies
 from chain.claims import sign_claim
 from chain.simulated import Transfer, account
-from ledger.decisions.payment import PaymentClaimed, PaymentRefunded
+from ledger.decisions.unclaimed import PaymentClaimed, PaymentRefunded
 from tests.unit.api.cli.chained import OneKey, keys, put_in_place
 from tests.unit.api.cli.conftest import Run, failed
 from tests.unit.following.support import MINER_COLD, OPENS_AT, TAO, TREASURY, follow

@@ -119,6 +119,15 @@ def test_a_period_there_is_not_is_one_sentence(run: Run, season_url: str) -> Non
     failed(run("treasury", "reconcile", "--period", 7, url=season_url), 4, "there is no period 7")
 
 
+def test_an_unknown_account_is_told_with_the_command_that_lists_them(
+    run: Run, season_url: str
+) -> None:
+    result = run("treasury", "journal", "--account", "assets:provider:tragon", url=season_url)
+    failed(result, 13, "no account 'assets:provider:tragon' by block 150; 'cacheon-ledger treasury")
+    known = run("treasury", "journal", "--account", "assets:provider:targon", url=season_url)
+    assert (known.exit_code, known.stderr) == (0, "")
+
+
 def test_the_journal_is_listed_with_events_and_running_balances(run: Run, season_url: str) -> None:
     words = ("treasury", "journal", "--account", "assets:treasury", "--asset", "TAO")
     result = run(*words, "--limit", 2, url=season_url)

@@ -269,6 +269,33 @@ def test_every_booking_is_recorded_as_said_and_once(
     assert position(place) == stands_at
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*FIX, "--usd", "1", "--provider", "shadefrom"),
+        (
+            *("contribute", "--usd", "1", "--provider", "shadefrom", "--contributor", "bob"),
+            *("--reference", "w", *ABOUT, *ANN),
+        ),
+        ("pay", "shadefrom", "--usd", "1", "--from", "lium", "--reference", "w", *ABOUT, *ANN),
+        ("balance", "shadefrom", "--usd", "1", "--at-block", 101, "--source", "June", *ANN),
+        (
+            *("convert", "--sold-tao", "1", "--for-usd", "315", "--usd-per-tao", "315"),
+            *("--source", "x", "--provider", "shadefrom", "--reference", "0x01", *ABOUT, *ANN),
+        ),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_slip_in_a_providers_name_books_nothing(
+    place: Following, treasury: Say, words: tuple[object, ...]
+) -> None:
+    before = position(place)
+    failed(treasury(*words), 8, "no provider 'shadefrom' is known here, only lium, shadeform")
+    assert position(place) == before
+    assert asked(treasury, *words, "--new-provider")["new"] is True
+    assert asked(treasury, *words)["new"] is False
+
+
 def test_a_statement_is_corrected_with_a_reason_and_the_reconciliation_says_so(
     place: Following, treasury: Say
 ) -> None:

@@ -93,6 +93,44 @@ def test_an_error_has_a_code_and_one_sentence(
     assert found.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    ("path", "said", "listed_in"),
+    [
+        ("treasury/journal?account=assets:tresury", "no account 'assets:tresury' by", "treasury"),
+        ("treasury/journal?asset=EUR", "no asset 'EUR' by block", "treasury"),
+        ("treasury/journal?account=a%0Ab", "no account 'a b' by block", "treasury"),
+        ("treasury/costs/contests/77", "no contest 77 is in the log by", "contests"),
+        ("treasury/costs/submissions/77", "no submission 77 is in the log by", "submissions"),
+    ],
+)
+def test_what_is_not_known_is_looked_up_by_http_and_not_by_a_command(
+    client: TestClient, path: str, said: str, listed_in: str
+) -> None:
+    found = client.get(f"{ARENA}/{path}")
+    message = found.json()["error"]["message"]
+    assert found.status_code == 404
+    assert said in message
+    assert f"the arena's /{listed_in} lists those" in message
+    for word in ("cacheon-ledger", "--", "'treasury "):
+        assert word not in message
+    assert client.get(f"{ARENA}/{listed_in}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        *("assets:provider:targon", "liabilities:payable:targon", "liabilities:payable:lium"),
+        "expenses:gpu_rental:{unused}",
+    ],
+)
+def test_a_known_account_without_a_posting_is_an_empty_page(
+    client: TestClient, season: Season, account: str
+) -> None:
+    account = account.format(unused=season.first_contest)
+    found = client.get(f"{ARENA}/treasury/journal", params={"account": account})
+    assert (found.status_code, found.json()["items"], found.json()["total"]) == (200, [], 0)
+
+
 def test_a_parameter_given_twice_is_refused_only_where_its_values_differ(
     client: TestClient,
 ) -> None:
