@@ -13,13 +13,13 @@ import msgspec
 
 from api.words import GPU_STRANGERS_REMEDY, in_words
 from evaluation.calibrated_gates import unlike
-from evaluation.calibration import CalibrationFacts
+from evaluation.calibration import Calibration
 from evaluation.gpu_lines import (
     GpuLine,
     engine_of,
     gpu_lines,
-    gpu_names,
     gpus_unknown,
+    named_gpus,
     stranger_in_one_line,
 )
 from evaluation.gpus import GpuProcess
@@ -139,11 +139,11 @@ def contest_report(
     seed_note: str,
     runner: dict[str, str],
     images: dict[str, str],
-    calibrated: CalibrationFacts | None = None,
+    calibrated: Calibration | None = None,
     bundle: str | None = None,
 ) -> ContestReport:
     """The report of one attempt; ``images`` are how each arm's image was named, ``calibrated`` is
-    what the calibration holds for that the policy names, where its document is at hand.
+    the calibration that the policy names, where its document is at hand.
 
     ``manifest`` and ``baseline`` are None where the evidence could not be stored; then nobody knows
     how steady the round was, nor on which GPUs.
@@ -195,7 +195,9 @@ def contest_report(
                 ()
                 if calibrated is None
                 else unlike(
-                    calibrated, gpu=gpu_names(gpu_lines(records)), version=engine_of(records)
+                    calibrated,
+                    gpu=named_gpus(plan.policy.contest.limits.gpus, gpu_lines(records)),
+                    version=engine_of(records),
                 )
             ),
         ),

@@ -4,14 +4,14 @@ With several streams at once an answer's own time says how long it waited for ot
 can do in a time is the duration of a whole block for each of its tokens, and that is compared with
 the same block of the same contest under other servers of the same image: blocks hold different
 prompts, and one may be slower than another without any noise. The baseline is one of those servers
-where an entrant has its image; one that ran before and after has the mean of both, which is
-steadier.
+where an entrant has its image and both were asked in turn: one that ran before and after all others
+is known by the mean of both runs alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from evaluation.client import Answer
 from evaluation.entrant import EntrantEvidence
@@ -32,22 +32,23 @@ class _Start(NamedTuple):
     number: int
 
 
+_BASELINE: Final = -1
+"""Its number among the runs; those of entrants count from 0."""
+
 _Times = dict[int, tuple[_Start, int]]
 """By block: which start answered it, and its nanoseconds a token."""
 
 
 def block_noise(evidence: Sequence[EntrantEvidence]) -> BlockNoise:
     """The noise of these runs. A contest in which an image ran once says nothing of it."""
-    alike: dict[tuple[str, str], list[_Times]] = {}
+    alike: dict[tuple[str, str], list[tuple[int, EntrantEvidence]]] = {}
     for number, one in enumerate(evidence):
-        runs = alike.setdefault((one.contest_id, one.image_digest), [])
-        if not runs and one.image_digest == one.baseline_image:
-            # It answered the same blocks; where servers start anew in each, so did it.
-            runs.append(_times(-1 - number, one, one.baseline))
-        runs.append(_times(number, one, one.answers))
+        alike.setdefault((one.contest_id, one.image_digest), []).append((number, one))
     within: list[int] = []
     between: list[int] = []
-    for runs in alike.values():
+    for entrants in alike.values():
+        runs = [_times(number, one, one.answers) for number, one in entrants]
+        runs.append(_of_the_baseline([one for _, one in entrants]))
         for own in _relative_ppm(runs).values():
             mean = sum(own) // len(own)
             between.append(abs(mean - PPM))
@@ -66,6 +67,19 @@ def _relative_ppm(runs: Sequence[_Times]) -> dict[_Start, list[int]]:
             for start, time_ns in seen:
                 found.setdefault(start, []).append(time_ns * len(seen) * PPM // total_ns)
     return found
+
+
+def _of_the_baseline(entrants: Sequence[EntrantEvidence]) -> _Times:
+    """The baseline's blocks beside entrants of one contest and image, if that image is its own.
+
+    It answered the same blocks as they, and where servers start anew in each, so did it. Of
+    entrants that tell of different blocks the one that tells of most is taken.
+    """
+    own = [one for one in entrants if one.image_digest == one.baseline_image]
+    # Only where arms are asked in turn does one of them have another place than the first.
+    if not any(block.place for one in own if one.record for block in _scored(one.record.blocks)):
+        return {}
+    return max((_times(_BASELINE, one, one.baseline) for one in own), key=len)
 
 
 def _times(run: int, evidence: EntrantEvidence, given: Sequence[Answer]) -> _Times:

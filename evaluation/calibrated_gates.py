@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from evaluation.calibration import Calibration, CalibrationError, CalibrationFacts
+from evaluation.calibration import Calibration, CalibrationError
 from ledger.gate_policy import GatePolicy
 from ledger.policy import TrackPolicy
 
@@ -56,7 +56,8 @@ def must_be_named(
     digest: str, calibration: Calibration, track: TrackPolicy, model_name: str
 ) -> None:
     """Raise :class:`CalibrationError` unless the track names the document of this digest, judges
-    by the limits that it proposes, and asks for the model that it was made with."""
+    by the limits that it proposes, and asks for the model that it was made with. A track whose
+    gates are the widest of several calibrations (:func:`gates_of`) names none of them."""
     if track.calibration != digest:
         named = f"names {track.calibration}" if track.calibration else "names none"
         msg = f"the calibration is {digest} and the track {named}; give the document that it names"
@@ -77,25 +78,33 @@ def must_be_named(
         raise CalibrationError(msg)
 
 
-def unlike(facts: CalibrationFacts, *, gpu: str, version: str | None) -> tuple[str, ...]:
+def unlike(calibration: Calibration, *, gpu: str, version: str | None) -> tuple[str, ...]:
     """Sentences on what differs, or cannot be told, between what a calibration was measured on and
-    the GPUs and the engine's version that a contest saw; empty and None where that is unknown."""
+    the GPUs of a server (:func:`~evaluation.gpu_lines.named_gpus`) and the engine's version that a
+    contest saw; empty and None where that is unknown."""
+    held = calibration.facts
     found = []
-    if facts.gpu != gpu:
+    if not (held.gpu and gpu):
         found.append(
-            f"the track's calibration was measured on {facts.gpu or 'no GPU'} and this contest ran "
-            f"on {gpu or 'an unknown one'}; its limits may refuse honest servers or pass others, "
-            "so calibrate this GPU"
+            f"the track's calibration was measured on {held.gpu or 'unknown GPUs'} and this "
+            f"contest ran on {gpu or 'unknown ones'}, so whether its limits hold cannot be told"
         )
-    if version is None:
+    elif held.gpu != gpu:
         found.append(
-            f"which version the engine has is unknown, and the track's calibration holds for "
-            f"'{facts.engine}'; whether it holds here cannot be told"
+            f"the track's calibration was measured on {held.gpu} and this contest ran on {gpu}; "
+            "its limits may refuse honest servers or pass others, so calibrate these GPUs"
         )
-    elif version not in facts.engine.replace(",", " ").split():
+    before = calibration.engine_version
+    if not (before and version):
         found.append(
-            f"the track's calibration holds for the engine '{facts.engine}' and this one says that "
-            f"it is {version}; its limits may refuse honest servers, so calibrate this engine"
+            f"the track's calibration is of the engine '{held.engine}' in version "
+            f"{before or 'unknown'} and the baseline's here is {version or 'unknown'}, so whether "
+            "its limits hold cannot be told"
+        )
+    elif before != version:
+        found.append(
+            f"the track's calibration is of the engine's version {before} and the baseline says "
+            f"that it is {version}; its limits may refuse honest servers, so calibrate this version"
         )
     return tuple(found)
 

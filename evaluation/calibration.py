@@ -68,13 +68,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     ``runs`` are the digests of the evidence. ``wall_within_ppm`` is, one sample a run, the mean
     distance of an answer's time a token from its run's mean; ``wall_between_ppm`` that of a run's
-    mean from the mean of all runs of the same image. ``wall_block_within_ppm`` and
+    mean from the mean of all runs of the same image in its contest. ``wall_block_within_ppm`` and
     ``wall_block_between_ppm`` are the same of a block's duration a token, one sample a start of a
     server, the baseline's too where it is the runs' own image (:mod:`evaluation.block_noise`): the
-    figures to use where several streams are asked at
-    once; None where too little was recorded, and in documents from before. ``figures`` holds every
-    gate figure over the runs, ``resampled`` over the runs and :data:`RESAMPLES_A_RUN` resamples of
-    each.
+    figures to use where several streams are asked at once. Each is None where too little was
+    recorded. ``engine_version`` is what the baselines' servers said, empty where they said nothing
+    and in documents from before. ``figures`` holds every gate figure over the runs, ``resampled``
+    over the runs and :data:`RESAMPLES_A_RUN` resamples of each.
     """
 
     form: str = CALIBRATION_FORM
@@ -84,13 +84,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     prompts: int
     tokens: int
     wall_within_ppm: Distribution
-    wall_between_ppm: Distribution
+    wall_between_ppm: Distribution | None
     wall_block_within_ppm: Distribution | None = None
     wall_block_between_ppm: Distribution | None = None
     figures: dict[str, Distribution]
     resampled: dict[str, Distribution]
     slack_ppm: int
     gates: GatePolicy
+    engine_version: str = ""
 
 
 def calibrate(
@@ -100,6 +101,7 @@ def calibrate(
     gates: GatePolicy = GatePolicy(),  # noqa: B008 - frozen
     slack_ppm: int = DEFAULT_SLACK_PPM,
     digests: Sequence[str] | None = None,
+    engine_version: str = "",
 ) -> Calibration:
     """Measure honest runs and propose gates in the place of ``gates``.
 
@@ -128,13 +130,14 @@ def calibrate(
         prompts=sum(len(one.answers) for one in evidence),
         tokens=sum(len(answer.tokens) for one in evidence for answer in one.answers),
         wall_within_ppm=_distribution(_within_ppm(one) for one in evidence),
-        wall_between_ppm=_distribution(_between_ppm(evidence)),
+        wall_between_ppm=_distribution_if_any(_between_ppm(evidence)),
         wall_block_within_ppm=_distribution_if_any(blocks.within_ppm),
         wall_block_between_ppm=_distribution_if_any(blocks.between_ppm),
         figures=_distributions(own),
         resampled=over_all,
         slack_ppm=slack_ppm,
         gates=_proposed(over_all, gates, slack_ppm),
+        engine_version=engine_version,
     )
 
 
@@ -194,13 +197,17 @@ def _mean_distance_ppm(times: Sequence[int]) -> int:
 
 
 def _between_ppm(evidence: Sequence[EntrantEvidence]) -> list[int]:
-    """How far each run's mean lies from that of all runs of its image; 0 for one of a kind."""
-    means: dict[str, list[int]] = {}
+    """How far each run's mean lies from that of all runs of its image that were asked the same in
+    the same contest; nothing of one alone."""
+    means: dict[tuple[str, str], list[int]] = {}
     for one in evidence:
         times = _per_token_ns(one)
-        means.setdefault(one.image_digest, []).append(sum(times) // len(times))
+        own = means.setdefault((one.contest_id, one.image_digest), [])
+        own.append(sum(times) // len(times))
     found = []
     for runs in means.values():
+        if len(runs) < 2:
+            continue
         mean = max(1, sum(runs) // len(runs))
         found += [abs(run - mean) * PPM // mean for run in runs]
     return found

@@ -98,7 +98,7 @@ class EvidenceStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self._root = root
 
     def put(self, data: bytes) -> str:
         """Store ``data`` and return its ``sha256:<hex>``; storing it again changes nothing.
@@ -124,24 +124,9 @@ class EvidenceStore:
             Path(name).unlink(missing_ok=True)
             raise
         # Without this the name itself may be gone after a power cut, though the bytes are safe.
-        _sync_folder(path.parent)
-        self.sync()
+        for folder in (path.parent, self._root):
+            _sync_folder(folder)
         return digest
-
-    def has(self, digest: str) -> bool:
-        """Whether something lies under ``digest``; whether it is that, :meth:`get` tells."""
-        return self._path(digest).exists()
-
-    def remove(self, digest: str) -> None:
-        """Forget what is stored under ``digest``; nothing changes where nothing is."""
-        path = self._path(digest)
-        if path.exists():
-            path.unlink()
-            _sync_folder(path.parent)
-
-    def sync(self) -> None:
-        """Make the names in the store's own folder durable."""
-        _sync_folder(self.root)
 
     def get(self, digest: str) -> bytes:
         """The bytes of ``digest``; raises :class:`EvidenceError` if they are missing or changed."""
@@ -159,7 +144,7 @@ class EvidenceStore:
 
     def _path(self, digest: str) -> Path:
         name = hex_of(digest)
-        return self.root / name[:2] / name[2:]
+        return self._root / name[:2] / name[2:]
 
 
 def digest_of(data: bytes) -> str:

@@ -86,9 +86,11 @@ def gpus_unknown(records: Sequence[ArmRecord]) -> str:
     return next((why for why in said if why), "no GPU was found")
 
 
-def gpu_names(lines: Iterable[GpuLine]) -> str:
-    """The names of these GPUs, each once; empty where there are none."""
-    return ", ".join(dict.fromkeys(line.name for line in lines))
+def named_gpus(count: int, seen: Iterable[GpuLine]) -> str:
+    """How many GPUs a server gets and what they are, e.g. ``2 x NVIDIA H100``; empty where none
+    was seen."""
+    names = ", ".join(sorted({one.name for one in seen}))
+    return f"{count} x {names}" if names and count > 1 else names
 
 
 def in_one_line(line: GpuLine) -> str:

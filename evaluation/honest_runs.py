@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from evaluation.calibration import CalibrationError, CalibrationFacts
 from evaluation.entrant import EntrantEvidence
 from evaluation.evidence import read_evidence
-from evaluation.gpu_lines import engine_of, gpu_lines, gpu_names
+from evaluation.gpu_lines import engine_of, gpu_lines, named_gpus
 from evaluation.manifest import ContestEvidence, read_baseline
 from ledger.gate_policy import GatePolicy
 
@@ -60,13 +60,16 @@ def honest_runs(
     :class:`evaluation.evidence.EvidenceError` where evidence is missing or changed.
     """
     wanted, runs, left_out = set(named), [], []
-    baselines, digests = [], []
+    baselines, digests, places = [], [], []
     for contest in contests:
         outcome = contest.manifest.outcome
         if outcome.status != "completed":
             msg = f"the contest of '{contest.name}' is void ({outcome.void_cause}); leave it out"
             raise CalibrationError(msg)
-        baselines.append(read_baseline(contest.evidence.get(contest.manifest.baseline_evidence)))
+        baseline = read_baseline(contest.evidence.get(contest.manifest.baseline_evidence))
+        baselines.append(baseline)
+        count = contest.manifest.plan.policy.contest.limits.gpus
+        places.append(named_gpus(count, gpu_lines(baseline.records)))
         for part in contest.manifest.entrants:
             found = read_evidence(contest.evidence.get(part.evidence_digest))
             if wanted and found.entrant_id not in wanted:
@@ -85,10 +88,12 @@ def honest_runs(
         msg = f"no contest here has {', '.join(sorted(missing))}; they have {', '.join(known)}"
         raise CalibrationError(msg)
     if gpu is None:
-        gpu = _one("GPUs", [gpu_names(gpu_lines(one.records)) for one in baselines], "--gpu")
+        gpu = _one("GPUs", places, "--gpu")
+    said = [engine_of(one.records) or "" for one in baselines]
     version = None
-    if engine is None:
-        said = [engine_of(one.records) or "" for one in baselines]
+    if engine is not None:
+        version = said[0] if len(set(said)) == 1 and said[0] else None
+    else:
         version = _one("versions of the engine", said, "--engine-name") or None
         engine = engine_words(", ".join(dict.fromkeys(one.image_digest for one in runs)), version)
     return HonestRuns(

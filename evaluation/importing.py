@@ -7,9 +7,8 @@ from what waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
 
@@ -17,9 +16,8 @@ import msgspec
 
 from evaluation.bundle import Bundle
 from evaluation.desk import baseline_of
-from evaluation.evidence import Evidence, EvidenceError, EvidenceStore, digest_of, hex_of
-from evaluation.incoming import Incoming
-from evaluation.manifest import digests_of, read_baseline, read_manifest, track_policy_digest
+from evaluation.evidence import Evidence
+from evaluation.manifest import read_baseline, track_policy_digest
 from evaluation.plan import ContestPlan
 from evaluation.recording import Findings, record_completed
 from ledger.application import Ledger, Unit
@@ -67,8 +65,9 @@ def import_bundle(
     ``waiting`` are the submissions in the track's queue, in judging order. Raises
     :class:`DecisionRefusedError` with one sentence where the bundle is of another arena, policy,
     seed or other entrants, is void, is older than the track's last attempt, or is of a contest
-    that another worker holds. Nothing of a bundle that is refused is stored; but where another
-    worker records its contest while it is uploaded to a URL, what was uploaded stays there.
+    that another worker holds. Such a bundle is refused before anything of it is stored. Only where
+    another worker records the contest just then, what was stored stays: blobs are shared by
+    contests, so nothing is ever taken back.
     """
     manifest = bundle.manifest
     plan = manifest.plan
@@ -106,20 +105,11 @@ def import_bundle(
         record_completed(unit, identity, findings, holder)
         return "recorded"
 
+    _must_be_allowed(ledger, work)
     # Stored before it is recorded, so that no verdict is ever recorded whose evidence is nowhere.
-    blobs = {**bundle.blobs, bundle.manifest_digest: bundle.manifest_bytes}
-    outcome: Literal["recorded", "known", "void"]
-    if isinstance(store, EvidenceStore):
-        incoming = Incoming(store, _name_of(ledger), lambda one: _kept_by(ledger, one, store))
-        incoming.settle()
-        _must_be_allowed(ledger, work)
-        with incoming.bring(identity, blobs):
-            outcome = ledger.decide(work)
-    else:
-        _must_be_allowed(ledger, work)
-        for blob in blobs.values():
-            store.put(blob)
-        outcome = ledger.decide(work)
+    for blob in (*bundle.blobs.values(), bundle.manifest_bytes):
+        store.put(blob)
+    outcome = ledger.decide(work)
     voided = ledger.load(Contest, identity).voided
     king = ledger.arena_state().kings.get(plan.track)
     return Imported(
@@ -146,30 +136,6 @@ def _must_be_allowed(ledger: Ledger, work: Callable[[Unit], object]) -> None:
 
     with suppress(_AllowedError):
         ledger.decide(tried)
-
-
-def _name_of(ledger: Ledger) -> str:
-    """64 hex digits that tell this arena's ledger in its database from every other."""
-    url = ledger.engine.url
-    database = url.database or ""
-    if url.get_backend_name() == "sqlite" and database:
-        database = str(Path(database).resolve())
-    parts = (str(ledger.arena), url.get_backend_name(), url.host, url.port, database)
-    named = msgspec.json.encode([*parts, sorted(url.query.items())])
-    return hex_of(digest_of(named))
-
-
-def _kept_by(ledger: Ledger, contest: UUID, store: Evidence) -> Collection[str]:
-    """The digests that the ledger's record of a contest names, as far as its manifest is here."""
-    sealed = ledger.load(Contest, contest).evidence
-    if sealed is None:
-        return ()
-    try:
-        manifest = read_manifest(store.get(sealed.manifest_digest))
-    except EvidenceError:
-        # It is kept elsewhere with all it names, or was lost: nothing here is known to be of it.
-        return (sealed.manifest_digest,)
-    return (sealed.manifest_digest, *digests_of(manifest))
 
 
 def _must_be_its_block(unit: Unit, plan: ContestPlan) -> None:

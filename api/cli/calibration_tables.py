@@ -21,6 +21,7 @@ def _facts(data: Any) -> Rows:
         ("model", found["facts"]["model"] or "unknown"),
         ("GPU", found["facts"]["gpu"] or "unknown"),
         ("engine", found["facts"]["engine"] or "unknown"),
+        ("the engine's version, as it says", found["engine_version"] or "unknown"),
         ("track", found["track"]),
         ("honest runs", f"{len(found['runs'])}, {found['prompts']} answers"),
         ("tokens", str(found["tokens"])),

@@ -35,7 +35,7 @@ from api.errors import ExitCode, InputFileError
 from api.limits import MAX_BLOCK, MAX_GPUS
 
 if TYPE_CHECKING:
-    from evaluation.calibration import CalibrationFacts
+    from evaluation.calibration import Calibration
     from evaluation.plan import ContestPlan
     from ledger.policy import TrackPolicy
 
@@ -363,15 +363,15 @@ def _check_words(
         raise typer.BadParameter(msg, param_hint="'--images'")
 
 
-def _calibrated(file: Path | None, plan: ContestPlan) -> CalibrationFacts | None:
-    """What the calibration holds for that the plan's policy must name; None without a file."""
+def _calibrated(file: Path | None, plan: ContestPlan) -> Calibration | None:
+    """The calibration that the plan's policy must name; None without a file."""
     from evaluation.calibrated_gates import must_be_named
 
     if file is None:
         return None
     digest, found = calibration_in(file)
     must_be_named(digest, found, plan.policy, plan.model_name)
-    return found.facts
+    return found
 
 
 def _checked(evidence: str | None) -> str | None:

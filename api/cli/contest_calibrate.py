@@ -100,7 +100,9 @@ def calibrate(
     track: Annotated[str | None, typer.Option(help="Its track.")] = None,
     gpu: Annotated[
         str | None,
-        typer.Option(help="Which GPU this is, e.g. 'H100'; what the machine says by default."),
+        typer.Option(
+            help="Which GPU this is, e.g. 'NVIDIA H200'; what the machine says by default."
+        ),
     ] = None,
     engine_name: Annotated[
         str | None,
@@ -157,6 +159,7 @@ def calibrate(
         gates=gates,
         slack_ppm=slack * _PPM_A_PERCENT,
         digests=found.digests,
+        engine_version=found.version or "",
     )
     out.write_bytes(canonical_calibration(document))  # nothing more: its digest is the file's too
     sys.stdout.write(f"{calibration_digest(document)}\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.gpu.catalogue import Entry
-from benchmarks.gpu.extract import engine_in, evidence_in, gpu_name
+from benchmarks.gpu.extract import engine_in, evidence_in, gpu_name, version_in
 from benchmarks.gpu.summary import DATA, Summary
 from evaluation.bundle import Bundle
 from evaluation.calibration import (
@@ -33,6 +33,7 @@ class Gathering:
     def __init__(self) -> None:
         self._runs: dict[CalibrationFacts, list[tuple[str, EntrantEvidence]]] = defaultdict(list)
         self._gates: dict[CalibrationFacts, GatePolicy] = {}
+        self._versions: dict[CalibrationFacts, set[str]] = defaultdict(set)
 
     def add(self, entry: Entry, bundle: Bundle) -> None:
         """Take the runs without a fault that its entry says calibrate, if the bundle counted."""
@@ -41,6 +42,7 @@ class Gathering:
             return
         facts = facts_of(entry, bundle)
         self._gates.setdefault(facts, bundle.manifest.plan.policy.gates)
+        self._versions[facts].add(version_in(bundle))
         found = evidence_in(bundle)
         self._runs[facts] += [
             (part.evidence_digest, found[part.entrant_id])
@@ -56,6 +58,8 @@ class Gathering:
                 facts,
                 gates=self._gates[facts],
                 digests=[digest for digest, _ in runs],
+                # Facts name the engine with its version, so that runs of several never mix.
+                engine_version=", ".join(sorted(self._versions[facts])),
             )
             for facts, runs in self._runs.items()
             if len(runs) >= MIN_RUNS

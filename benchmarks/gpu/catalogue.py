@@ -14,11 +14,11 @@ A table for every bundle, by the name of its file without ``.zip``; plain words,
     names = { entrant-1 = "fp8 weights", entrant-2 = "another seed's weights" }
     codes = { entrant-1 = "quantised", entrant-2 = "other_weights" }
 
-An A/A bundle calibrates gates by all of its entrants; ``calibrates`` names those of another bundle
-that ran the same launch, or with ``[]`` none of an A/A whose figures are not to be trusted.
 ``names`` says what each arm is, ``codes`` what an entrant must be refused with; an entrant without
 one has to be scored. The model, the plan, the GPUs and everything measured come from the bundle.
 ``image`` digests of launches name nothing to a reader, which is why names are asked for.
+An A/A bundle calibrates gates by all of its entrants; ``calibrates`` names those of another bundle
+that ran the same launch, or with ``[]`` none of an A/A whose figures are not to be trusted.
 """
 
 from __future__ import annotations
@@ -64,9 +64,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     calibrates: tuple[str, ...] | None = None
 
     def calibrating(self, entrants: Sequence[str]) -> tuple[str, ...]:
-        """Those of the bundle's entrants from which a calibration follows."""
+        """Those of the bundle's entrants from which a calibration follows; raises
+        :class:`CatalogueError` for one that the bundle does not have."""
         if self.calibrates is None:
             return tuple(entrants) if self.what == "aa" else ()
+        missing = sorted(set(self.calibrates) - set(entrants))
+        if missing:
+            msg = (
+                f"{CATALOGUE} lets {missing[0]} calibrate, which the bundle does not have; it has "
+                f"{', '.join(entrants)}"
+            )
+            raise CatalogueError(msg)
         return tuple(one for one in entrants if one in self.calibrates)
 
 

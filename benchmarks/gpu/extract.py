@@ -14,7 +14,6 @@ from benchmarks.gpu.summary import (
     Plan,
     Step,
     Summary,
-    named_gpus,
 )
 from evaluation.blocks import blocks_of
 from evaluation.bundle import Bundle
@@ -22,7 +21,7 @@ from evaluation.client import Answer
 from evaluation.entrant import EntrantEvidence, ForcedAnswer
 from evaluation.evidence import read_evidence
 from evaluation.figures import GateFigures, gate_figures
-from evaluation.gpu_lines import engine_of, gpu_lines
+from evaluation.gpu_lines import engine_of, gpu_lines, named_gpus
 from evaluation.judge import EntrantVerdict, judge
 from evaluation.manifest import BaselineEvidence, read_baseline
 from evaluation.records import ArmRecord
@@ -266,6 +265,11 @@ def gpu_name(bundle: Bundle) -> str:
     """The GPUs of a server, as :attr:`Summary.gpu` says it."""
     records = _records(_baseline(bundle), evidence_in(bundle).values())
     return named_gpus(bundle.manifest.plan.policy.contest.limits.gpus, gpu_lines(records))
+
+
+def version_in(bundle: Bundle) -> str:
+    """What the baseline's server said of its version; empty where it said nothing."""
+    return engine_of(_baseline(bundle).records) or ""
 
 
 def engine_in(entry: Entry, bundle: Bundle) -> str:

@@ -299,7 +299,8 @@ def _windows(rounds: Sequence[Sequence[list[int]]]) -> list[list[int]]:
     """Stretches of neighbouring blocks with rows for a round's servers, all of one size.
 
     Of a stretch with more rows each is left out as often as the others, and every run has as many
-    windows as the others, so that no run's noise counts for more.
+    windows as the others, so that no run's noise counts for more. Within a run its first and last
+    blocks are in fewer stretches than the others.
     """
     stretches: list[list[list[int]]] = []
     for run in rounds:

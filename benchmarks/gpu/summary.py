@@ -7,7 +7,6 @@ the summary anew (:mod:`benchmarks.gpu.extract`) and compare.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,7 +14,7 @@ import msgspec
 
 from evaluation.conditions import Conditions
 from evaluation.figures import GateFigures
-from evaluation.gpu_lines import GpuLine
+from evaluation.gpu_lines import GpuLine, named_gpus
 from ledger.gate_policy import GatePolicy
 
 DATA: Final = Path(__file__).resolve().parents[1] / "data" / "gpu"
@@ -151,15 +150,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def gpu(self) -> str:
-        """The GPUs of one of its servers, as :func:`named_gpus` says it."""
+        """The GPUs of one of its servers, as :func:`~evaluation.gpu_lines.named_gpus` says it."""
         return named_gpus(self.plan.gpus, self.gpus)
-
-
-def named_gpus(count: int, seen: Iterable[GpuLine]) -> str:
-    """How many GPUs a server gets and what they are, e.g. ``2 x NVIDIA H100``; empty where none
-    was seen."""
-    names = ", ".join(sorted({one.name for one in seen}))
-    return f"{count} x {names}" if names and count > 1 else names
 
 
 def read_summaries(folder: Path = DATA) -> list[Summary]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
@@ -36,6 +36,9 @@ class Aggregate:
     STATE_VERSION: ClassVar[int] = 1
     """Raise it where ``apply`` gives the same attributes another meaning: it makes the snapshots
     of earlier programs unreadable, and they are made anew."""
+    BESIDE: ClassVar[tuple[ModuleType, ...]] = ()
+    """Modules that hold facts of this aggregate, or steps by which old ones are read: a snapshot is
+    only read by a program that has the same ones."""
 
     def __init__(self, aggregate_id: UUID) -> None:
         self.id = aggregate_id

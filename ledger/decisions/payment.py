@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
+from ledger.decisions import credits as crediting
+from ledger.decisions import unclaimed
 from ledger.decisions.base import NOTHING, Aggregate, DecisionRefusedError
 from ledger.decisions.credits import RULES, CreditRedeemed, PaymentCredited
 from ledger.decisions.unclaimed import (
@@ -69,6 +71,8 @@ Taken = Literal["refunded", "refund decided", "contributed", "credited"]
 
 class Payment(Aggregate):
     """State and rule of one payment."""
+
+    BESIDE = (crediting, unclaimed)
 
     deposits: Mapping[str, PaymentSeen] = NOTHING
     """What reached each arena's treasury, by arena, in the order in which it was seen."""

@@ -144,12 +144,12 @@ def _state_type(kind: type[Aggregate]) -> type[msgspec.Struct]:
 
 def _form_of(kind: type[Aggregate]) -> str:
     described = [str(kind.STATE_VERSION), repr(msgspec.inspect.type_info(state_type(kind)))]
-    module = inspect.getmodule(kind)
-    try:
-        described.append("" if module is None else inspect.getsource(module))
-    except OSError:
-        # Installed without sources: then STATE_VERSION and the types alone tell programs apart.
-        described.append("")
+    for module in (inspect.getmodule(kind), *kind.BESIDE):
+        try:
+            described.append("" if module is None else inspect.getsource(module))
+        except OSError:
+            # Installed without sources: then STATE_VERSION and the types alone tell programs apart.
+            described.append("")
     return hashlib.sha256("\n".join(described).encode()).hexdigest()[:32]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select, text
 
 from ledger.application import Ledger
 from ledger.commands.arena import pause, resume
+from ledger.decisions import payment, treasury
 from ledger.decisions.arena import Arena
 from ledger.decisions.base import Aggregate
 from ledger.decisions.contest import Contest
@@ -23,7 +24,7 @@ from ledger.decisions.rental import Rental
 from ledger.decisions.rental_budget import RentalBudget
 from ledger.decisions.submission import Submission
 from ledger.decisions.treasury import Treasury
-from ledger.facts import Fact, Observation
+from ledger.facts import UPCASTERS, Fact, Observation
 from ledger.keys import arena_id, treasury_id
 from ledger.store.database import BUSY_TIMEOUT_S, open_engine
 from ledger.store.schema import snapshots
@@ -130,7 +131,22 @@ def test_a_program_with_another_state_has_another_form(monkeypatch: pytest.Monke
     class Grown(Payment):
         note: str = ""
 
-    assert len({form_of(Payment), form_of(Other), form_of(Grown), form_of(Treasury)}) == 4
+    class Alone(Payment):
+        BESIDE = ()
+
+    class Beside(Payment):
+        BESIDE = (*Payment.BESIDE, treasury)
+
+    kinds = (Payment, Other, Grown, Alone, Beside, Treasury)
+    assert len({form_of(kind) for kind in kinds}) == len(kinds)
+
+
+def test_a_payments_facts_in_other_modules_are_of_its_form() -> None:
+    """Whoever changes how an old credit is read makes earlier snapshots unreadable."""
+    of_it = {payment.__name__, *(module.__name__ for module in Payment.BESIDE)}
+    steps = {topic: step.__module__ for topic, step in UPCASTERS.items()}
+    assert {where for topic, where in steps.items() if topic.startswith("payment.")} <= of_it
+    assert "ledger.decisions.credits" in steps.values()
 
 
 def test_loading_replays_what_came_after_the_snapshot(engine: Engine) -> None:

@@ -76,6 +76,7 @@ def _calibration(campaign: Campaign, name: str) -> str:
             ("wall between, ppm", found["wall_between_ppm"]),
             *found["figures"].items(),
         )
+        if own is not None
     ]
     heads = ("figure", "runs", "least", "median", "greatest")
     return table_of("calibration", heads, rows)

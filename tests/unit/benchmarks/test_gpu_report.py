@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
@@ -155,6 +156,41 @@ def test_the_calibration_is_that_of_the_honest_runs(data: Path) -> None:
     limits = msgspec.toml.decode(body, type=dict[str, int])
     assert set(limits) == set(CALIBRATED)
     assert msgspec.structs.replace(GatePolicy(), **limits) == found.gates
+
+
+def test_an_entry_says_whose_runs_calibrate(folder: Path) -> None:
+    entries = read_catalogue(folder)
+    (name,) = [name for name, entry in entries.items() if entry.what == "aa"]
+    bundle = read_bundle(folder / f"{name}.zip")
+    ids = [part.entrant_id for part in bundle.manifest.entrants]
+
+    def runs(**fields: Any) -> list[int]:
+        gathering = Gathering()
+        gathering.add(msgspec.structs.replace(entries[name], **fields), bundle)
+        return [len(one.runs) for one in gathering.calibrations()]
+
+    assert runs() == [len(ids)]
+    assert runs(calibrates=()) == runs(what="rounds") == runs(calibrates=(ids[0],)) == []
+    assert runs(what="rounds", calibrates=tuple(ids[:2])) == [2]
+    with pytest.raises(CatalogueError, match="lets nobody calibrate, which the bundle does not"):
+        runs(calibrates=("nobody",))
+
+
+def test_the_command_calibrates_from_the_runs_that_an_entry_names(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = [name for name, entry in read_catalogue(folder).items() if entry.what == "aa"]
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    shutil.copy(folder / f"{name}.zip", chosen)
+    text = f'["{name}"]\nwhat = "rounds"\nabout = ""\nengine = "e"\n'
+    text += 'calibrates = ["entrant-1", "entrant-2"]\n'
+    (chosen / CATALOGUE).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(power, "HOUR", 1)
+    words = [str(chosen), "--contests", "1", "--data", str(tmp_path / "data")]
+    assert main([*words, "--page", str(tmp_path / "page.md")]) == 0
+    (found,) = read_calibrations(tmp_path / "data").values()
+    assert len(found.runs) == 2
 
 
 def test_the_shipped_calibration_follows_from_the_kept_bundle() -> None:

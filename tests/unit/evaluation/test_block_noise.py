@@ -26,8 +26,9 @@ def one_after_another(step_us: int, prompts: int = 2) -> tuple[Answer, ...]:
 
 def run(*steps_us: int, starts: tuple[int, ...] = (0,), **fields: Any) -> EntrantEvidence:
     """A run with a block for each of ``steps_us``, its servers started before the blocks named."""
+    place = fields.pop("place", 0)
     blocks = tuple(
-        BlockRecord(phase="prompts", block=at, place=0, since_start_ms=at, prompts=2)
+        BlockRecord(phase="prompts", block=at, place=place, since_start_ms=at, prompts=2)
         for at in range(len(steps_us))
     )
     record = ArmRecord(
@@ -49,15 +50,31 @@ def test_a_start_that_is_slower_as_a_whole_is_noise_between_starts() -> None:
     assert block_noise([run(90, 270), run(110, 330)]) == ((0, 0), (100_000, 100_000))
 
 
-def test_the_baseline_counts_where_an_entrant_has_its_image() -> None:
+def test_the_baseline_counts_where_an_entrant_has_its_image_and_both_were_asked_in_turn() -> None:
     slower = run(110, 330)
-    alone = run(90, 270, image_digest=slower.baseline_image, baseline=slower.answers)
+    fields: dict[str, Any] = {"image_digest": slower.baseline_image, "baseline": slower.answers}
+    alone = run(90, 270, place=1, **fields)
     assert block_noise([alone]) == ((0, 0), (100_000, 100_000))
-    twice = block_noise([alone, run(100, 300, image_digest=slower.baseline_image)])
-    assert len(twice.between_ppm) == 3  # once, however many entrants it stands beside
+    # One that ran before and after all others: its two runs' mean is no start's time.
+    assert block_noise([run(90, 270, **fields)]) == ((), ())
+    assert block_noise([run(90, 270, place=1, baseline=slower.answers)]) == ((), ())
     undated = tuple(msgspec.structs.replace(one, sent_us=0) for one in slower.answers)
     assert block_noise([msgspec.structs.replace(alone, baseline=undated)]) == ((), ())
     assert block_noise([msgspec.structs.replace(alone, baseline=())]) == ((), ())
+
+
+def test_the_baseline_counts_once_however_many_entrants_it_stands_beside() -> None:
+    slower = run(110, 330)
+    fields: dict[str, Any] = {"image_digest": slower.baseline_image, "baseline": slower.answers}
+    alone = run(90, 270, place=1, **fields)
+    other = run(100, 300, **fields)
+    assert len(block_noise([alone, other]).between_ppm) == 3
+    silent = msgspec.structs.replace(other, record=None)
+    assert block_noise([silent, alone]) == block_noise([alone, silent]) == block_noise([alone])
+    cut = run(90, **fields)
+    assert sorted(block_noise([cut, alone]).between_ppm) == sorted(
+        block_noise([alone, cut]).between_ppm
+    )
 
 
 def test_blocks_of_one_start_that_fall_apart_are_noise_within_it() -> None:

@@ -160,13 +160,22 @@ def test_a_track_judges_by_the_limits_of_the_calibration_that_it_names(name: str
 
 
 def test_what_a_calibration_was_not_measured_on_is_told() -> None:
-    facts = calibration(gpu="H100", engine="sha256:1, version 0.25.1").facts
-    assert unlike(facts, gpu="H100", version="0.25.1") == ()
-    (other,) = unlike(facts, gpu="H200", version="0.25.1")
-    assert "measured on H100 and this contest ran on H200" in other
-    unknown = unlike(facts, gpu="", version=None)
-    assert ["an unknown one" in unknown[0], "cannot be told" in unknown[1]] == [True, True]
-    (newer,) = unlike(facts, gpu="H100", version="0.25.10")
-    assert "this one says that it is 0.25.10" in newer
-    by_hand = msgspec.structs.replace(facts, engine="vLLM 0.25.1")
-    assert unlike(by_hand, gpu="H100", version="0.25.1") == ()
+    held = msgspec.structs.replace(calibration(gpu="2 x H100"), engine_version="0.25.1")
+    assert unlike(held, gpu="2 x H100", version="0.25.1") == ()
+    for other in ("2 x H200", "H100", "4 x H100"):
+        (told,) = unlike(held, gpu=other, version="0.25.1")
+        assert f"measured on 2 x H100 and this contest ran on {other};" in told
+    for other in ("0.25.10", "0.25", "25.1"):
+        (told,) = unlike(held, gpu="2 x H100", version=other)
+        assert f"engine's version 0.25.1 and the baseline says that it is {other};" in told
+
+
+@pytest.mark.parametrize(("gpu", "version"), [("", None), ("H100", None), ("", "0.25.1")])
+def test_where_either_side_is_unknown_it_cannot_be_told(gpu: str, version: str | None) -> None:
+    known = msgspec.structs.replace(calibration(gpu="H100"), engine_version="0.25.1")
+    silent = calibration(gpu="")
+    told = unlike(known, gpu=gpu, version=version)
+    assert len(told) == (not gpu) + (version is None)
+    assert all("cannot be told" in one for one in told)
+    nothing = unlike(silent, gpu=gpu, version=version)
+    assert ["cannot be told" in one for one in nothing] == [True, True]

@@ -71,7 +71,11 @@ def test_noise_is_measured_within_a_start_and_between_starts() -> None:
     assert found.wall_within_ppm.greatest == 0
     times = (1_000 + 19 * 1_000) * 50, (1_000 + 19 * 1_500) * 50
     mean = sum(times) // 2
+    assert found.wall_between_ppm is not None
     assert found.wall_between_ppm.greatest == (times[1] - mean) * 1_000_000 // mean
+    # Other prompts in another contest: how far apart they lie says nothing of starts.
+    apart = calibrate([run(step_us=1_000), run(step_us=1_500, contest_id="another")], FACTS)
+    assert apart.wall_between_ppm is None
     assert found.prompts == 4
     assert found.tokens == 80
 

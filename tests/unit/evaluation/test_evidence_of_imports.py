@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,20 +12,15 @@ from imagined_contest import changed
 from test_contest_import import ad_hoc, bundle_of
 
 from evaluation.bundle import Bundle
-from evaluation.evidence import EvidenceError, EvidenceStore, digest_of
+from evaluation.evidence import EvidenceStore, digest_of
 from evaluation.importing import Imported, import_bundle
-from evaluation.incoming import Incoming
-from evaluation.rejudging import rejudge_contest
-from ledger.application import Ledger
-from ledger.commands.arena import adopt_policy
+from evaluation.manifest import rejudge_contest as rejudge
 from ledger.commands.contests import plan_contest
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Holder
-from ledger.store.database import open_engine
 from tests.contract.stores import quick_engine
-from tests.unit.ledger.scenes import TRACK, Scene, policy
+from tests.unit.ledger.scenes import TRACK, Scene
 
-KILLED = 9
 BLOBS = 4
 """The prompts, what the baseline and the entrant answered, and the manifest."""
 
@@ -69,8 +61,8 @@ class Elsewhere:
 
 
 def held(root: Path) -> set[str]:
-    """The digests of a folder, and whatever else lies there but its lock."""
-    files = {path for path in root.rglob("*") if path.is_file() and path.name != ".importing"}
+    """The digests of a folder, and whatever else lies there."""
+    files = {path for path in root.rglob("*") if path.is_file()}
     return {"sha256:" + "".join(path.relative_to(root).parts) for path in files}
 
 
@@ -138,159 +130,34 @@ def test_nothing_of_a_refused_bundle_is_uploaded(scene: Scene, tmp_path: Path) -
     assert refused.kept == {}
 
 
-@pytest.mark.parametrize("before", [1, 2, BLOBS])
-def test_a_bundle_that_is_refused_after_it_was_stored_is_taken_back(
+@pytest.mark.parametrize("before", range(1, BLOBS + 1))
+def test_who_is_refused_in_the_last_moment_takes_nothing_from_who_was_faster(
     scene: Scene, tmp_path: Path, before: int
-) -> None:
-    submission, bundle, _ = place(scene, tmp_path)
-    store = EvidenceStore(tmp_path / "here")
-    there = {store.put(next(iter(bundle.blobs.values())))}
-    late = Watched(tmp_path / "here", before, lambda: taken_by_another(scene, submission))
-    with pytest.raises(DecisionRefusedError, match="is claimed by host/0"):
-        bring(scene, bundle, late, submission)
-    assert held(tmp_path / "here") == there
-
-
-def test_what_an_evaluator_recorded_meanwhile_keeps_what_both_name(
-    scene: Scene, tmp_path: Path
-) -> None:
-    submission, first, other = place(scene, tmp_path)
-
-    class Evaluator:
-        """Puts its own evidence into the same folder, and takes no lock."""
-
-        put = staticmethod(EvidenceStore(tmp_path / "here").put)
-        get = staticmethod(EvidenceStore(tmp_path / "here").get)
-
-    late = Watched(tmp_path / "here", BLOBS, lambda: bring(scene, first, Evaluator(), submission))
-    with pytest.raises(DecisionRefusedError, match="by another run than the bundle's"):
-        bring(scene, other, late, submission)
-    assert held(tmp_path / "here") == whole(first)
-
-
-def test_of_two_imports_at_once_one_is_recorded_and_the_other_leaves_nothing(
-    scene: Scene, tmp_path: Path
-) -> None:
-    submission, first, other = place(scene, tmp_path)
-    said: list[object] = []
-
-    def beside() -> None:
-        ledger = Ledger(scene.engine, scene.ledger.arena)
-        try:
-            store = EvidenceStore(tmp_path / "here")
-            said.append(import_bundle(ledger, other, store, waiting=[submission]))
-        except DecisionRefusedError as error:
-            said.append(error)
-
-    at_once = threading.Thread(target=beside)
-    done = bring(scene, first, Watched(tmp_path / "here", 2, at_once.start), submission)
-    at_once.join()
-    assert done.outcome == "recorded"
-    assert "by another run than the bundle's" in str(said[0])
-    assert held(tmp_path / "here") == whole(first)
-    store = EvidenceStore(tmp_path / "here")
-    assert rejudge_contest(scene.ledger, UUID(done.contest_id), store).differences == ()
-
-
-def test_the_same_bundle_twice_at_once_is_recorded_once(scene: Scene, tmp_path: Path) -> None:
-    submission, bundle, _ = place(scene, tmp_path)
-    said: list[Imported] = []
-
-    def beside() -> None:
-        ledger = Ledger(scene.engine, scene.ledger.arena)
-        store = EvidenceStore(tmp_path / "here")
-        said.append(import_bundle(ledger, bundle, store, waiting=[submission]))
-
-    at_once = threading.Thread(target=beside)
-    done = bring(scene, bundle, Watched(tmp_path / "here", 2, at_once.start), submission)
-    at_once.join()
-    assert (done.outcome, said) == ("recorded", [changed(done, outcome="known")])
-    assert held(tmp_path / "here") == whole(bundle)
-
-
-# -- an import that is killed -------------------------------------------------------------------
-
-
-def killed_at(scene: Scene, bundle: Bundle, root: Path, submission: UUID, before: int) -> None:
-    """Import in a process that the system ends before the n-th blob; after all where that is 0."""
-
-    def child() -> None:
-        engine = open_engine(scene.engine.url.render_as_string(hide_password=False))
-        store = Watched(root, before, lambda: os._exit(KILLED))
-        if before == 0:
-            # Killed when all is recorded, and the note still lies there.
-            Path.unlink = lambda *_, **__: os._exit(KILLED)  # type: ignore[method-assign]
-        import_bundle(Ledger(engine, scene.ledger.arena), bundle, store, waiting=[submission])
-        os._exit(0)
-
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join()
-    assert process.exitcode == KILLED
-
-
-@pytest.mark.parametrize("before", [1, 3, BLOBS, 0])
-def test_a_killed_import_is_brought_to_its_end_by_the_same_one(
-    scene: Scene, tmp_path: Path, before: int
-) -> None:
-    submission, bundle, _ = place(scene, tmp_path)
-    killed_at(scene, bundle, tmp_path / "here", submission, before)
-    assert any(name.startswith("sha256:.importing-") for name in held(tmp_path / "here"))
-    again = bring(scene, bundle, EvidenceStore(tmp_path / "here"), submission)
-    assert again.outcome == ("recorded" if before else "known")
-    assert held(tmp_path / "here") == whole(bundle)
-
-
-@pytest.mark.parametrize("before", [1, 2, BLOBS])
-def test_what_a_killed_import_left_is_taken_back_when_it_is_refused_the_next_time(
-    scene: Scene, tmp_path: Path, before: int
-) -> None:
-    submission, bundle, _ = place(scene, tmp_path)
-    there = {EvidenceStore(tmp_path / "here").put(b"of another contest")}
-    killed_at(scene, bundle, tmp_path / "here", submission, before)
-    adopt_policy(scene.ledger, policy(max_attempts=9), from_block=scene.head, actor="op")
-    with pytest.raises(DecisionRefusedError, match="by the policy in force"):
-        bring(scene, bundle, EvidenceStore(tmp_path / "here"), submission)
-    assert held(tmp_path / "here") == there
-
-
-def test_a_killed_import_of_another_ledger_is_left_to_that_one(
-    scene: Scene, tmp_path: Path
 ) -> None:
     submission, bundle, other = place(scene, tmp_path)
-    foreign = Incoming(EvidenceStore(tmp_path / "here"), "f" * 64, lambda _: ())
-    with pytest.raises(RuntimeError, match="gone"), foreign.bring(UUID(int=3), bundle.blobs):
-        msg = "the database is gone"
-        raise RuntimeError(msg)
-    assert bring(scene, other, EvidenceStore(tmp_path / "here"), submission).outcome == "recorded"
-    assert held(tmp_path / "here") > {*bundle.blobs, *whole(other)}
-    foreign.settle()
-    assert held(tmp_path / "here") == whole(other)  # the prompts, too, which both have
+    store = EvidenceStore(tmp_path / "here")
+
+    def faster() -> None:
+        assert bring(scene, other, store, submission).outcome == "recorded"
+
+    late = Watched(tmp_path / "here", before, faster)
+    with pytest.raises(DecisionRefusedError, match="by another run than the bundle's"):
+        bring(scene, bundle, late, submission)
+    assert held(tmp_path / "here") >= whole(other)
+    assert rejudge(store, other.manifest_digest).differences == ()
 
 
-# -- what is told -------------------------------------------------------------------------------
+def test_an_import_that_was_killed_while_it_stored_is_done_again(
+    scene: Scene, tmp_path: Path
+) -> None:
+    submission, bundle, _ = place(scene, tmp_path)
 
+    def die() -> None:
+        raise KeyboardInterrupt
 
-def test_an_import_waits_for_another_only_so_long(tmp_path: Path) -> None:
-    store = EvidenceStore(tmp_path)
-    first = Incoming(store, "a" * 64, lambda _: ())
-    second = Incoming(store, "b" * 64, lambda _: (), wait_s=0)
-    with (
-        first.bring(UUID(int=1), {}),
-        pytest.raises(EvidenceError, match="has not ended after 0 s"),
-        second.bring(UUID(int=2), {}),
-    ):
-        pass
-    with second.bring(UUID(int=2), {}):
-        pass
-
-
-def test_a_note_that_nobody_can_read_takes_nothing_back(tmp_path: Path) -> None:
-    store = EvidenceStore(tmp_path)
-    note = tmp_path / f".importing-{'a' * 64}"
-    note.write_bytes(b"{")
-    digest = store.put(b"evidence")
-    with pytest.raises(EvidenceError, match="is no note of an import"):
-        Incoming(store, "a" * 64, lambda _: ()).settle()
-    assert store.has(digest)
-    assert note.exists()
+    with pytest.raises(KeyboardInterrupt):
+        bring(scene, bundle, Watched(tmp_path / "here", 3, die), submission)
+    assert len(held(tmp_path / "here")) == 2
+    again = bring(scene, bundle, EvidenceStore(tmp_path / "here"), submission)
+    assert again.outcome == "recorded"
+    assert held(tmp_path / "here") == whole(bundle)

@@ -10,13 +10,14 @@ from imagined_contest import changed, record, stored
 
 from api.cli.contest_tables import CONTEST
 from api.contest_report import ContestReport, contest_report
+from evaluation.calibration import Calibration, CalibrationFacts, Distribution
 from evaluation.gpu_lines import (
     GpuLine,
     engine_of,
     gpu_lines,
-    gpu_names,
     gpus_unknown,
     in_one_line,
+    named_gpus,
     strangers_in_words,
 )
 from evaluation.gpu_strangers import MAX_STRANGERS
@@ -25,6 +26,7 @@ from evaluation.gpus import GpuFacts, GpuProcess, read_gpus
 from evaluation.manifest import read_baseline, rejudge_contest, spelled_part
 from evaluation.recording import Findings
 from evaluation.records import ArmRecord, StartRecord
+from ledger.gate_policy import GatePolicy
 from tests.standins.nvidia_smi import BUSY, IDLE, UUID, busy
 
 COLD, HOT = IDLE, busy(1_980, 71)
@@ -89,7 +91,8 @@ def test_several_gpus_are_in_the_order_of_their_numbers_and_named_once() -> None
     lines = gpu_lines([several])
     assert [(line.index, line.uuid) for line in lines] == [(0, UUID), (1, "GPU-0")]
     assert [line.least_mhz for line in lines] == [None, None]
-    assert gpu_names(lines) == "NVIDIA H200"
+    assert named_gpus(1, lines) == "NVIDIA H200"
+    assert named_gpus(2, lines) == "2 x NVIDIA H200"
     assert "unknown to unknown MHz under work" in in_one_line(lines[0])
 
 
@@ -98,7 +101,7 @@ def test_what_nobody_knows_is_said_to_be_unknown() -> None:
         record("baseline"),
         starts=(StartRecord(first_block=0, gpus_before=GpuFacts(unknown="there is no smi")),),
     )
-    assert (gpu_lines([nobody]), gpu_names(())) == ((), "")
+    assert (gpu_lines([nobody]), named_gpus(2, ())) == ((), "")
     assert gpus_unknown([nobody]) == "there is no smi"
     assert gpus_unknown([ran()]) == ""
     assert gpus_unknown([]) == "no GPU was found"
@@ -112,7 +115,9 @@ def test_what_nobody_knows_is_said_to_be_unknown() -> None:
     assert strangers_in_words((STRANGER,)) == f"python3 (process 460, 1092 MiB on {UUID})"
 
 
-def told(root: Path, arm: ArmRecord) -> tuple[ContestReport, dict[str, str]]:
+def told(
+    root: Path, arm: ArmRecord, calibrated: Calibration | None = None
+) -> tuple[ContestReport, dict[str, str]]:
     """The report of a contest whose baseline left that record, and the ledger's facts of its host;
     its evidence agrees with itself."""
     store, manifest, _ = stored(root)
@@ -136,8 +141,37 @@ def told(root: Path, arm: ArmRecord) -> tuple[ContestReport, dict[str, str]]:
         seed_note="",
         runner=manifest.runner,
         images=dict.fromkeys(["baseline", "fast", "faster"], "an image"),
+        calibrated=calibrated,
     )
     return report, Findings(manifest, digest, baseline).host
+
+
+def test_the_report_warns_where_the_policys_calibration_was_measured_elsewhere(
+    tmp_path: Path,
+) -> None:
+    one = Distribution(samples=1, least=1, median=1, greatest=1)
+    here = Calibration(
+        facts=CalibrationFacts(model="m", gpu="NVIDIA H200", engine="vLLM"),
+        track="t",
+        runs=(),
+        prompts=1,
+        tokens=1,
+        wall_within_ppm=one,
+        wall_between_ppm=None,
+        figures={},
+        resampled={},
+        slack_ppm=0,
+        gates=GatePolicy(),
+        engine_version="0.25.1",
+    )
+    assert told(tmp_path / "here", ran(), here)[0].warnings == ()
+    newer = changed(here, engine_version="0.25.2")
+    (engine,) = told(tmp_path / "newer", ran(), newer)[0].warnings
+    assert "version 0.25.2 and the baseline says that it is 0.25.1" in engine
+    there = changed(here, facts=changed(here.facts, gpu="NVIDIA H100"))
+    stranger, gpu = told(tmp_path / "there", ran(stranger=True), there)[0].warnings
+    assert "is no server of this contest" in stranger
+    assert "measured on NVIDIA H100 and this contest ran on NVIDIA H200" in gpu
 
 
 def rows(report: ContestReport, title: str) -> list[dict[str, Any]]:
