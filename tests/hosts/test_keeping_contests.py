@@ -216,7 +216,7 @@ def test_a_log_without_end_is_cut_and_does_not_hold_it_up(
 def test_a_keeper_that_lies_of_its_log_is_left(
     host: PodHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contest = contest_of(host, "echo one >&2; sleep 600")
+    contest = contest_of(host, "echo one >&2; sleep 30")
     contest.start()
     (Path(host.home) / "venv/bin/python").write_text("#!/bin/sh\nexec yes\n")
     monkeypatch.setattr(keeper, "MAX_LOG_BYTES", 100_000)
