@@ -156,6 +156,15 @@ def contest_report(
     conditions = None if manifest is None else manifest.conditions
     records = () if baseline is None else baseline.records
     strangers = None if conditions is None else conditions.strangers
+    gpus, version = gpu_lines(records), engine_of(records)
+    warnings = [
+        f"{stranger_in_one_line(one)} used a GPU and is no server of this contest; "
+        f"{GPU_STRANGERS_REMEDY}"
+        for one in strangers or ()
+    ]
+    if calibrated is not None:
+        own = named_gpus(contest.limits.gpus, gpus)
+        warnings += unlike(calibrated, gpu=own, version=version)
     return ContestReport(
         contest_id=plan.contest_id,
         status=outcome.status,
@@ -181,26 +190,11 @@ def contest_report(
         client_lag_p99_us=conditions.client_lag_p99_us if conditions else None,
         max_client_lag_us=contest.max_client_lag_us,
         manifest_digest=outcome.manifest_digest,
-        engine_version=engine_of(records),
-        gpus=gpu_lines(records),
+        engine_version=version,
+        gpus=gpus,
         gpus_unknown=gpus_unknown(records),
         gpu_strangers=strangers,
-        warnings=(
-            *(
-                f"{stranger_in_one_line(one)} used a GPU and is no server of this contest; "
-                f"{GPU_STRANGERS_REMEDY}"
-                for one in strangers or ()
-            ),
-            *(
-                ()
-                if calibrated is None
-                else unlike(
-                    calibrated,
-                    gpu=named_gpus(plan.policy.contest.limits.gpus, gpu_lines(records)),
-                    version=engine_of(records),
-                )
-            ),
-        ),
+        warnings=tuple(warnings),
         entrants=tuple(
             _entrant(
                 entrant,

@@ -18,6 +18,7 @@ from benchmarks.noise.pools import Pool, drawn_pool, measured_pool
 from benchmarks.noise.study import (
     ALONE,
     FIELDS,
+    GAINS_PPM,
     KING_AND_FIVE,
     Field,
     Outcome,
@@ -36,11 +37,6 @@ FEWER: Final = 100
 """Contests of the historic formula over hundreds of prompts, which nothing makes quick."""
 GOAL: Final = 0.01
 PLOT: Final = PAGE.parent / "power.svg"
-GAINS_PPM: Final = (
-    *range(5_000, 80_000, 5_000),
-    *range(80_000, 200_000, 10_000),
-    *range(200_000, 400_001, 20_000),
-)
 _TITLE: Final = "How often a true gain takes the crown; among five challengers dashed"
 
 

@@ -90,9 +90,8 @@ def honest_runs(
     if gpu is None:
         gpu = _one("GPUs", places, "--gpu")
     said = [engine_of(one.records) or "" for one in baselines]
-    version = None
     if engine is not None:
-        version = said[0] if len(set(said)) == 1 and said[0] else None
+        version = said[0] or None if len(set(said)) == 1 else None
     else:
         version = _one("versions of the engine", said, "--engine-name") or None
         engine = engine_words(", ".join(dict.fromkeys(one.image_digest for one in runs)), version)

@@ -63,11 +63,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     codes: dict[str, DisqualificationCode] = {}
     calibrates: tuple[str, ...] | None = None
 
+    @property
+    def may_calibrate(self) -> bool:
+        """Whether a calibration follows from any entrant of the bundle."""
+        return self.what == "aa" if self.calibrates is None else bool(self.calibrates)
+
     def calibrating(self, entrants: Sequence[str]) -> tuple[str, ...]:
         """Those of the bundle's entrants from which a calibration follows; raises
         :class:`CatalogueError` for one that the bundle does not have."""
         if self.calibrates is None:
-            return tuple(entrants) if self.what == "aa" else ()
+            return tuple(entrants) if self.may_calibrate else ()
         missing = sorted(set(self.calibrates) - set(entrants))
         if missing:
             msg = (

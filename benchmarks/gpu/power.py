@@ -19,6 +19,7 @@ from benchmarks.noise.pools import Pool
 from benchmarks.noise.study import (
     ALONE,
     FIELDS,
+    GAINS_PPM,
     KING_AND_FIVE,
     Outcome,
     Setup,
@@ -41,12 +42,8 @@ from ledger.units import PPM
 
 POWER: Final = "power.json"
 CONTESTS: Final = 1_000
-GAINS_PPM: Final = (
-    *range(2_500, 20_000, 2_500),
-    *range(20_000, 80_000, 5_000),
-    *range(80_000, 200_000, 10_000),
-    *range(200_000, 400_001, 20_000),
-)
+_FINER_PPM: Final = tuple(sorted({*range(2_500, 20_000, 2_500), *GAINS_PPM}))
+"""With steps between the smallest ones, which a quiet GPU may find."""
 HOUR: Final = DEFAULT_BUDGET_GPU_MINUTES
 
 
@@ -273,7 +270,7 @@ def _simulated(setup: Setup, pool: Pool, contests: int) -> Simulated:
         pool,
         range(contests),
         power_fields=(ALONE, KING_AND_FIVE),
-        gains_ppm=GAINS_PPM,
+        gains_ppm=_FINER_PPM,
     )
     return Simulated(
         plan=setup.name,
@@ -281,8 +278,8 @@ def _simulated(setup: Setup, pool: Pool, contests: int) -> Simulated:
         prompts_per_block=setup.per_block,
         contests=outcome.contests,
         false=tuple(Share(field=one.name, crowned=outcome.false_crowns[one]) for one in FIELDS),
-        found=tuple((gain, outcome.found[ALONE, gain]) for gain in GAINS_PPM),
-        found_among_five=tuple((gain, outcome.found[KING_AND_FIVE, gain]) for gain in GAINS_PPM),
+        found=tuple((gain, outcome.found[ALONE, gain]) for gain in _FINER_PPM),
+        found_among_five=tuple((gain, outcome.found[KING_AND_FIVE, gain]) for gain in _FINER_PPM),
         smallest_ppm=_smallest(outcome, five=False),
         smallest_among_five_ppm=_smallest(outcome, five=True),
     )

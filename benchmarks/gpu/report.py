@@ -96,7 +96,7 @@ def keep_folders(folders: Sequence[Path], data: Path = DATA, contests: int = CON
         for name, entry in read_catalogue(folder).items()
     ]
     for folder, name, entry in listed:
-        if entry.what == "aa" or entry.calibrates:
+        if entry.may_calibrate:
             gathering.add(entry, _read(folder, name))
     write_calibrations(gathering.calibrations(), data)
     calibrations = list(read_calibrations(data).values())

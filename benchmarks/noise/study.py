@@ -33,6 +33,12 @@ MANY: Final = 5
 KINGS_PART: Final = (9, 10)
 """A king needs nine tenths of the baseline's time, so that the historic score is that of a king."""
 FOUND_PPM: Final = 950_000
+GAINS_PPM: Final = (
+    *range(5_000, 80_000, 5_000),
+    *range(80_000, 200_000, 10_000),
+    *range(200_000, 400_001, 20_000),
+)
+"""The true gains that are tried to find the smallest one that is found."""
 _CHECKED_EVERY: Final = 100
 _STEPS: Final = 1_000
 """A threshold of the historic rule is sought among this many gains of 0.1 %."""

@@ -27,13 +27,12 @@ from ledger.decisions.unclaimed import (
     PaymentExpired,
     PaymentRefunded,
     RefundDecided,
-    Wants,
     claimed_otherwise,
     must_be_a_claim,
 )
 from ledger.facts import Context, Fact, fact
 from ledger.keys import ArenaKey
-from ledger.rules.claims import payment_name
+from ledger.rules.claims import Wants, payment_name
 
 
 @fact("payment.seen.v1")

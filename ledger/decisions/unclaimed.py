@@ -5,15 +5,11 @@ Facts of :class:`ledger.decisions.payment.Payment`, and what it refuses of a cla
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from ledger.decisions.base import DecisionRefusedError
 from ledger.facts import Fact, fact, upcast
-
-Wants = Literal["refund", "credit"]
-"""What a claim can want."""
+from ledger.rules.claims import Wants
 
 
 @fact("payment.claimed.v1")

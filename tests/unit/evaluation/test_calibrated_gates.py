@@ -8,41 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from imagined_calibration import calibration
 
 import benchmarks.gpu
 from benchmarks.gpu.calibrations import read_calibrations
 from evaluation.calibrated_gates import CALIBRATED, gates_of, must_be_named, unlike
-from evaluation.calibration import (
-    Calibration,
-    CalibrationError,
-    CalibrationFacts,
-    Distribution,
-    calibration_digest,
-)
+from evaluation.calibration import Calibration, CalibrationError, calibration_digest
 from ledger import policies
 from ledger.gate_policy import GatePolicy
 from ledger.policy import KingTakesAll, ScoreV2, TrackPolicy, parse_policy_toml
 
 TRIAL = Path(benchmarks.gpu.__file__).with_name("trial.toml")
-SEEN = Distribution(samples=2, least=1, median=1, greatest=1)
-
-
-def calibration(
-    gpu: str = "H100", model: str = "m", engine: str = "e", **gates: int
-) -> Calibration:
-    return Calibration(
-        facts=CalibrationFacts(model=model, gpu=gpu, engine=engine),
-        track="t",
-        runs=("sha256:" + "1" * 64,),
-        prompts=2,
-        tokens=2,
-        wall_within_ppm=SEEN,
-        wall_between_ppm=SEEN,
-        figures={},
-        resampled={},
-        slack_ppm=0,
-        gates=GatePolicy(**gates),
-    )
 
 
 def otherwise(track: TrackPolicy, documents: Mapping[str, Calibration]) -> str | None:

@@ -14,7 +14,7 @@ from test_contest_import import ad_hoc, bundle_of
 from evaluation.bundle import Bundle
 from evaluation.evidence import EvidenceStore, digest_of
 from evaluation.importing import Imported, import_bundle
-from evaluation.manifest import rejudge_contest as rejudge
+from evaluation.manifest import rejudge_contest
 from ledger.commands.contests import plan_contest
 from ledger.decisions.base import DecisionRefusedError
 from ledger.decisions.contest import Holder
@@ -144,7 +144,7 @@ def test_who_is_refused_in_the_last_moment_takes_nothing_from_who_was_faster(
     with pytest.raises(DecisionRefusedError, match="by another run than the bundle's"):
         bring(scene, bundle, late, submission)
     assert held(tmp_path / "here") >= whole(other)
-    assert rejudge(store, other.manifest_digest).differences == ()
+    assert rejudge_contest(store, other.manifest_digest).differences == ()
 
 
 def test_an_import_that_was_killed_while_it_stored_is_done_again(

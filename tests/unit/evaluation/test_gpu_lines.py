@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from imagined_calibration import calibration
 from imagined_contest import changed, record, stored
 
 from api.cli.contest_tables import CONTEST
 from api.contest_report import ContestReport, contest_report
-from evaluation.calibration import Calibration, CalibrationFacts, Distribution
+from evaluation.calibration import Calibration
 from evaluation.gpu_lines import (
     GpuLine,
     engine_of,
@@ -26,7 +27,6 @@ from evaluation.gpus import GpuFacts, GpuProcess, read_gpus
 from evaluation.manifest import read_baseline, rejudge_contest, spelled_part
 from evaluation.recording import Findings
 from evaluation.records import ArmRecord, StartRecord
-from ledger.gate_policy import GatePolicy
 from tests.standins.nvidia_smi import BUSY, IDLE, UUID, busy
 
 COLD, HOT = IDLE, busy(1_980, 71)
@@ -149,21 +149,7 @@ def told(
 def test_the_report_warns_where_the_policys_calibration_was_measured_elsewhere(
     tmp_path: Path,
 ) -> None:
-    one = Distribution(samples=1, least=1, median=1, greatest=1)
-    here = Calibration(
-        facts=CalibrationFacts(model="m", gpu="NVIDIA H200", engine="vLLM"),
-        track="t",
-        runs=(),
-        prompts=1,
-        tokens=1,
-        wall_within_ppm=one,
-        wall_between_ppm=None,
-        figures={},
-        resampled={},
-        slack_ppm=0,
-        gates=GatePolicy(),
-        engine_version="0.25.1",
-    )
+    here = changed(calibration(gpu="NVIDIA H200"), engine_version="0.25.1")
     assert told(tmp_path / "here", ran(), here)[0].warnings == ()
     newer = changed(here, engine_version="0.25.2")
     (engine,) = told(tmp_path / "newer", ran(), newer)[0].warnings
